@@ -1,0 +1,26 @@
+/* safetensors files: an 8-byte little-endian header length, a JSON header, then the raw arrays. Holds data only. */
+#ifndef KD_CHECKPOINT_SAFETENSORS_H
+#define KD_CHECKPOINT_SAFETENSORS_H
+
+#include "host/train/train.h"
+
+/* An opened file, mapped read-only; tensor[i].data points into the mapping. */
+typedef struct kd_safetensors {
+    int64_t count;
+    kd_tensor *tensor;
+    void *mapping;
+    int64_t mapping_bytes;
+} kd_safetensors;
+
+/* Writes `path` (temporary file, fsync, rename, fsync of the folder). metadata: pairs key, value (2 * metadata_count). */
+kd_status kd_safetensors_save(const char *path, int64_t count, const kd_tensor *tensors, int64_t metadata_count,
+                              const char *const *metadata);
+
+/* Checks header, offsets, overlaps and sizes before anything is used; only F32 arrays of rank 1 or 2 are accepted. */
+kd_status kd_safetensors_open(const char *path, kd_safetensors *out);
+void kd_safetensors_close(kd_safetensors *file);
+
+/* The tensor of that name, NULL if there is none. */
+const kd_tensor *kd_safetensors_find(const kd_safetensors *file, const char *name);
+
+#endif

@@ -1,0 +1,67 @@
+/* A data set in host memory, whatever files it came from. All ids are dense, 0-based and checked when it is loaded. */
+#ifndef KD_DATA_DATASET_H
+#define KD_DATA_DATASET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "host/util/error.h"
+
+/* One split: (user, item) pairs, sorted by user then item, each pair once. */
+typedef struct kd_interactions {
+    int64_t count;
+    int32_t *user; /* [count] in 0..users-1 */
+    int32_t *item; /* [count] in 0..items-1 */
+} kd_interactions;
+
+/* Item features of one modality. */
+typedef struct kd_modality {
+    char name[64];
+    int64_t width; /* F */
+    float *values; /* [items, width] row-major, finite */
+} kd_modality;
+
+/* Raw triples in file order, duplicates kept (graph/kg.c sorts, removes duplicates and adds inverse relations). */
+typedef struct kd_triples {
+    int64_t count;
+    int32_t *head;     /* [count] in 0..entities-1 */
+    int32_t *relation; /* [count] in 0..relations-1 */
+    int32_t *tail;     /* [count] in 0..entities-1 */
+} kd_triples;
+
+/* The users' own names of dense ids: token of id i is text + offset[i]. */
+typedef struct kd_id_map {
+    int64_t count;
+    char *text;      /* count strings, each ended by '\0' */
+    int64_t *offset; /* [count] */
+} kd_id_map;
+
+typedef struct kd_dataset {
+    char name[128];
+    int64_t users, items;
+    int64_t entities;  /* >= items; items are entities 0..items-1 */
+    int64_t relations; /* without inverses; 0 without a knowledge graph */
+    kd_interactions train, valid, test; /* valid and test may be empty (count 0); train may not */
+    kd_triples kg;
+    /* True if a .link file says which entity each item is: then kg.id_space changes nothing. False: head and tail ids are
+     * the published kind, where a tail such as 1..3 collides with an item of the same number. */
+    bool kg_linked;
+    int64_t modality_count;
+    kd_modality *modalities; /* image, text, audio first and in that order where present, then the others by name */
+    kd_id_map user_ids, item_ids, entity_ids, relation_ids;
+    uint64_t hash; /* xxh3 of everything above, the same whichever files it was read from */
+    void *mapping; /* the mapped binary cache that the arrays point into; NULL if they are malloc'ed one by one */
+    int64_t mapping_bytes;
+} kd_dataset;
+
+/* Loads the engine's own format (docs/formats.md) from folder `path`; uses or rewrites the binary cache beside it.
+ * On failure *out is empty and the message names file and line or offset. */
+kd_status kd_dataset_load(const char *path, kd_dataset *out);
+
+/* Frees everything and leaves *dataset empty; an empty one is allowed. */
+void kd_dataset_free(kd_dataset *dataset);
+
+/* Token of dense id i. */
+static inline const char *kd_id_token(const kd_id_map *map, int64_t i) { return map->text + map->offset[i]; }
+
+#endif

@@ -1,0 +1,33 @@
+/* Full-ranking evaluation and top-K lists from a pair of view tables: score(u, i) = dot(user_view[u], item_view[i]). */
+#ifndef KD_EVAL_EVALUATE_H
+#define KD_EVAL_EVALUATE_H
+
+#include "host/config/config.h"
+#include "host/data/dataset.h"
+
+struct kd_ctx;
+
+/* Averages over users that have held-out items; entry k belongs to topk[k]. */
+typedef struct kd_metrics {
+    int64_t users; /* users with held-out items */
+    int64_t topk_count, topk[KD_MAX_TOPK];
+    double recall[KD_MAX_TOPK], ndcg[KD_MAX_TOPK], precision[KD_MAX_TOPK];
+} kd_metrics;
+
+/* View tables in host memory: users x width and items x width, row-major. */
+typedef struct kd_views_host {
+    int64_t users, items, width;
+    const float *user, *item;
+} kd_views_host;
+
+/* Top `k` items of each listed user by descending score (lower item id first among equals), training items left out.
+ * item [count*k] (-1 where fewer than k items are left), score [count*k]; both overwritten. KD_ERR_ARGUMENT if a user is
+ * out of range or the view tables do not fit the data set. */
+kd_status kd_rank(struct kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data, int64_t count,
+                  const int32_t *user, int64_t k, int32_t *item, float *score);
+
+/* Recall = hits/held-out, Precision = hits/K, NDCG with min(held-out, K) ideal hits (MODEL section 6) of `held_out`. */
+kd_status kd_evaluate(struct kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data,
+                      const kd_interactions *held_out, int64_t topk_count, const int64_t *topk, kd_metrics *out);
+
+#endif

@@ -1,0 +1,70 @@
+/* A training run: what it needs, what it tells its observer, how it ends. */
+#ifndef KD_TRAIN_TRAIN_H
+#define KD_TRAIN_TRAIN_H
+
+#include "host/config/config.h"
+#include "host/data/dataset.h"
+#include "host/eval/evaluate.h"
+
+struct kd_ctx;
+
+typedef enum kd_stage {
+    KD_STAGE_ATTENTION, /* once, before the first epoch */
+    KD_STAGE_DENOISE_MODALITIES,
+    KD_STAGE_DENOISE_KG,
+    KD_STAGE_SAMPLE,  /* reverse chains and graph rebuilding */
+    KD_STAGE_STEPS,   /* BPR and contrastive steps */
+    KD_STAGE_EVALUATE,
+    KD_STAGE_COUNT
+} kd_stage;
+
+/* Short name of a stage: "attention", "denoise_modalities", ... */
+const char *kd_stage_name(kd_stage stage);
+
+typedef struct kd_epoch_record {
+    int64_t epoch; /* from 0 */
+    /* sums over the steps divided by floor(interactions/batch), as the published code logs them */
+    double loss, bpr, weight_decay, contrastive;
+    double denoise_modality[KD_MAX_MODALITIES]; /* mean row loss of each modality's denoiser */
+    double denoise_kg;                          /* mean row loss; 0 without a knowledge graph */
+    int64_t modality_count;
+    char modality[KD_MAX_MODALITIES][64];
+    bool evaluated, best;   /* best: the highest selecting recall so far */
+    kd_metrics valid, test; /* users == 0 where the split is empty */
+    double seconds[KD_STAGE_COUNT], total_seconds; /* wall time of this epoch; ATTENTION only in epoch 0's record */
+} kd_epoch_record;
+
+/* One array of a model snapshot, in host memory, row-major float32. */
+typedef struct kd_tensor {
+    char name[96];
+    int64_t rank, shape[2];
+    const float *data;
+} kd_tensor;
+
+/* Called by the trainer; a failure stops the run. The snapshot is valid during the call only. */
+typedef struct kd_observer {
+    void *context;
+    void (*progress)(void *context, int64_t epoch, kd_stage stage, int64_t done, int64_t total);
+    kd_status (*epoch)(void *context, const kd_epoch_record *record);
+    /* parameters under their published names, and "view.user" [U,w], "view.item" [I,w]: score(u,i) = dot of their rows */
+    kd_status (*best)(void *context, int64_t epoch, int64_t count, const kd_tensor *tensors);
+} kd_observer;
+
+/* Bytes a run needs, by part, computed before anything is allocated. */
+typedef struct kd_memory_plan {
+    int64_t parts;
+    struct {
+        const char *what;
+        int64_t bytes;
+    } part[24];
+    int64_t total;
+} kd_memory_plan;
+
+/* Fills *plan; KD_ERR_MEMORY when a size overflows. Allocates nothing. */
+kd_status kd_train_plan(const kd_config *config, const kd_dataset *data, kd_memory_plan *plan);
+
+/* Runs the whole training (MODEL section 6 for each epoch). KD_ERR_NUMERIC names stage and step of a non-finite loss;
+ * KD_ERR_INTERRUPTED after a signal, at the next step boundary. The best model was handed over through observer->best. */
+kd_status kd_train(struct kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer);
+
+#endif
