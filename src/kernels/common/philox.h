@@ -1,6 +1,6 @@
-/* Philox4x32-10 (Salmon et al., SC11): the one source of randomness. A draw is a pure function of (seed, stream, instance,
- * step, row, column), so walks, noise, dropout, negatives and shuffles are the same on every backend, whatever the number
- * of threads or ranks. Compiled for the host and for CUDA. */
+/* Philox4x32-10 (Salmon et al., SC11): the one source of randomness. A draw is a pure function of (seed, stream,
+ * instance, step, row, column), so walks, noise, dropout, negatives and shuffles are the same on every backend,
+ * whatever the number of threads or ranks. Compiled for the host and for CUDA. */
 #ifndef KD_COMMON_PHILOX_H
 #define KD_COMMON_PHILOX_H
 

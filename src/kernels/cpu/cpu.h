@@ -1,0 +1,56 @@
+/* The CPU column of the op table: one file an op family in this folder, the same contracts as kernels/ops/. */
+#ifndef KD_KERNELS_CPU_H
+#define KD_KERNELS_CPU_H
+
+#include "kernels/ctx.h"
+
+extern const kd_ops kd_cpu_ops;
+
+kd_alloc_fn kd_cpu_alloc;
+kd_release_fn kd_cpu_release;
+kd_upload_fn kd_cpu_upload;
+kd_download_fn kd_cpu_download;
+kd_zero_fn kd_cpu_zero;
+kd_synchronize_fn kd_cpu_synchronize;
+kd_workspace_reserve_fn kd_cpu_workspace_reserve;
+kd_gemm_fn kd_cpu_gemm;
+kd_linear_fn kd_cpu_linear;
+kd_column_sum_fn kd_cpu_column_sum;
+kd_add_scaled_fn kd_cpu_add_scaled;
+kd_add_weighted_fn kd_cpu_add_weighted;
+kd_matrix_dot_fn kd_cpu_matrix_dot;
+kd_row_mean_fn kd_cpu_row_mean;
+kd_squared_norm_fn kd_cpu_squared_norm;
+kd_unit_rows_forward_fn kd_cpu_unit_rows_forward;
+kd_unit_rows_backward_fn kd_cpu_unit_rows_backward;
+kd_leaky_relu_forward_fn kd_cpu_leaky_relu_forward;
+kd_leaky_relu_backward_fn kd_cpu_leaky_relu_backward;
+kd_softmax_forward_fn kd_cpu_softmax_forward;
+kd_softmax_backward_fn kd_cpu_softmax_backward;
+kd_adam_fn kd_cpu_adam;
+kd_spmm_fn kd_cpu_spmm;
+kd_rgat_forward_fn kd_cpu_rgat_forward;
+kd_rgat_backward_fn kd_cpu_rgat_backward;
+kd_modality_graph_build_fn kd_cpu_modality_graph_build;
+kd_kg_generate_fn kd_cpu_kg_generate;
+kd_kg_filter_fn kd_cpu_kg_filter;
+kd_permutation_fn kd_cpu_permutation;
+kd_sample_negatives_fn kd_cpu_sample_negatives;
+kd_gather_fn kd_cpu_gather;
+kd_group_fn kd_cpu_group;
+kd_bpr_fn kd_cpu_bpr;
+kd_infonce_fn kd_cpu_infonce;
+kd_diffusion_steps_fn kd_cpu_diffusion_steps;
+kd_q_sample_fn kd_cpu_q_sample;
+kd_hidden_forward_fn kd_cpu_hidden_forward;
+kd_hidden_backward_fn kd_cpu_hidden_backward;
+kd_denoise_loss_fn kd_cpu_denoise_loss;
+kd_guidance_loss_fn kd_cpu_guidance_loss;
+kd_topk_rows_fn kd_cpu_topk_rows;
+kd_rank_metrics_fn kd_cpu_rank_metrics;
+kd_walk_cumulative_fn kd_cpu_walk_cumulative;
+kd_walk_node_fn kd_cpu_walk_node;
+kd_visits_above_fn kd_cpu_visits_above;
+kd_prefix_jaccard_fn kd_cpu_prefix_jaccard;
+
+#endif

@@ -1,0 +1,15 @@
+/* The compute context behind kd_ctx: its op table, its workspace, what it is. Only src/kernels looks inside. */
+#ifndef KD_KERNELS_CTX_H
+#define KD_KERNELS_CTX_H
+
+#include "kernels/ops.h"
+
+struct kd_ctx {
+    const kd_ops *ops;
+    int threads;
+    void *workspace;         /* device memory, 64-byte aligned */
+    int64_t workspace_bytes; /* its size */
+    char description[256];
+};
+
+#endif

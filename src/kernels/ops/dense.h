@@ -1,0 +1,65 @@
+/* Dense products, row and column operations. Source: MODEL sections 3 and 5. */
+#ifndef KD_OPS_DENSE_H
+#define KD_OPS_DENSE_H
+
+#include "kernels/ops/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* C = alpha op(A) op(B) + beta C, op transposes where asked. C is not read when beta is 0. */
+typedef kd_status kd_gemm_fn(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b,
+                             float beta, kd_mat c);
+
+/* Y = X op(W) + b; b [1, Y.cols] or data NULL for none. */
+typedef kd_status kd_linear_fn(kd_ctx *ctx, bool transpose_w, kd_mat x, kd_mat w, kd_mat b, kd_mat y);
+
+/* y = column sums of X + beta y; y [1, X.cols]. Rows are summed in a fixed order. */
+typedef kd_status kd_column_sum_fn(kd_ctx *ctx, kd_mat x, float beta, kd_mat y);
+
+/* Y = alpha X + beta Y. Y may be X. Y is not read when beta is 0. */
+typedef kd_status kd_add_scaled_fn(kd_ctx *ctx, float alpha, kd_mat x, float beta, kd_mat y);
+
+/* As kd_add_scaled with alpha read from the device: Y = scale alpha[0] X + beta Y. */
+typedef kd_status kd_add_weighted_fn(kd_ctx *ctx, float scale, const float *alpha, kd_mat x, float beta, kd_mat y);
+
+/* out[0] = sum X .* Y + beta out[0], summed in double in a fixed order. Shapes equal. */
+typedef kd_status kd_matrix_dot_fn(kd_ctx *ctx, kd_mat x, kd_mat y, float beta, float *out);
+
+/* out [X.rows] = mean of each row. */
+typedef kd_status kd_row_mean_fn(kd_ctx *ctx, kd_mat x, float *out);
+
+/* loss[0] += weight sum X^2; dX += 2 weight X (weight decay, MODEL section 4). */
+typedef kd_status kd_squared_norm_fn(kd_ctx *ctx, float weight, kd_mat x, kd_mat dx, double *loss);
+
+/* Y = unit rows of drop(X): x / max(|x|, 1e-12), norm [rows] = max(|drop(x)|, 1e-12). drop keeps an element with
+ * probability 1 - p and divides it by 1 - p, keyed (rng, row, column); p = 0: no dropout. Y may be X. */
+typedef kd_status kd_unit_rows_forward_fn(kd_ctx *ctx, kd_mat x, float p, const kd_rng *rng, kd_mat y, float *norm);
+
+/* dX = drop'( (dY - Y (Y . dY)) / norm ) + beta dX, with Y and norm from the forward pass. dX may be dY. */
+typedef kd_status kd_unit_rows_backward_fn(kd_ctx *ctx, kd_mat y, const float *norm, kd_mat dy, float p,
+                                           const kd_rng *rng, float beta, kd_mat dx);
+
+/* X = X > 0 ? X : slope X, in place. */
+typedef kd_status kd_leaky_relu_forward_fn(kd_ctx *ctx, float slope, kd_mat x);
+/* dY = Y > 0 ? dY : slope dY, in place; Y the forward output. */
+typedef kd_status kd_leaky_relu_backward_fn(kd_ctx *ctx, float slope, kd_mat y, kd_mat dy);
+
+/* s [count] = softmax(w). */
+typedef kd_status kd_softmax_forward_fn(kd_ctx *ctx, int64_t count, const float *w, float *s);
+/* dw += s .* (ds - s . ds). */
+typedef kd_status kd_softmax_backward_fn(kd_ctx *ctx, int64_t count, const float *s, const float *ds, float *dw);
+
+/* One Adam step on flat arrays of n: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
+ * p -= lr / (1 - b1^step) * m / (sqrt(v / (1 - b2^step)) + eps). step counts from 1. Source: Kingma & Ba 2015. */
+typedef struct kd_adam_config {
+    double lr, beta1, beta2, eps;
+} kd_adam_config;
+typedef kd_status kd_adam_fn(kd_ctx *ctx, const kd_adam_config *config, int64_t step, int64_t n, float *p,
+                             const float *g, float *m, float *v);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

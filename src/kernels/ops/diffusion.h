@@ -1,0 +1,50 @@
+/* Denoising diffusion over rows of a sparse 0/1 matrix (MODEL section 5). */
+#ifndef KD_OPS_DIFFUSION_H
+#define KD_OPS_DIFFUSION_H
+
+#include "kernels/ops/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* t [n] = uniform in 0..steps-1, keyed (rng, row[i]). */
+typedef kd_status kd_diffusion_steps_fn(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t steps, const kd_rng *rng,
+                                        int32_t *t);
+
+/* X [n, width] = drop( signal[t_i] x0[row_i] + sigma[t_i] noise + g[row_i] ) for each batch row i.
+ * Noise: normal, keyed (noise_rng, row, column), or `noise` [n, width] where it is given. drop keeps with probability
+ * 1 - p and divides by it, keyed (drop_rng, row, column); p = 0: none. g NULL: none. x0 is expanded on the fly. */
+typedef struct kd_q_sample_args {
+    kd_csr x0;
+    const int32_t *row;          /* [n] */
+    const int32_t *t;            /* [n] */
+    const float *signal, *sigma; /* [steps]: sqrt(abar), sqrt(1 - abar) */
+    const float *g;              /* [x0.rows] or NULL */
+    const float *noise;          /* [n, x0.cols] or NULL */
+    float p;
+    kd_rng noise_rng, drop_rng;
+    kd_mat x;
+} kd_q_sample_args;
+typedef kd_status kd_q_sample_fn(kd_ctx *ctx, const kd_q_sample_args *args);
+
+/* H = tanh(P + table[t_i]) row by row; table [steps, width]; t NULL: row 0 of table for all. H may be P. */
+typedef kd_status kd_hidden_forward_fn(kd_ctx *ctx, kd_mat p, kd_mat table, const int32_t *t, kd_mat h);
+
+/* dH = dH .* (1 - H^2) in place; dtable[t_i] += its rows, summed in batch order. */
+typedef kd_status kd_hidden_backward_fn(kd_ctx *ctx, kd_mat h, const int32_t *t, kd_mat dh, kd_mat dtable);
+
+/* Reconstruction: row_loss[i] = weight[t_i] mean_c (x0[row_i] - out_i)^2; loss[0] += mean_i row_loss[i];
+ * out <- d loss / d out = weight[t_i] * 2 (out - x0) / (width n), in place. */
+typedef kd_status kd_denoise_loss_fn(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t, const float *weight,
+                                     kd_mat out, float *row_loss, double *loss);
+
+/* Guidance: row_loss[i] = mean_c (y_i - target[row_i])^2; loss[0] += weight mean_i row_loss[i];
+ * y <- d loss / d y = weight * 2 (y - target) / (width n), in place. */
+typedef kd_status kd_guidance_loss_fn(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, kd_mat y,
+                                      float *row_loss, double *loss);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

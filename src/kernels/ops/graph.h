@@ -1,0 +1,51 @@
+/* Sparse message passing, relation-aware attention and the graphs that sampling rebuilds. */
+#ifndef KD_OPS_GRAPH_H
+#define KD_OPS_GRAPH_H
+
+#include "kernels/ops/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Y = alpha A X + beta C. C may be Y (accumulate) or data NULL with beta 0. X may not be Y. Rows without entries give
+ * beta C. Entries of a row are summed in their order. */
+typedef kd_status kd_spmm_fn(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c, kd_mat y);
+
+/* One hop of relation-aware attention (MODEL section 2). For each edge (h, r, t):
+ *   logit = LeakyReLU_slope( e_h . rh_r + e_t . rt_r ),  rh = rE W_top^T, rt = rE W_bottom^T  [relations, d];
+ *   alpha = softmax of the logits over the edges of h;
+ *   agg_h = e_h + sum alpha e_t   (e_h alone for a head without edges).
+ * logit [edges] = the logit, alpha [edges]; agg [entities, d]. Source: rgat.agg of the published code. */
+typedef kd_status kd_rgat_forward_fn(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt,
+                                     float *logit, float *alpha, kd_mat agg);
+
+/* Gradients of one hop: de += , drh +=, drt += . logit and alpha from the forward pass; logit is overwritten by its own
+ * gradient. Deterministic: gathers by tail, relation sums over fixed ranges of heads. Workspace:
+ * kd_rgat_backward_workspace. */
+typedef kd_status kd_rgat_backward_fn(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt,
+                                      float *logit, const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh, kd_mat drt);
+int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width);
+
+/* A_m from each user's q generated items top [users, q] (distinct within a user): both directions, plus I, D^-1/2 .
+ * D^-1/2 by its own degrees; then each stored entry is kept with probability keep_rate and divided by it, else 0, keyed
+ * (rng, row, column). Source: buildUIMatrix and edgeDrop of the published code. Workspace:
+ * kd_modality_graph_workspace. */
+typedef kd_status kd_modality_graph_build_fn(kd_ctx *ctx, const int32_t *top, float keep_rate, const kd_rng *rng,
+                                             kd_modality_graph *out);
+int64_t kd_modality_graph_workspace(int64_t nodes);
+
+/* The generated knowledge graph: edges (h, t) of `full` with t among top[h] or h among top[t] (top [entities, q]), each
+ * kept with probability keep_rate, keyed (rng, head, tail), not rescaled. Source: MODEL section 5. Workspace:
+ * kd_kg_generate_workspace. */
+typedef kd_status kd_kg_generate_fn(kd_ctx *ctx, const kd_kg *full, int64_t q, const int32_t *top, float keep_rate,
+                                    const kd_rng *rng, kd_kg *out);
+int64_t kd_kg_generate_workspace(int64_t capacity);
+
+/* The same selection by a given mask keep [edges of full]: out holds the edges with keep != 0, in order. */
+typedef kd_status kd_kg_filter_fn(kd_ctx *ctx, const kd_kg *full, const uint8_t *keep, kd_kg *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,26 @@
+/* Top-k columns of rows and ranking metrics (MODEL section 6). */
+#ifndef KD_OPS_RANK_H
+#define KD_OPS_RANK_H
+
+#include "kernels/ops/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* index [rows, k] = columns of the k largest entries of each row of X in descending order, the lower column first among
+ * equals; columns stored in the same row of `mask` are left out (mask.row_ptr NULL: none); -1 where fewer are left.
+ * value [rows, k] = their entries (NULL: not wanted; -inf beside -1). NaN entries are never chosen. */
+typedef kd_status kd_topk_rows_fn(kd_ctx *ctx, kd_mat x, kd_csr mask, int64_t k, int32_t *index, float *value);
+
+/* Hits of ranked lists against held-out items. For row i with held_out row not empty and each cut-off K = topk[j]:
+ *   recall = hits/|held|, precision = hits/K, ndcg = sum 1/log2(rank+2) over hits / ideal of min(|held|, K).
+ * sums [3 topk_count + 1] += (recall, ndcg, precision) for each j, then the number of such rows. index [rows, k], k the
+ * largest cut-off. Summed in row order in double. */
+typedef kd_status kd_rank_metrics_fn(kd_ctx *ctx, int64_t rows, int64_t k, const int32_t *index, kd_csr held_out,
+                                     int64_t topk_count, const int64_t *topk, double *sums);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,46 @@
+/* Random walks with restart over the interaction graph and the similarity of what they visit (MODEL section 1). */
+#ifndef KD_OPS_WALK_H
+#define KD_OPS_WALK_H
+
+#include "kernels/ops/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kd_walk_config {
+    int64_t walks; /* N: walks per edge end (cumulative) or per node (node) */
+    int64_t steps; /* M: steps of a walk */
+    float restart; /* node only: probability of going back to the start at each step */
+} kd_walk_config;
+
+/* `cumulative`: for start node u and each of its edges k, N walks of M steps keyed (rng, u, k, walk, step). A walk:
+ * restart probability r starts at 0; each step, with probability r it goes back to the previous node, forgets the last
+ * visited one and sets r = 0; else it moves to a uniform neighbour, records it and r += 0.2. Only nodes still in the
+ * list when the walk ends count. visits->node and visits->end are overwritten. Workspace: kd_walk_workspace. */
+typedef kd_status kd_walk_cumulative_fn(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
+                                        kd_visits *visits);
+
+/* `node`: N walks of M steps per node; each step, with probability `restart` back to the start, else to a uniform
+ * neighbour, which is recorded. end is the whole list for every edge. Workspace: kd_walk_workspace. */
+typedef kd_status kd_walk_node_fn(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
+                                  kd_visits *visits);
+
+/* `power`: the nodes x of column s of `score` [graph.rows, block] (visit probabilities of start first + s) with
+ * score >= threshold, ascending, become visits of start first + s; as many as fit its room, which holds
+ * at most 1/threshold. end is the whole list for every edge of the start. */
+typedef kd_status kd_visits_above_fn(kd_ctx *ctx, kd_csr graph, int64_t first, kd_mat score, float threshold,
+                                     kd_visits *visits);
+
+/* val [edges]: for edge (u, v) at rank k of u, with l the rank of u in v's row: Jaccard of the nodes that u visited up
+ * to rank k and v up to rank l; 0 where both are empty. Symmetric. graph must hold both directions of every edge.
+ * Workspace: kd_walk_workspace. */
+typedef kd_status kd_prefix_jaccard_fn(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, float *val);
+
+/* Scratch of the walk ops for a graph of `nodes` nodes; depends on the context's threads. */
+int64_t kd_walk_workspace(const kd_ctx *ctx, int64_t nodes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
