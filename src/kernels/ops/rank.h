@@ -10,8 +10,10 @@ extern "C" {
 
 /* index [rows, k] = columns of the k largest entries of each row of X in descending order, the lower column first among
  * equals; columns stored in the same row of `mask` are left out (mask.row_ptr NULL: none); -1 where fewer are left.
- * value [rows, k] = their entries (NULL: not wanted; -inf beside -1). NaN entries are never chosen. */
+ * value [rows, k] = their entries (NULL: not wanted; -inf beside -1). NaN entries are never chosen.
+ * Workspace where value is NULL: kd_topk_rows_workspace. */
 typedef kd_status kd_topk_rows_fn(kd_ctx *ctx, kd_mat x, kd_csr mask, int64_t k, int32_t *index, float *value);
+int64_t kd_topk_rows_workspace(int64_t rows, int64_t k);
 
 /* Hits of ranked lists against held-out items. For row i with held_out row not empty and each cut-off K = topk[j]:
  *   recall = hits/|held|, precision = hits/K, ndcg = sum 1/log2(rank+2) over hits / ideal of min(|held|, K).

@@ -1,0 +1,42 @@
+#include <math.h>
+
+#include "kernels/cpu/cpu.h"
+
+kd_status kd_cpu_leaky_relu_forward(kd_ctx *ctx, float slope, kd_mat x) {
+    (void)ctx;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < x.rows; r++) {
+        float *row = x.data + r * x.ld;
+        for (int64_t c = 0; c < x.cols; c++) row[c] = row[c] > 0.0f ? row[c] : slope * row[c];
+    }
+    return KD_OK;
+}
+
+kd_status kd_cpu_leaky_relu_backward(kd_ctx *ctx, float slope, kd_mat y, kd_mat dy) {
+    (void)ctx;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < y.rows; r++) {
+        const float *out = y.data + r * y.ld;
+        float *up = dy.data + r * dy.ld;
+        for (int64_t c = 0; c < y.cols; c++) up[c] = out[c] > 0.0f ? up[c] : slope * up[c];
+    }
+    return KD_OK;
+}
+
+kd_status kd_cpu_softmax_forward(kd_ctx *ctx, int64_t count, const float *w, float *s) {
+    (void)ctx;
+    float largest = -INFINITY;
+    for (int64_t i = 0; i < count; i++) largest = fmaxf(largest, w[i]);
+    double sum = 0.0;
+    for (int64_t i = 0; i < count; i++) sum += exp((double)w[i] - largest);
+    for (int64_t i = 0; i < count; i++) s[i] = (float)(exp((double)w[i] - largest) / sum);
+    return KD_OK;
+}
+
+kd_status kd_cpu_softmax_backward(kd_ctx *ctx, int64_t count, const float *s, const float *ds, float *dw) {
+    (void)ctx;
+    double along = 0.0;
+    for (int64_t i = 0; i < count; i++) along += (double)s[i] * ds[i];
+    for (int64_t i = 0; i < count; i++) dw[i] += (float)(s[i] * (ds[i] - along));
+    return KD_OK;
+}

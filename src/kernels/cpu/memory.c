@@ -1,0 +1,57 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/util/error.h"
+#include "kernels/cpu/cpu.h"
+
+enum { ALIGNMENT = 64 };
+
+kd_status kd_cpu_alloc(kd_ctx *ctx, int64_t bytes, const char *what, void **out) {
+    (void)ctx;
+    *out = NULL;
+    int64_t padded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    void *block = aligned_alloc(ALIGNMENT, padded > 0 ? (size_t)padded : ALIGNMENT);
+    if (!block) return KD_FAIL(KD_ERR_MEMORY, "%s: out of memory (%lld bytes)", what, (long long)bytes);
+    memset(block, 0, padded > 0 ? (size_t)padded : ALIGNMENT);
+    *out = block;
+    return KD_OK;
+}
+
+void kd_cpu_release(kd_ctx *ctx, void *block) {
+    (void)ctx;
+    free(block);
+}
+
+kd_status kd_cpu_upload(kd_ctx *ctx, void *device, const void *host, int64_t bytes) {
+    (void)ctx;
+    if (bytes > 0) memcpy(device, host, (size_t)bytes);
+    return KD_OK;
+}
+
+kd_status kd_cpu_download(kd_ctx *ctx, void *host, const void *device, int64_t bytes) {
+    (void)ctx;
+    if (bytes > 0) memcpy(host, device, (size_t)bytes);
+    return KD_OK;
+}
+
+kd_status kd_cpu_zero(kd_ctx *ctx, void *device, int64_t bytes) {
+    (void)ctx;
+    if (bytes > 0) memset(device, 0, (size_t)bytes);
+    return KD_OK;
+}
+
+/* Every CPU op has finished when it returns. */
+kd_status kd_cpu_synchronize(kd_ctx *ctx) {
+    (void)ctx;
+    return KD_OK;
+}
+
+kd_status kd_cpu_workspace_reserve(kd_ctx *ctx, int64_t bytes) {
+    if (bytes <= ctx->workspace_bytes) return KD_OK;
+    kd_cpu_release(ctx, ctx->workspace);
+    ctx->workspace = NULL;
+    ctx->workspace_bytes = 0;
+    kd_status status = kd_cpu_alloc(ctx, bytes, "workspace", &ctx->workspace);
+    if (status == KD_OK) ctx->workspace_bytes = bytes;
+    return status;
+}

@@ -1,0 +1,34 @@
+#include <string.h>
+
+#include "kernels/cpu/cpu.h"
+
+enum { STRIP = 128 }; /* accumulators of one strip of columns stay in registers and L1 */
+
+static void spmm_row(const kd_csr *a, int64_t r, float alpha, const kd_mat *x, float beta, const float *addend,
+                     float *out) {
+    int64_t begin = a->row_ptr[r], end = a->row_ptr[r + 1];
+    for (int64_t first = 0; first < x->cols; first += STRIP) {
+        int64_t width = x->cols - first < STRIP ? x->cols - first : STRIP;
+        float sum[STRIP];
+        memset(sum, 0, (size_t)width * sizeof(float));
+        for (int64_t e = begin; e < end; e++) {
+            const float *from = x->data + a->col[e] * x->ld + first;
+            float value = a->val ? a->val[e] : 1.0f;
+#pragma omp simd
+            for (int64_t c = 0; c < width; c++) sum[c] += value * from[c];
+        }
+        if (beta == 0.0f)
+            for (int64_t c = 0; c < width; c++) out[first + c] = alpha * sum[c];
+        else
+            for (int64_t c = 0; c < width; c++) out[first + c] = alpha * sum[c] + beta * addend[first + c];
+    }
+}
+
+/* Rows are dealt out in small blocks as threads become free: hubs and empty rows even out. */
+kd_status kd_cpu_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c, kd_mat y) {
+    (void)ctx;
+#pragma omp parallel for schedule(dynamic, 64)
+    for (int64_t r = 0; r < a.rows; r++)
+        spmm_row(&a, r, alpha, &x, beta, beta == 0.0f ? NULL : c.data + r * c.ld, y.data + r * y.ld);
+    return KD_OK;
+}
