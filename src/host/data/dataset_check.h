@@ -21,15 +21,4 @@ typedef struct kd_dataset_warnings {
  * KD_ERR_MEMORY. */
 kd_status kd_dataset_check(const kd_dataset *dataset, kd_dataset_warnings *warnings);
 
-/* xxh3 of sizes, splits, triples, features and id maps; not of the name or of where the arrays live, so the same data
- * gives the same hash whichever files it was read from. The field `hash` itself takes no part. */
-uint64_t kd_dataset_hash(const kd_dataset *dataset);
-
-/* Fills *out with the names "0", "1", ..., "count - 1"; free out->text and out->offset with free(). KD_ERR_MEMORY. */
-kd_status kd_id_map_decimal(int64_t count, kd_id_map *out);
-
-/* The order in which a data set keeps modalities: image, text, audio, then the others by name. Less than, equal to or
- * greater than 0, as strcmp. */
-int kd_modality_compare(const char *a, const char *b);
-
 #endif
