@@ -1,0 +1,199 @@
+#include "host/data/published.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/data/lines.h"
+#include "host/data/npy.h"
+#include "host/data/pairs.h"
+#include "host/data/pickle.h"
+#include "host/util/memory.h"
+
+static const char feature_suffix[] = "_feat.npy";
+
+/* Ids are dense, so a declared size far beyond what the file mentions is a damaged file or a wrong column; believing it
+ * would make names and embeddings for every id that nobody uses. */
+static kd_status check_density(const char *path, const char *what, int64_t declared, int64_t mentioned) {
+    if (declared <= 64 * mentioned + (1 << 20)) return KD_OK;
+    return KD_FAIL(KD_ERR_FORMAT, "%s: %" PRId64 " %s, but only %" PRId64 " rows; expected dense ids from 0", path,
+                   declared, what, mentioned);
+}
+
+/* Stored values become pairs: zeros are dropped, the rest sorted, each pair once. The matrix gives its arrays away. */
+static kd_status to_interactions(kd_sparse_file *matrix, kd_interactions *out) {
+    kd_status status = KD_OK;
+    int64_t kept = 0;
+
+    for (int64_t i = 0; i < matrix->nnz; i++) {
+        if (matrix->value[i] == 0) continue;
+        matrix->row[kept] = matrix->row[i];
+        matrix->col[kept++] = matrix->col[i];
+    }
+    KD_TRY(kd_pairs_sort(matrix->rows, matrix->cols, kept, matrix->row, matrix->col, NULL));
+    out->count = kd_pairs_unique(kept, matrix->row, matrix->col);
+    out->user = matrix->row;
+    out->item = matrix->col;
+    matrix->row = matrix->col = NULL;
+cleanup:
+    return status;
+}
+
+/* One split. The training split, which comes first, gives users and items; the others have to agree with it. */
+static kd_status load_split(const char *folder, const char *name, bool is_train, kd_dataset *dataset,
+                            kd_interactions *out) {
+    kd_status status = KD_OK;
+    kd_sparse_file matrix = {0};
+    char *path = NULL;
+
+    KD_TRY(kd_path_join(folder, name, &path));
+    if (!is_train && !kd_file_exists(path)) goto cleanup;
+    KD_TRY(kd_pickle_read_sparse(path, &matrix));
+    if (is_train) {
+        KD_TRY(check_density(path, "users", matrix.rows, matrix.nnz));
+        KD_TRY(check_density(path, "items", matrix.cols, matrix.nnz));
+        dataset->users = matrix.rows;
+        dataset->items = matrix.cols;
+    }
+    if (matrix.rows != dataset->users || matrix.cols != dataset->items)
+        KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT,
+                           "%s: the matrix is %" PRId64 " x %" PRId64 "; expected %" PRId64 " x %" PRId64
+                           " as in trnMat.pkl",
+                           path, matrix.rows, matrix.cols, dataset->users, dataset->items);
+    KD_TRY(to_interactions(&matrix, out));
+    if (is_train && out->count == 0) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: no training interaction", path);
+cleanup:
+    kd_sparse_file_free(&matrix);
+    free(path);
+    return status;
+}
+
+/* Reads the triples of an open file; entities and relations grow to hold the largest ids. */
+static kd_status read_triples(kd_line_reader *reader, kd_dataset *dataset) {
+    kd_status status = KD_OK;
+    kd_triples *kg = &dataset->kg;
+    int64_t head_capacity = 0, relation_capacity = 0, tail_capacity = 0;
+    const int64_t largest = INT32_MAX - 1;
+
+    while (kd_lines_next(reader)) {
+        int64_t head = 0, relation = 0, tail = 0, i = kg->count;
+        KD_TRY(kd_lines_integer(reader, "a head", 0, largest, &head));
+        KD_TRY(kd_lines_integer(reader, "a relation", 0, largest, &relation));
+        KD_TRY(kd_lines_integer(reader, "a tail", 0, largest, &tail));
+        KD_TRY(kd_lines_finish(reader, "head, relation and tail"));
+        KD_TRY(kd_host_grow(&kg->head, &head_capacity, i + 1, sizeof *kg->head, reader->path));
+        KD_TRY(kd_host_grow(&kg->relation, &relation_capacity, i + 1, sizeof *kg->relation, reader->path));
+        KD_TRY(kd_host_grow(&kg->tail, &tail_capacity, i + 1, sizeof *kg->tail, reader->path));
+        kg->head[i] = (int32_t)head;
+        kg->relation[i] = (int32_t)relation;
+        kg->tail[i] = (int32_t)tail;
+        kg->count++;
+        if (head >= dataset->entities) dataset->entities = head + 1;
+        if (tail >= dataset->entities) dataset->entities = tail + 1;
+        if (relation >= dataset->relations) dataset->relations = relation + 1;
+    }
+cleanup:
+    return status;
+}
+
+static kd_status load_knowledge_graph(const char *folder, kd_dataset *dataset) {
+    kd_status status = KD_OK;
+    kd_line_reader reader = {0};
+    char *path = NULL;
+
+    dataset->entities = dataset->items;
+    KD_TRY(kd_path_join(folder, "kg.txt", &path));
+    if (!kd_file_exists(path)) goto cleanup;
+    KD_TRY(kd_lines_open(path, &reader));
+    KD_TRY(read_triples(&reader, dataset));
+    if (dataset->entities > dataset->items)
+        KD_TRY(check_density(path, "entities", dataset->entities, dataset->kg.count));
+    KD_TRY(check_density(path, "relations", dataset->relations, dataset->kg.count));
+cleanup:
+    kd_lines_close(&reader);
+    free(path);
+    return status;
+}
+
+static kd_status load_features(const char *folder, const char *file, kd_dataset *dataset, kd_modality *out) {
+    kd_status status = KD_OK;
+    size_t name_length = strlen(file) - strlen(feature_suffix);
+    int64_t rank = 0, shape[KD_NPY_MAX_RANK] = {0};
+    char *path = NULL;
+
+    KD_TRY(kd_path_join(folder, file, &path));
+    if (name_length == 0 || name_length >= sizeof out->name)
+        KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: expected 1 to %zu characters before %s", path, sizeof out->name - 1,
+                           feature_suffix);
+    memcpy(out->name, file, name_length);
+    KD_TRY(kd_npy_read_f32(path, &rank, shape, &out->values));
+    if (rank < 1 || rank > 2 || shape[1] < 1)
+        KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: expected a matrix of items x features", path);
+    if (shape[0] != dataset->items)
+        KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: %" PRId64 " rows; expected %" PRId64 ", one for each item", path,
+                           shape[0], dataset->items);
+    out->width = shape[1];
+cleanup:
+    free(path);
+    return status;
+}
+
+static int is_feature_file(const struct dirent *entry) {
+    size_t length = strlen(entry->d_name), suffix = strlen(feature_suffix);
+    return length >= suffix && strcmp(entry->d_name + length - suffix, feature_suffix) == 0;
+}
+
+static int compare_modalities(const void *a, const void *b) {
+    return kd_modality_compare(((const kd_modality *)a)->name, ((const kd_modality *)b)->name);
+}
+
+static kd_status load_modalities(const char *folder, kd_dataset *dataset) {
+    kd_status status = KD_OK;
+    struct dirent **entries = NULL;
+    int count = scandir(folder, &entries, is_feature_file, alphasort);
+
+    if (count < 0) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: cannot list: %s", folder, strerror(errno));
+    KD_TRY(kd_host_alloc(&dataset->modalities, count, sizeof *dataset->modalities, "modalities"));
+    for (; dataset->modality_count < count; dataset->modality_count++)
+        KD_TRY(load_features(folder, entries[dataset->modality_count]->d_name, dataset,
+                             &dataset->modalities[dataset->modality_count]));
+    qsort(dataset->modalities, (size_t)count, sizeof *dataset->modalities, compare_modalities);
+cleanup:
+    if (status != KD_OK && dataset->modalities != NULL) /* the one that failed is not counted and may hold values */
+        free(dataset->modalities[dataset->modality_count].values);
+    for (int i = 0; i < count; i++) free(entries[i]);
+    free(entries);
+    return status;
+}
+
+/* The folder's own name, also for "." and names that end in '/'. */
+static kd_status name_dataset(const char *folder, kd_dataset *dataset) {
+    char *resolved = realpath(folder, NULL);
+    if (resolved == NULL) return KD_FAIL(KD_ERR_FORMAT, "%s: %s", folder, strerror(errno));
+    const char *slash = strrchr(resolved, '/');
+    snprintf(dataset->name, sizeof dataset->name, "%s", slash == NULL ? resolved : slash + 1);
+    free(resolved);
+    return KD_OK;
+}
+
+kd_status kd_published_load(const char *path, kd_dataset *out) {
+    kd_status status = KD_OK;
+
+    *out = (kd_dataset){0};
+    KD_TRY(name_dataset(path, out));
+    KD_TRY(load_split(path, "trnMat.pkl", true, out, &out->train));
+    KD_TRY(load_split(path, "valMat.pkl", false, out, &out->valid));
+    KD_TRY(load_split(path, "tstMat.pkl", false, out, &out->test));
+    KD_TRY(load_knowledge_graph(path, out));
+    KD_TRY(load_modalities(path, out));
+    KD_TRY(kd_id_map_decimal(out->users, &out->user_ids));
+    KD_TRY(kd_id_map_decimal(out->items, &out->item_ids));
+    KD_TRY(kd_id_map_decimal(out->entities, &out->entity_ids));
+    KD_TRY(kd_id_map_decimal(out->relations, &out->relation_ids));
+    out->hash = kd_dataset_hash(out);
+cleanup:
+    if (status != KD_OK) kd_dataset_free(out);
+    return status;
+}
