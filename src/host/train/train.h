@@ -12,8 +12,8 @@ typedef enum kd_stage {
     KD_STAGE_ATTENTION, /* once, before the first epoch */
     KD_STAGE_DENOISE_MODALITIES,
     KD_STAGE_DENOISE_KG,
-    KD_STAGE_SAMPLE,  /* reverse chains and graph rebuilding */
-    KD_STAGE_STEPS,   /* BPR and contrastive steps */
+    KD_STAGE_SAMPLE, /* reverse chains and graph rebuilding */
+    KD_STAGE_STEPS,  /* BPR and contrastive steps */
     KD_STAGE_EVALUATE,
     KD_STAGE_COUNT
 } kd_stage;
@@ -29,8 +29,8 @@ typedef struct kd_epoch_record {
     double denoise_kg;                          /* mean row loss; 0 without a knowledge graph */
     int64_t modality_count;
     char modality[KD_MAX_MODALITIES][64];
-    bool evaluated, best;   /* best: the highest selecting recall so far */
-    kd_metrics valid, test; /* users == 0 where the split is empty */
+    bool evaluated, best;                          /* best: the highest selecting recall so far */
+    kd_metrics valid, test;                        /* users == 0 where the split is empty */
     double seconds[KD_STAGE_COUNT], total_seconds; /* wall time of this epoch; ATTENTION only in epoch 0's record */
 } kd_epoch_record;
 
@@ -46,7 +46,8 @@ typedef struct kd_observer {
     void *context;
     void (*progress)(void *context, int64_t epoch, kd_stage stage, int64_t done, int64_t total);
     kd_status (*epoch)(void *context, const kd_epoch_record *record);
-    /* parameters under their published names, and "view.user" [U,w], "view.item" [I,w]: score(u,i) = dot of their rows */
+    /* parameters under their published names, and "view.user" [U,w], "view.item" [I,w]: score(u,i) = dot of their rows
+     */
     kd_status (*best)(void *context, int64_t epoch, int64_t count, const kd_tensor *tensors);
 } kd_observer;
 
@@ -64,7 +65,8 @@ typedef struct kd_memory_plan {
 kd_status kd_train_plan(const kd_config *config, const kd_dataset *data, kd_memory_plan *plan);
 
 /* Runs the whole training (MODEL section 6 for each epoch). KD_ERR_NUMERIC names stage and step of a non-finite loss;
- * KD_ERR_INTERRUPTED after a signal, at the next step boundary. The best model was handed over through observer->best. */
+ * KD_ERR_INTERRUPTED after a signal, at the next step boundary. The best model was handed over through observer->best.
+ */
 kd_status kd_train(struct kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer);
 
 #endif

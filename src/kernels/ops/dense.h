@@ -37,7 +37,7 @@ typedef kd_status kd_squared_norm_fn(kd_ctx *ctx, float weight, kd_mat x, kd_mat
  * probability 1 - p and divides it by 1 - p, keyed (rng, row, column); p = 0: no dropout. Y may be X. */
 typedef kd_status kd_unit_rows_forward_fn(kd_ctx *ctx, kd_mat x, float p, const kd_rng *rng, kd_mat y, float *norm);
 
-/* dX = drop'( (dY - Y (Y . dY)) / norm ) + beta dX, with Y and norm from the forward pass. dX may be dY. */
+/* dX = drop'( (dY - Y (Y . dY)) / norm ) + beta dX, with Y and norm from the forward pass. dX may be dY or Y. */
 typedef kd_status kd_unit_rows_backward_fn(kd_ctx *ctx, kd_mat y, const float *norm, kd_mat dy, float p,
                                            const kd_rng *rng, float beta, kd_mat dx);
 

@@ -1,0 +1,103 @@
+/* One denoiser: h = tanh(W1 [drop(x_t) ; temb] + b1), out = W2 h + b2 (MODEL section 5), trained on rows of a sparse
+ * 0/1 matrix, and its reverse chain. */
+#ifndef KD_DIFFUSION_DENOISER_H
+#define KD_DIFFUSION_DENOISER_H
+
+#include "host/diffusion/schedule.h"
+#include "host/views/params.h"
+
+typedef struct kd_denoiser_shape {
+    int64_t width, hidden, time_dim, steps; /* width n: columns of the rows it denoises */
+} kd_denoiser_shape;
+
+/* Buffers that all denoisers of a run share: only one is at work at a time. */
+typedef struct kd_diffusion_scratch {
+    int64_t batch, width, hidden, guidance_width;
+    float *x, *out;     /* [batch, width] */
+    float *h, *dh;      /* [batch, hidden] */
+    float *chain;       /* [hidden, hidden] W2^T W1 */
+    float *guided;      /* [batch, guidance_width] */
+    float *row_loss[2]; /* [batch] reconstruction and guidance */
+    int32_t *t;         /* [batch] */
+} kd_diffusion_scratch;
+
+typedef struct kd_denoiser {
+    kd_denoiser_shape shape;
+    uint32_t instance; /* keys its random numbers */
+    const kd_diffusion_scratch *scratch;
+    kd_schedule schedule;
+    float *signal, *sigma, *weight; /* [steps] on the device */
+    kd_mat time;                    /* [steps, time_dim] cos and sin of t f_k */
+    int64_t count, step;            /* parameters; Adam steps taken */
+    float *value, *gradient, *m, *v;
+    kd_mat w1;                    /* [width, hidden] transposed, so that a sparse row times W1 is a sum of its rows */
+    kd_mat w1_time;               /* [time_dim, hidden] */
+    kd_mat b1, w2, b2;            /* [1, hidden], [width, hidden], [1, width] */
+    kd_mat time_w, time_b;        /* [time_dim, time_dim], [1, time_dim]: temb = time time_w^T + time_b */
+    kd_mat embedding, dembedding; /* [steps, time_dim] temb of every step */
+    kd_mat table, dtable;         /* [steps, hidden] temb w1_time + b1 of every step */
+    kd_mat constant;              /* [1, hidden] b2 W1, then scratch of the chain */
+    kd_mat input_sum;             /* [1, hidden] column sums of W1 */
+    float *accumulated;           /* [steps] how much of `constant` a step's hidden input has gathered */
+} kd_denoiser;
+
+kd_status kd_diffusion_scratch_allocate(kd_pool *pool, int64_t batch, int64_t width, int64_t hidden,
+                                        int64_t guidance_width, kd_diffusion_scratch *out);
+kd_status kd_denoiser_allocate(kd_pool *pool, const kd_denoiser_shape *shape, kd_denoiser *out);
+
+/* Schedule, time features and initial weights: normal(0, sqrt(2 / (fan_in + fan_out))), biases normal(0, 0.001), keyed
+ * (seed, instance). */
+kd_status kd_denoiser_init(kd_ctx *ctx, const kd_config *config, uint32_t instance, const kd_diffusion_scratch *scratch,
+                           kd_denoiser *denoiser);
+
+/* Guidance of a training step: loss += weight * mean over rows and columns of (out[:, :projection.rows] projection -
+ * target[row])^2. */
+typedef struct kd_denoiser_guidance {
+    kd_mat projection; /* [columns guided, d] */
+    kd_mat target;     /* [rows of x0, d] */
+    double weight;
+} kd_denoiser_guidance;
+
+/* One batch of training rows. t, noise: given (golden arrays) or NULL to draw them, keyed (seed, instance, step, row).
+ */
+typedef struct kd_denoiser_batch {
+    kd_csr x0;
+    int64_t count;
+    const int32_t *row; /* [count] */
+    const float *g;     /* [x0.rows] added to x_t; NULL for none */
+    const int32_t *t;
+    const float *noise; /* [count, width] */
+    double dropout;     /* on x_t */
+    uint64_t seed;
+    int64_t epoch;
+} kd_denoiser_batch;
+
+/* Gradients = those of the batch's loss, which is also added to loss[0]; scratch->row_loss hold the rows' parts. */
+kd_status kd_denoiser_gradient(kd_ctx *ctx, const kd_denoiser_batch *batch, const kd_denoiser_guidance *guidance,
+                               kd_denoiser *denoiser, double *loss);
+
+kd_status kd_denoiser_adam(kd_ctx *ctx, double lr, kd_denoiser *denoiser);
+
+/* Once before kd_reverse_chain, after the weights changed: the products that carry the chain in hidden space. */
+kd_status kd_reverse_prepare(kd_ctx *ctx, kd_denoiser *denoiser);
+
+/* Rows of a reverse chain: rows first .. first + count - 1 of x0, guided by g, started from x0 (sampling_steps 0) or
+ * from x0 noised to step sampling_steps - 1 with `noise` [count, width] or, NULL, drawn noise. row: 0, 1, 2, ... on the
+ * device. */
+typedef struct kd_reverse_rows {
+    kd_csr x0;
+    int64_t first, count;
+    const int32_t *row;
+    const float *g; /* [x0.rows] */
+    int64_t sampling_steps;
+    const float *noise;
+    uint64_t seed;
+    int64_t epoch;
+} kd_reverse_rows;
+
+/* *out [count, width] (scratch) = the end of the chain: T steps x <- c1 out(x, i) + c2 x, no noise, no dropout. Nothing
+ * nonlinear stands between W2 and the next step's W1, so the chain runs on p = W1 x alone:
+ * p <- c1 (W1 W2 h + W1 b2) + c2 p, and one output product ends it, since c1(0) = 1 and c2(0) = 0. */
+kd_status kd_reverse_chain(kd_ctx *ctx, const kd_reverse_rows *rows, const kd_denoiser *denoiser, kd_mat *out);
+
+#endif

@@ -1,0 +1,64 @@
+/* The reverse chain, carried in hidden space. */
+#include <stddef.h>
+
+#include "host/diffusion/denoiser.h"
+
+kd_status kd_reverse_prepare(kd_ctx *ctx, kd_denoiser *d) {
+    kd_status status = KD_OK;
+    kd_mat chain = kd_mat_make(d->scratch->chain, d->shape.hidden, d->shape.hidden);
+    kd_mat accumulated = kd_mat_make(d->accumulated, d->shape.steps, 1);
+    KD_TRY(kd_gemm(ctx, true, false, 1.0f, d->w2, d->w1, 0.0f, chain));
+    KD_TRY(kd_gemm(ctx, false, false, 1.0f, d->b2, d->w1, 0.0f, d->constant));
+    KD_TRY(kd_column_sum(ctx, d->w1, 0.0f, d->input_sum));
+    KD_TRY(kd_linear(ctx, true, d->time, d->time_w, d->time_b, d->embedding));
+    KD_TRY(kd_linear(ctx, false, d->embedding, d->w1_time, d->b1, d->table));
+    /* what W1 b2 has added to p by step i is a multiple of it: it moves into the time table */
+    KD_TRY(kd_gemm(ctx, false, false, 1.0f, accumulated, d->constant, 1.0f, d->table));
+cleanup:
+    return status;
+}
+
+/* p = W1 (x0 or noised x0, + g). */
+static kd_status chain_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat p) {
+    kd_status status = KD_OK;
+    kd_mat none = {0};
+    if (r->sampling_steps > 0) {
+        int64_t at = r->sampling_steps - 1;
+        kd_mat x = kd_mat_make(d->scratch->x, r->count, d->shape.width);
+        KD_TRY(kd_zero(ctx, d->scratch->t, r->count * (int64_t)sizeof(int32_t)));
+        kd_q_sample_args q = {.x0 = r->x0,
+                              .row = r->row + r->first,
+                              .t = d->scratch->t,
+                              .signal = d->signal + at,
+                              .sigma = d->sigma + at,
+                              .g = r->g,
+                              .noise = r->noise,
+                              .noise_rng = {r->seed, KD_RNG_SAMPLE_NOISE, d->instance, (uint32_t)r->epoch},
+                              .x = x};
+        KD_TRY(kd_q_sample(ctx, &q));
+        KD_TRY(kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, p));
+    } else {
+        kd_mat g = kd_mat_make((float *)(uintptr_t)(r->g + r->first), r->count, 1);
+        KD_TRY(kd_spmm(ctx, 1.0f, kd_csr_rows(r->x0, r->first, r->count), d->w1, 0.0f, none, p));
+        KD_TRY(kd_gemm(ctx, false, false, 1.0f, g, d->input_sum, 1.0f, p));
+    }
+cleanup:
+    return status;
+}
+
+kd_status kd_reverse_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat *out) {
+    kd_status status = KD_OK;
+    const kd_diffusion_scratch *s = d->scratch;
+    kd_mat p = kd_mat_make(s->dh, r->count, d->shape.hidden), h = kd_mat_make(s->h, r->count, d->shape.hidden);
+    kd_mat chain = kd_mat_make(s->chain, d->shape.hidden, d->shape.hidden);
+    *out = kd_mat_make(s->out, r->count, d->shape.width);
+    KD_TRY(chain_start(ctx, r, d, p));
+    for (int64_t i = d->shape.steps - 1; i >= 0; i--) {
+        KD_TRY(kd_hidden_forward(ctx, p, kd_mat_rows(d->table, i, 1), NULL, h));
+        if (i == 0) break;
+        KD_TRY(kd_gemm(ctx, false, false, (float)d->schedule.coef1[i], h, chain, (float)d->schedule.coef2[i], p));
+    }
+    KD_TRY(kd_linear(ctx, true, h, d->w2, d->b2, *out));
+cleanup:
+    return status;
+}

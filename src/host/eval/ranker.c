@@ -1,0 +1,80 @@
+#include "host/eval/ranker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/util/memory.h"
+
+enum { MOST_TILE = 1024, SCORES_AT_ONCE = 1 << 24 };
+
+kd_status kd_interactions_csr(kd_pool *pool, int64_t users, int64_t items, const kd_interactions *split,
+                              const char *what, kd_csr *out) {
+    kd_status status = KD_OK;
+    int64_t *ptr = NULL;
+    *out = (kd_csr){.rows = users, .cols = items};
+    KD_TRY(kd_host_alloc(&ptr, users + 1, sizeof *ptr, what));
+    for (int64_t k = 0; k < split->count; k++) ptr[split->user[k] + 1]++;
+    for (int64_t u = 0; u < users; u++) ptr[u + 1] += ptr[u];
+    KD_TRY(kd_pool_upload(pool, ptr, users + 1, sizeof *ptr, what, &out->row_ptr));
+    KD_TRY(kd_pool_upload(pool, split->item, split->count, sizeof(int32_t), what, &out->col));
+cleanup:
+    free(ptr);
+    return status;
+}
+
+kd_status kd_ranker_allocate(kd_pool *pool, int64_t users, int64_t items, int64_t topk_count, const int64_t *topk,
+                             kd_ranker *out) {
+    static const char what[] = "ranking";
+    kd_status status = KD_OK;
+    int64_t tile = items > 0 ? SCORES_AT_ONCE / items : MOST_TILE;
+    int64_t most = topk[topk_count - 1];
+    *out = (kd_ranker){.users = users, .items = items, .topk_count = topk_count};
+    memcpy(out->topk, topk, (size_t)topk_count * sizeof *topk);
+    out->tile = tile < 1 ? 1 : tile > MOST_TILE ? MOST_TILE : tile;
+    KD_TRY(kd_pool_alloc(pool, out->tile * items, sizeof(float), what, &out->score));
+    KD_TRY(kd_pool_alloc(pool, out->tile * most, sizeof(int32_t), what, &out->list));
+    KD_TRY(kd_pool_alloc(pool, out->tile * most, sizeof(float), what, &out->value));
+    KD_TRY(kd_pool_alloc(pool, 2 * (3 * topk_count + 1), sizeof(double), what, &out->sums));
+cleanup:
+    return status;
+}
+
+kd_status kd_ranker_lists(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, kd_mat item_view, kd_csr train,
+                          int64_t first, int64_t count) {
+    kd_mat score = kd_mat_make(r->score, count, r->items);
+    kd_status status = kd_gemm(ctx, false, true, 1.0f, kd_mat_rows(user_view, first, count), item_view, 0.0f, score);
+    if (status != KD_OK) return status;
+    return kd_topk_rows(ctx, score, kd_csr_rows(train, first, count), r->topk[r->topk_count - 1], r->list, r->value);
+}
+
+static void average(const kd_ranker *r, const double *sums, kd_metrics *out) {
+    double users = sums[3 * r->topk_count];
+    *out = (kd_metrics){.users = (int64_t)users, .topk_count = r->topk_count};
+    for (int64_t j = 0; j < r->topk_count; j++) {
+        out->topk[j] = r->topk[j];
+        if (users == 0.0) continue;
+        out->recall[j] = sums[3 * j] / users;
+        out->ndcg[j] = sums[3 * j + 1] / users;
+        out->precision[j] = sums[3 * j + 2] / users;
+    }
+}
+
+kd_status kd_ranker_metrics(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, kd_mat item_view, kd_csr train,
+                            const kd_csr held_out[2], kd_metrics out[2]) {
+    kd_status status = KD_OK;
+    int64_t width = 3 * r->topk_count + 1, most = r->topk[r->topk_count - 1];
+    double sums[2 * (3 * KD_MAX_TOPK + 1)];
+    KD_TRY(kd_zero(ctx, r->sums, 2 * width * (int64_t)sizeof(double)));
+    for (int64_t first = 0; first < r->users; first += r->tile) {
+        int64_t count = r->users - first < r->tile ? r->users - first : r->tile;
+        KD_TRY(kd_ranker_lists(ctx, r, user_view, item_view, train, first, count));
+        for (int s = 0; s < 2; s++)
+            if (held_out[s].row_ptr)
+                KD_TRY(kd_rank_metrics(ctx, count, most, r->list, kd_csr_rows(held_out[s], first, count), r->topk_count,
+                                       r->topk, r->sums + s * width));
+    }
+    KD_TRY(kd_download(ctx, sums, r->sums, 2 * width * (int64_t)sizeof(double)));
+    for (int s = 0; s < 2; s++) average(r, sums + s * width, &out[s]);
+cleanup:
+    return status;
+}

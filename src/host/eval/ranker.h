@@ -1,0 +1,33 @@
+/* Full ranking on the device: score, mask, top-K and metrics, a tile of users at a time; never users x items. */
+#ifndef KD_EVAL_RANKER_H
+#define KD_EVAL_RANKER_H
+
+#include "host/eval/evaluate.h"
+#include "host/util/pool.h"
+
+typedef struct kd_ranker {
+    int64_t users, items, tile; /* tile: users scored at once */
+    int64_t topk_count, topk[KD_MAX_TOPK];
+    float *score;  /* [tile, items] */
+    int32_t *list; /* [tile, largest K] */
+    float *value;  /* [tile, largest K] scores of the list */
+    double *sums;  /* [2, 3 topk_count + 1] metric sums of up to two splits */
+} kd_ranker;
+
+/* 0/1 rows of a split: row_ptr and col on the device, [users, items]. */
+kd_status kd_interactions_csr(kd_pool *pool, int64_t users, int64_t items, const kd_interactions *split,
+                              const char *what, kd_csr *out);
+
+kd_status kd_ranker_allocate(kd_pool *pool, int64_t users, int64_t items, int64_t topk_count, const int64_t *topk,
+                             kd_ranker *out);
+
+/* Lists of users first .. first + count - 1 (count <= tile) into ranker->list and ranker->value: score = user_view row
+ * . item_view row, training items left out, K the largest cut-off. */
+kd_status kd_ranker_lists(kd_ctx *ctx, const kd_ranker *ranker, kd_mat user_view, kd_mat item_view, kd_csr train,
+                          int64_t first, int64_t count);
+
+/* Metrics of up to two held-out splits over one ranking; a split without rows (row_ptr NULL) gets users = 0. Waits. */
+kd_status kd_ranker_metrics(kd_ctx *ctx, const kd_ranker *ranker, kd_mat user_view, kd_mat item_view, kd_csr train,
+                            const kd_csr held_out[2], kd_metrics out[2]);
+
+#endif

@@ -1,0 +1,37 @@
+/* The losses of one batch (MODEL section 4): BPR and contrastive terms on the views, weight decay on the embeddings. */
+#ifndef KD_LOSS_STEP_H
+#define KD_LOSS_STEP_H
+
+#include "host/views/views.h"
+
+/* Parts of a step's loss, in the order they lie on the device. */
+typedef enum kd_loss_part { KD_LOSS_BPR, KD_LOSS_WEIGHT_DECAY, KD_LOSS_CONTRASTIVE, KD_LOSS_PARTS } kd_loss_part;
+
+typedef struct kd_loss_config {
+    int64_t batch, cl_method;
+    double reg, ssl_reg, temp;
+} kd_loss_config;
+
+typedef struct kd_step_losses {
+    kd_loss_config config;
+    int32_t *user; /* [batch] */
+    int32_t *item; /* [2 batch] positives, then negatives */
+    kd_groups users, positives, items;
+    kd_mat unit, dunit; /* [nodes, slots * dim] unit rows of the contrasted views and their gradients */
+    float *norm;        /* [slots, nodes] */
+} kd_step_losses;
+
+kd_status kd_step_losses_allocate(kd_pool *pool, const kd_views *views, const kd_loss_config *config,
+                                  kd_step_losses *out);
+int64_t kd_step_losses_workspace(const kd_loss_config *config, int64_t dim);
+
+/* Takes a batch of `count` <= batch triples from the epoch's arrays: entry i is interaction order[i]. */
+kd_status kd_step_load(kd_ctx *ctx, int64_t count, const int32_t *order, const int32_t *user, const int32_t *positive,
+                       const int32_t *negative, kd_step_losses *losses);
+
+/* loss [KD_LOSS_PARTS] += the parts, weighted as they enter the sum; views->doutput = their gradients; gradients of
+ * weight decay += into params. */
+kd_status kd_step_losses_gradient(kd_ctx *ctx, int64_t count, const kd_params *params, kd_views *views,
+                                  kd_step_losses *losses, double *loss);
+
+#endif

@@ -1,0 +1,143 @@
+/* Training of the denoisers and the graphs rebuilt from what they sample. */
+#include "host/train/epoch.h"
+
+static const double INPUT_DROPOUT = 0.5;
+
+/* What one denoiser trains on. */
+typedef struct denoising {
+    kd_stage stage;
+    kd_denoiser *denoiser;
+    kd_csr x0;
+    const float *g;
+    kd_denoiser_guidance guidance;
+    int64_t done, total; /* batches, of all denoisers of the stage */
+} denoising;
+
+static int64_t batches(const kd_model *m, int64_t rows) { return (rows + m->config->batch - 1) / m->config->batch; }
+
+/* Every row of x0 once, in a new order; *mean_loss = mean row loss. */
+static kd_status train_denoiser(kd_model *m, int64_t epoch, const kd_observer *observer, denoising *what,
+                                double *mean_loss) {
+    kd_status status = KD_OK;
+    const kd_config *c = m->config;
+    int64_t rows = what->x0.rows, steps = batches(m, rows);
+    kd_rng order = {c->seed, KD_RNG_SHUFFLE, 1 + what->denoiser->instance, (uint32_t)epoch};
+    kd_denoiser_batch batch = {.x0 = what->x0, .g = what->g, .dropout = INPUT_DROPOUT, .seed = c->seed, .epoch = epoch};
+    double sum = 0.0;
+    KD_TRY(kd_permutation(m->ctx, rows, &order, m->order));
+    KD_TRY(kd_zero(m->ctx, m->loss, steps * (int64_t)sizeof(double)));
+    for (int64_t i = 0; i < steps; i++) {
+        KD_TRY(kd_train_progress(observer, epoch, what->stage, what->done++, what->total));
+        batch.row = m->order + i * c->batch;
+        batch.count = rows - i * c->batch < c->batch ? rows - i * c->batch : c->batch;
+        KD_TRY(kd_denoiser_gradient(m->ctx, &batch, &what->guidance, what->denoiser, m->loss + i));
+        KD_TRY(kd_denoiser_adam(m->ctx, c->lr, what->denoiser));
+    }
+    KD_TRY(kd_train_losses(m, what->stage, epoch, steps, 1, &sum));
+    *mean_loss = sum / (double)steps;
+cleanup:
+    return status;
+}
+
+kd_status kd_denoise_modalities(kd_model *m, int64_t epoch, const kd_observer *observer, double *mean_loss) {
+    kd_status status = KD_OK;
+    kd_mat none = {0};
+    denoising what = {.stage = KD_STAGE_DENOISE_MODALITIES,
+                      .x0 = m->graphs.train,
+                      .guidance = {m->guidance.projection, m->guidance.target, 0.0},
+                      .total = m->shape.modalities * batches(m, m->shape.users)};
+    if (!m->denoises_modalities) return KD_OK;
+    KD_TRY(kd_spmm(m->ctx, 1.0f, m->graphs.train, m->params.item, 0.0f, none, m->guidance.target));
+    for (int64_t i = 0; i < m->shape.modalities; i++) {
+        what.denoiser = &m->modality_denoiser[i];
+        what.guidance.weight = kd_config_guidance_weight(m->config, m->shape.modality[i]);
+        KD_TRY(kd_feature_transform(m->ctx, &m->params, &m->views, i, m->guidance.projection));
+        KD_TRY(train_denoiser(m, epoch, observer, &what, &mean_loss[i]));
+    }
+cleanup:
+    return status;
+}
+
+/* g of every entity row: the mean of the user with the row's own number (published; 0 where there is none), or of the
+ * users linked to the item (0 for entities without users). */
+static kd_status entity_guidance(kd_model *m) {
+    kd_status status = KD_OK;
+    const kd_model_shape *s = &m->shape;
+    kd_mat none = {0}, user = kd_mat_make(m->guidance.user_mean, s->users, 1);
+    kd_mat entity = kd_mat_make(m->guidance.entity_mean, s->entities, 1);
+    int64_t shared = s->users < s->entities ? s->users : s->entities;
+    KD_TRY(kd_row_mean(m->ctx, m->params.user, m->guidance.user_mean));
+    KD_TRY(kd_zero(m->ctx, entity.data, s->entities * (int64_t)sizeof(float)));
+    if (m->config->guidance == KD_GUIDANCE_LINKED_USERS)
+        KD_TRY(kd_spmm(m->ctx, 1.0f, m->graphs.linked_mean, user, 0.0f, none, kd_mat_rows(entity, 0, s->items)));
+    else
+        KD_TRY(kd_add_scaled(m->ctx, 1.0f, kd_mat_rows(user, 0, shared), 0.0f, kd_mat_rows(entity, 0, shared)));
+cleanup:
+    return status;
+}
+
+kd_status kd_denoise_kg(kd_model *m, int64_t epoch, const kd_observer *observer, double *mean_loss) {
+    kd_status status = KD_OK;
+    kd_mat none = {0};
+    denoising what = {.stage = KD_STAGE_DENOISE_KG,
+                      .denoiser = &m->kg_denoiser,
+                      .x0 = m->graphs.neighbours,
+                      .g = m->guidance.entity_mean,
+                      .guidance = {m->guidance.projection, m->params.entity, m->config->e_loss},
+                      .total = batches(m, m->shape.entities)};
+    if (!m->denoises_kg) return KD_OK;
+    KD_TRY(entity_guidance(m));
+    KD_TRY(kd_spmm(m->ctx, 1.0f, m->graphs.train_transpose, m->params.user, 0.0f, none, m->guidance.projection));
+    KD_TRY(train_denoiser(m, epoch, observer, &what, mean_loss));
+cleanup:
+    return status;
+}
+
+/* m->top = the q largest columns of every row at the end of the reverse chain. */
+static kd_status sample_rows(kd_model *m, int64_t epoch, const kd_observer *observer, denoising *what) {
+    kd_status status = KD_OK;
+    const kd_config *c = m->config;
+    kd_csr none = {0};
+    kd_reverse_rows rows = {.x0 = what->x0,
+                            .row = m->row,
+                            .g = what->g,
+                            .sampling_steps = c->sampling_steps,
+                            .seed = c->seed,
+                            .epoch = epoch};
+    KD_TRY(kd_reverse_prepare(m->ctx, what->denoiser));
+    for (; rows.first < what->x0.rows; rows.first += rows.count) {
+        kd_mat out;
+        KD_TRY(kd_train_progress(observer, epoch, what->stage, what->done++, what->total));
+        rows.count = what->x0.rows - rows.first < c->batch ? what->x0.rows - rows.first : c->batch;
+        KD_TRY(kd_reverse_chain(m->ctx, &rows, what->denoiser, &out));
+        KD_TRY(kd_topk_rows(m->ctx, out, none, c->q, m->top + rows.first * c->q, NULL));
+    }
+cleanup:
+    return status;
+}
+
+kd_status kd_rebuild_graphs(kd_model *m, int64_t epoch, const kd_observer *observer) {
+    kd_status status = KD_OK;
+    const kd_config *c = m->config;
+    float keep = (float)c->keep_rate;
+    denoising what = {.stage = KD_STAGE_SAMPLE, .x0 = m->graphs.train, .g = m->guidance.user_mean};
+    what.total =
+        m->shape.modalities * batches(m, m->shape.users) + (m->denoises_kg ? batches(m, m->shape.entities) : 0);
+    if (m->denoises_modalities) KD_TRY(kd_row_mean(m->ctx, m->params.user, m->guidance.user_mean));
+    for (int64_t i = 0; i < m->shape.modalities; i++) {
+        kd_rng rng = {c->seed, KD_RNG_THIN_MODALITY, (uint32_t)i, (uint32_t)epoch};
+        what.denoiser = &m->modality_denoiser[i];
+        KD_TRY(sample_rows(m, epoch, observer, &what));
+        KD_TRY(kd_modality_graph_build(m->ctx, m->top, keep, &rng, &m->graphs.modality[i]));
+    }
+    if (m->denoises_kg) {
+        kd_rng rng = {c->seed, KD_RNG_THIN_KG, 0, (uint32_t)epoch};
+        what.denoiser = &m->kg_denoiser;
+        what.x0 = m->graphs.neighbours;
+        what.g = m->guidance.entity_mean;
+        KD_TRY(sample_rows(m, epoch, observer, &what));
+        KD_TRY(kd_kg_generate(m->ctx, &m->graphs.full, c->q, m->top, keep, &rng, &m->graphs.generated));
+    }
+cleanup:
+    return status;
+}

@@ -1,0 +1,32 @@
+/* The stages of an epoch (MODEL section 6). */
+#ifndef KD_TRAIN_EPOCH_H
+#define KD_TRAIN_EPOCH_H
+
+#include "host/train/model.h"
+
+/* One whole epoch; fills the record but for its `best`. */
+kd_status kd_train_epoch(kd_model *model, int64_t epoch, const kd_observer *observer, kd_epoch_record *record);
+
+/* Trains each modality's denoiser on every user row once. mean_loss[m] = mean row loss. */
+kd_status kd_denoise_modalities(kd_model *model, int64_t epoch, const kd_observer *observer, double *mean_loss);
+
+/* Trains the knowledge graph's denoiser on every entity row once. */
+kd_status kd_denoise_kg(kd_model *model, int64_t epoch, const kd_observer *observer, double *mean_loss);
+
+/* Samples all rows and rebuilds every A_m and the generated knowledge graph. */
+kd_status kd_rebuild_graphs(kd_model *model, int64_t epoch, const kd_observer *observer);
+
+/* BPR and contrastive steps over all interactions; fills the record's losses. */
+kd_status kd_train_steps(kd_model *model, int64_t epoch, const kd_observer *observer, kd_epoch_record *record);
+
+/* Metrics of the held-out splits; leaves the evaluated views in model->views.output. */
+kd_status kd_evaluate_epoch(kd_model *model, int64_t epoch, kd_epoch_record *record);
+
+/* Tells the observer, and stops the run if a signal has asked for it. */
+kd_status kd_train_progress(const kd_observer *observer, int64_t epoch, kd_stage stage, int64_t done, int64_t total);
+
+/* Downloads `count` step losses of `parts` parts each; sums[part] = their sums; KD_ERR_NUMERIC names the first step
+ * that is not finite. */
+kd_status kd_train_losses(kd_model *model, kd_stage stage, int64_t epoch, int64_t count, int64_t parts, double *sums);
+
+#endif

@@ -1,0 +1,65 @@
+/* Everything a run holds on the device, laid out once before the first epoch. */
+#ifndef KD_TRAIN_MODEL_H
+#define KD_TRAIN_MODEL_H
+
+#include "host/diffusion/denoiser.h"
+#include "host/eval/ranker.h"
+#include "host/loss/step.h"
+#include "host/train/train.h"
+#include "host/views/views.h"
+
+/* The tables that guide the denoisers; constants of a phase. */
+typedef struct kd_guidance_tables {
+    kd_mat projection;  /* [items, dim] f_m, or Y^T uE for the KG */
+    kd_mat target;      /* [users, dim] x0 iE */
+    float *user_mean;   /* [users] mean over dim of uE */
+    float *entity_mean; /* [entities] what guides an entity's row */
+} kd_guidance_tables;
+
+typedef struct kd_model {
+    kd_ctx *ctx;
+    const kd_config *config;
+    const kd_dataset *data;
+    kd_pool pool;
+    kd_model_shape shape;
+    kd_graph_sizes sizes;
+    kd_params params;
+    kd_graphs graphs;
+    kd_views views;
+    kd_step_losses losses;
+    kd_ranker ranker;
+    kd_csr valid, test; /* held-out rows; row_ptr NULL where the split is empty */
+    bool denoises_modalities, denoises_kg;
+    kd_diffusion_scratch diffusion;
+    kd_denoiser modality_denoiser[KD_MAX_MODALITIES], kg_denoiser;
+    kd_guidance_tables guidance;
+    int32_t *top;                        /* [max(users, entities), q] sampled columns */
+    int32_t *row;                        /* 0, 1, 2, ...: rows of the reverse chain */
+    int32_t *order;                      /* an epoch's order of rows or interactions */
+    int32_t *user, *positive, *negative; /* [interactions] */
+    double *loss;                        /* [most steps of a stage, KD_LOSS_PARTS] */
+    int64_t loss_steps;
+    kd_kg_edges full, capped; /* host copies, until the device has them */
+} kd_model;
+
+/* Shapes from data and configuration; builds model->full and model->capped on the host, allocates nothing else. */
+kd_status kd_model_shape_of(const kd_config *config, const kd_dataset *data, kd_model *model);
+
+/* Lays out every device block in model->pool (counting or real). */
+kd_status kd_model_allocate(kd_model *model);
+
+/* Uploads data and graphs, draws initial parameters. similarity: S in the bipartite graph's CSR order or NULL. */
+kd_status kd_model_fill(kd_model *model, const kd_bipartite *graph, const float *similarity);
+
+void kd_model_free(kd_model *model);
+
+/* The graph of the main KG view in training: the capped full graph, or the generated one. */
+const kd_kg *kd_model_train_kg(const kd_model *model);
+/* The graph of evaluation: the generated one where there is one. */
+const kd_kg *kd_model_eval_kg(const kd_model *model);
+
+/* Column blocks of the score in the views' output: users and items of the last forward pass. */
+kd_mat kd_model_user_view(const kd_model *model);
+kd_mat kd_model_item_view(const kd_model *model);
+
+#endif

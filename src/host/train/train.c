@@ -1,0 +1,126 @@
+/* A whole run: plan, attention-aware graph, epochs, the best model. */
+#define _POSIX_C_SOURCE 200809L
+#include "host/train/train.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "host/attention/attention.h"
+#include "host/train/epoch.h"
+#include "host/util/memory.h"
+
+const char *kd_stage_name(kd_stage stage) {
+    static const char *const name[KD_STAGE_COUNT] = {"attention", "denoise_modalities", "denoise_kg", "sample", "steps",
+                                                     "evaluate"};
+    return name[stage];
+}
+
+kd_status kd_train_plan(const kd_config *config, const kd_dataset *data, kd_memory_plan *plan) {
+    kd_model model = {0};
+    *plan = (kd_memory_plan){0};
+    kd_status status = kd_model_shape_of(config, data, &model);
+    if (status == KD_OK) {
+        kd_pool_init_counting(&model.pool, plan);
+        status = kd_model_allocate(&model);
+    }
+    kd_model_free(&model);
+    return status;
+}
+
+/* The attention-aware matrix and the model on the device. */
+static kd_status set_up(kd_ctx *ctx, kd_model *m, double *attention_seconds) {
+    kd_status status = KD_OK;
+    kd_bipartite graph = {0};
+    float *similarity = NULL;
+    struct timespec begin, end;
+    KD_TRY(kd_bipartite_build(m->data->users, m->data->items, &m->data->train, &graph));
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    if (m->config->use.attention) {
+        KD_TRY(kd_host_alloc(&similarity, graph.row_ptr[graph.nodes], sizeof *similarity, "attention-aware matrix"));
+        KD_TRY(kd_attention_matrix(ctx, m->config, m->data, similarity));
+    }
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    *attention_seconds = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
+    m->ctx = ctx;
+    kd_pool_init(&m->pool, ctx);
+    KD_TRY(kd_model_allocate(m));
+    KD_TRY(kd_model_fill(m, &graph, similarity));
+cleanup:
+    free(similarity);
+    kd_bipartite_free(&graph);
+    return status;
+}
+
+/* Hands the parameters and the evaluated views to the observer. */
+static kd_status hand_over(kd_model *m, int64_t epoch, const kd_observer *observer) {
+    enum { MOST = KD_MAX_PARAMS + 2 };
+    kd_status status = KD_OK;
+    kd_tensor tensor[MOST];
+    float *host[MOST] = {0};
+    int64_t count = m->params.entries + 2;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t view = i - m->params.entries;
+        kd_mat value = view < 0 ? m->params.entry[i].value : view == 0 ? kd_model_user_view(m) : kd_model_item_view(m);
+        const char *name = view < 0 ? m->params.entry[i].name : view == 0 ? "view.user" : "view.item";
+        KD_TRY(kd_host_alloc(&host[i], value.rows * value.cols, sizeof(float), "snapshot"));
+        KD_TRY(kd_mat_download(m->ctx, value, host[i]));
+        tensor[i] = (kd_tensor){.rank = 2, .shape = {value.rows, value.cols}, .data = host[i]};
+        snprintf(tensor[i].name, sizeof tensor[i].name, "%s", name);
+    }
+    if (observer->best) status = observer->best(observer->context, epoch, count, tensor);
+cleanup:
+    for (int64_t i = 0; i < count; i++) free(host[i]);
+    return status;
+}
+
+/* Recall at the largest cut-off of the split that selects; test where there is no validation split. */
+static double selecting_recall(const kd_model *m, const kd_epoch_record *record) {
+    bool valid = m->config->select_on == KD_SELECT_ON_VALID && m->data->valid.count > 0;
+    const kd_metrics *metrics = valid || m->data->test.count == 0 ? &record->valid : &record->test;
+    return metrics->users > 0 ? metrics->recall[metrics->topk_count - 1] : 0.0;
+}
+
+static kd_epoch_record new_record(const kd_model *m, int64_t epoch) {
+    kd_epoch_record record = {.epoch = epoch, .modality_count = m->shape.modalities};
+    for (int64_t i = 0; i < m->shape.modalities; i++)
+        snprintf(record.modality[i], sizeof record.modality[i], "%s", m->shape.modality[i]);
+    return record;
+}
+
+static kd_status run_epochs(kd_model *m, const kd_observer *observer, double attention_seconds) {
+    kd_status status = KD_OK;
+    double best = -1.0;
+    int64_t since_best = 0;
+    for (int64_t epoch = 0; epoch < m->config->epochs; epoch++) {
+        kd_epoch_record record = new_record(m, epoch);
+        if (epoch == 0) record.seconds[KD_STAGE_ATTENTION] = record.total_seconds = attention_seconds;
+        KD_TRY(kd_train_epoch(m, epoch, observer, &record));
+        record.best = record.evaluated && selecting_recall(m, &record) > best;
+        if (record.best) {
+            best = selecting_recall(m, &record);
+            since_best = 0;
+            KD_TRY(hand_over(m, epoch, observer));
+        } else if (record.evaluated) {
+            since_best++;
+        }
+        if (observer->epoch) KD_TRY(observer->epoch(observer->context, &record));
+        if (m->config->patience > 0 && since_best >= m->config->patience) break;
+    }
+cleanup:
+    return status;
+}
+
+kd_status kd_train(struct kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer) {
+    kd_status status = KD_OK;
+    kd_model model = {0};
+    double attention_seconds;
+    KD_TRY(kd_model_shape_of(config, data, &model));
+    KD_TRY(kd_train_progress(observer, 0, KD_STAGE_ATTENTION, 0, 1));
+    KD_TRY(set_up(ctx, &model, &attention_seconds));
+    KD_TRY(run_epochs(&model, observer, attention_seconds));
+cleanup:
+    kd_model_free(&model);
+    return status;
+}

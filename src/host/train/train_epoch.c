@@ -1,0 +1,91 @@
+/* An epoch, stage by stage (MODEL section 6). */
+#define _POSIX_C_SOURCE 200809L
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "host/train/epoch.h"
+#include "host/util/memory.h"
+#include "host/util/signals.h"
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Closes a stage: waits for its work and books the time since *since. */
+static kd_status book(kd_model *m, kd_stage stage, double *since, kd_epoch_record *record) {
+    kd_status status = kd_synchronize(m->ctx);
+    double t = now();
+    record->seconds[stage] += t - *since;
+    record->total_seconds += t - *since;
+    *since = t;
+    return status;
+}
+
+kd_status kd_train_epoch(kd_model *m, int64_t epoch, const kd_observer *observer, kd_epoch_record *record) {
+    kd_status status = KD_OK;
+    double clock = now();
+
+    KD_TRY(kd_denoise_modalities(m, epoch, observer, record->denoise_modality));
+    KD_TRY(book(m, KD_STAGE_DENOISE_MODALITIES, &clock, record));
+
+    KD_TRY(kd_denoise_kg(m, epoch, observer, &record->denoise_kg));
+    KD_TRY(book(m, KD_STAGE_DENOISE_KG, &clock, record));
+
+    KD_TRY(kd_rebuild_graphs(m, epoch, observer));
+    KD_TRY(book(m, KD_STAGE_SAMPLE, &clock, record));
+
+    KD_TRY(kd_train_steps(m, epoch, observer, record));
+    KD_TRY(book(m, KD_STAGE_STEPS, &clock, record));
+
+    if ((epoch + 1) % m->config->eval_every == 0 || epoch + 1 == m->config->epochs) {
+        KD_TRY(kd_train_progress(observer, epoch, KD_STAGE_EVALUATE, 0, 1));
+        KD_TRY(kd_evaluate_epoch(m, epoch, record));
+        KD_TRY(book(m, KD_STAGE_EVALUATE, &clock, record));
+    }
+cleanup:
+    return status;
+}
+
+kd_status kd_evaluate_epoch(kd_model *m, int64_t epoch, kd_epoch_record *record) {
+    kd_status status = KD_OK;
+    kd_view_pass pass = {.training = false, .main_kg = kd_model_eval_kg(m), .seed = m->config->seed, .step = epoch};
+    const kd_csr held_out[2] = {m->valid, m->test};
+    kd_metrics metrics[2];
+    KD_TRY(kd_views_forward(m->ctx, &m->params, &m->graphs, &pass, &m->views));
+    KD_TRY(kd_ranker_metrics(m->ctx, &m->ranker, kd_model_user_view(m), kd_model_item_view(m), m->graphs.train,
+                             held_out, metrics));
+    record->valid = metrics[0];
+    record->test = metrics[1];
+    record->evaluated = true;
+cleanup:
+    return status;
+}
+
+kd_status kd_train_progress(const kd_observer *o, int64_t epoch, kd_stage stage, int64_t done, int64_t total) {
+    if (o->progress) o->progress(o->context, epoch, stage, done, total);
+    if (kd_signal_caught())
+        return KD_FAIL(KD_ERR_INTERRUPTED, "stopped by signal %d in epoch %lld, stage %s", kd_signal_caught(),
+                       (long long)epoch, kd_stage_name(stage));
+    return KD_OK;
+}
+
+kd_status kd_train_losses(kd_model *m, kd_stage stage, int64_t epoch, int64_t count, int64_t parts, double *sums) {
+    kd_status status = KD_OK;
+    double *loss = NULL;
+    KD_TRY(kd_host_alloc(&loss, count * parts, sizeof *loss, "step losses"));
+    KD_TRY(kd_download(m->ctx, loss, m->loss, count * parts * (int64_t)sizeof *loss));
+    for (int64_t part = 0; part < parts; part++) sums[part] = 0.0;
+    for (int64_t i = 0; i < count * parts; i++) {
+        if (!isfinite(loss[i]))
+            KD_FAIL_TO_CLEANUP(KD_ERR_NUMERIC,
+                               "epoch %lld, stage %s, step %lld: the loss is not finite; lower lr, or look at the data",
+                               (long long)epoch, kd_stage_name(stage), (long long)(i / parts));
+        sums[i % parts] += loss[i];
+    }
+cleanup:
+    free(loss);
+    return status;
+}

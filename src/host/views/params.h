@@ -1,0 +1,60 @@
+/* The model's parameters in one flat device buffer: values, gradients and Adam moments, so that one launch updates all.
+ */
+#ifndef KD_VIEWS_PARAMS_H
+#define KD_VIEWS_PARAMS_H
+
+#include "host/util/pool.h"
+
+enum { KD_MAX_PARAMS = 6 + 2 * KD_MAX_MODALITIES };
+
+/* What the parameters' shapes follow from. */
+typedef struct kd_model_shape {
+    int64_t users, items, entities, relations; /* relations counts the inverse ones */
+    int64_t dim, modalities;
+    int64_t feature_width[KD_MAX_MODALITIES];
+    bool linear[KD_MAX_MODALITIES]; /* X W + b; else LeakyReLU_0.2(X W) */
+    char modality[KD_MAX_MODALITIES][64];
+} kd_model_shape;
+
+typedef struct kd_params {
+    int64_t count; /* floats of one copy */
+    float *value, *gradient, *m, *v;
+    int64_t step; /* Adam steps taken */
+    /* matrices inside value; kd_gradient_of gives the same place in gradient */
+    kd_mat user, item;                             /* adjacent: user is followed by item */
+    kd_mat entity, relation, rgat_w, modal_weight; /* rgat_w [2 dim, dim]; modal_weight [1, modalities] */
+    kd_mat feature_w[KD_MAX_MODALITIES];           /* [F, dim] */
+    kd_mat feature_b[KD_MAX_MODALITIES];           /* [1, dim]; data NULL for a matrix transform */
+    int64_t entries;
+    struct {
+        char name[96]; /* the published name */
+        kd_mat value;
+    } entry[KD_MAX_PARAMS];
+} kd_params;
+
+/* Lays the parameters out in `pool` (which may be counting). */
+kd_status kd_params_allocate(kd_pool *pool, const kd_model_shape *shape, kd_params *out);
+
+/* Initial values of MODEL section "Symbols": xavier uniform tables, rgat W with gain sqrt(2), linear transforms
+ * +-1/sqrt(F), modal weights 1/modalities; keyed (seed, tensor, row, column). */
+kd_status kd_params_init(kd_ctx *ctx, uint64_t seed, const kd_model_shape *shape, kd_params *params);
+
+/* The gradient of a matrix of params->value. */
+static inline kd_mat kd_gradient_of(const kd_params *params, kd_mat value) {
+    if (value.data) value.data = params->gradient + (value.data - params->value);
+    return value;
+}
+
+/* [user ; item] as one matrix. */
+static inline kd_mat kd_params_nodes(const kd_params *params) {
+    return kd_mat_make(params->user.data, params->user.rows + params->item.rows, params->user.cols);
+}
+
+/* One Adam step (0.9, 0.999, 1e-8) on all of them; gradients are left as they are. */
+kd_status kd_params_adam(kd_ctx *ctx, double lr, kd_params *params);
+
+/* host [rows * cols] <- device and back. */
+kd_status kd_mat_download(kd_ctx *ctx, kd_mat m, float *host);
+kd_status kd_mat_upload(kd_ctx *ctx, const float *host, kd_mat m);
+
+#endif

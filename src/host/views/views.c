@@ -1,0 +1,178 @@
+/* Memory of the views and their forward pass. */
+#include "host/views/views.h"
+
+#include <string.h>
+
+static const float LEAKY_SLOPE = 0.2f;
+
+kd_views_config kd_views_configure(const kd_config *c, int64_t modalities) {
+    kd_views_config v = {c->gnn_layers,   c->kg_hops, c->res_lambda, c->ris_adj_lambda,
+                         c->mess_dropout, false,      false,         false};
+    v.multimodal = c->use.multimodal && modalities > 0;
+    v.modality_views = c->use.contrastive && modalities > 0;
+    v.second_kg = c->use.contrastive && c->cl_method == 1;
+    return v;
+}
+
+static kd_view_slots assign_slots(const kd_views_config *c, int64_t modalities) {
+    kd_view_slots s = {.kg = 0, .multimodal = -1, .second_kg = -1, .modality = -1, .count = 1};
+    if (c->multimodal) s.multimodal = s.count++;
+    s.score = s.count;
+    if (c->second_kg) s.second_kg = s.count++;
+    if (c->modality_views) {
+        s.modality = s.count;
+        s.count += modalities;
+    }
+    return s;
+}
+
+static kd_status allocate_modality(kd_pool *pool, kd_views *v, int64_t m) {
+    static const char what[] = "modality views";
+    const kd_model_shape *s = &v->shape;
+    int64_t nodes = s->users + s->items;
+    kd_status status = KD_OK;
+    KD_TRY(kd_pool_mat(pool, s->items, s->feature_width[m], "features", &v->modality[m].feature));
+    KD_TRY(kd_pool_mat(pool, nodes, s->dim, what, &v->modality[m].nodes));
+    KD_TRY(kd_pool_alloc(pool, s->items, sizeof(float), what, &v->modality[m].norm));
+    KD_TRY(kd_pool_mat(pool, nodes, s->dim, what, &v->modality[m].neighbour));
+    KD_TRY(kd_pool_mat(pool, s->items, s->dim, what, &v->modality[m].gradient));
+cleanup:
+    return status;
+}
+
+kd_status kd_views_allocate(kd_pool *pool, const kd_model_shape *s, const kd_graph_sizes *sizes,
+                            const kd_views_config *config, kd_views *v) {
+    static const char what[] = "views";
+    kd_status status = KD_OK;
+    int64_t nodes = s->users + s->items;
+    *v = (kd_views){.config = *config, .shape = *s, .slots = assign_slots(config, s->modalities)};
+    int64_t width = v->slots.count * s->dim;
+    kd_mat *stacks[] = {&v->input, &v->output, &v->doutput, &v->layer};
+    kd_mat *tables[] = {&v->mixed, &v->spread, &v->residual, &v->node_scratch, &v->dmixed, &v->dspread};
+    KD_TRY(kd_rgat_allocate(pool, s, &v->rgat));
+    v->rgat.res_lambda = config->res_lambda;
+    KD_TRY(kd_rgat_pass_allocate(pool, s, config->kg_hops, sizes->kg_edges, &v->main));
+    if (config->second_kg) KD_TRY(kd_rgat_pass_allocate(pool, s, config->kg_hops, sizes->kg_capped_edges, &v->second));
+    for (int i = 0; i < 4; i++) KD_TRY(kd_pool_mat(pool, nodes, width, what, stacks[i]));
+    for (int i = 0; i < 6; i++) KD_TRY(kd_pool_mat(pool, nodes, s->dim, what, tables[i]));
+    KD_TRY(kd_pool_alloc(pool, nodes, sizeof(float), what, &v->residual_norm));
+    KD_TRY(kd_pool_mat(pool, s->entities, s->dim, what, &v->dentity));
+    KD_TRY(kd_pool_alloc(pool, s->modalities, sizeof(float), what, &v->share));
+    KD_TRY(kd_pool_alloc(pool, s->modalities, sizeof(float), what, &v->dshare));
+    for (int64_t m = 0; m < s->modalities; m++) KD_TRY(allocate_modality(pool, v, m));
+cleanup:
+    return status;
+}
+
+int64_t kd_views_workspace(const kd_model_shape *s) { return kd_rgat_backward_workspace(s->relations, s->dim); }
+
+kd_status kd_gcn(kd_ctx *ctx, kd_csr a, int64_t layers, kd_mat x, kd_mat scratch, kd_mat y) {
+    if (layers == 0) return kd_add_scaled(ctx, 1.0f, x, 0.0f, y);
+    kd_status status = KD_OK;
+    kd_mat from = x;
+    for (int64_t l = 1; l <= layers; l++) { /* Horner: Y <- A Y + X */
+        kd_mat to = (layers - l) % 2 == 0 ? y : scratch;
+        KD_TRY(kd_spmm(ctx, 1.0f, a, from, 1.0f, x, to));
+        from = to;
+    }
+cleanup:
+    return status;
+}
+
+kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *p, const kd_views *v, int64_t m, kd_mat out) {
+    kd_status status = kd_linear(ctx, false, v->modality[m].feature, p->feature_w[m], p->feature_b[m], out);
+    if (status == KD_OK && !p->feature_b[m].data) status = kd_leaky_relu_forward(ctx, LEAKY_SLOPE, out);
+    return status;
+}
+
+static kd_mat users_of(const kd_views *v, kd_mat nodes) { return kd_mat_rows(nodes, 0, v->shape.users); }
+static kd_mat items_of(const kd_views *v, kd_mat nodes) { return kd_mat_rows(nodes, v->shape.users, v->shape.items); }
+
+/* The slot's Z = [uE ; the items' rows of the pass]. */
+static kd_status kg_input(kd_ctx *ctx, const kd_params *p, kd_views *v, const kd_rgat_pass *pass, int64_t slot) {
+    kd_mat z = kd_slot(v, v->input, slot);
+    kd_status status = kd_add_scaled(ctx, 1.0f, p->user, 0.0f, users_of(v, z));
+    if (status != KD_OK) return status;
+    return kd_add_scaled(ctx, 1.0f, kd_mat_rows(pass->result, 0, v->shape.items), 0.0f, items_of(v, z));
+}
+
+static kd_status kg_inputs(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, const kd_view_pass *pass, kd_views *v) {
+    kd_status status = KD_OK;
+    float dropout = pass->training ? (float)v->config.mess_dropout : 0.0f;
+    kd_rng rng = {pass->seed, KD_RNG_MESSAGE_DROPOUT, 0, (uint32_t)pass->step};
+    KD_TRY(kd_rgat_begin(ctx, p, &v->rgat));
+    KD_TRY(kd_rgat_pass_forward(ctx, p, pass->main_kg, dropout, &rng, &v->rgat, &v->main));
+    KD_TRY(kg_input(ctx, p, v, &v->main, v->slots.kg));
+    if (pass->training && v->slots.second_kg >= 0) {
+        rng.instance = 1;
+        KD_TRY(kd_rgat_pass_forward(ctx, p, &g->capped, dropout, &rng, &v->rgat, &v->second));
+        KD_TRY(kg_input(ctx, p, v, &v->second, v->slots.second_kg));
+    }
+cleanup:
+    return status;
+}
+
+/* nodes = [uE ; unit rows of f_m] for every modality. */
+static kd_status modality_nodes(kd_ctx *ctx, const kd_params *p, kd_views *v) {
+    kd_status status = KD_OK;
+    for (int64_t m = 0; m < v->shape.modalities; m++) {
+        kd_mat nodes = v->modality[m].nodes, items = items_of(v, nodes);
+        KD_TRY(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, users_of(v, nodes)));
+        KD_TRY(kd_feature_transform(ctx, p, v, m, items));
+        KD_TRY(kd_unit_rows_forward(ctx, items, 0.0f, NULL, items, v->modality[m].norm));
+    }
+cleanup:
+    return status;
+}
+
+/* Z = P + Q + ris_adj_lambda sum s_m A_m [uE ; iE] with P = A-hat [uE ; sum s_m n_m], Q = A-hat [P users ; iE]: P and Q
+ * are linear in the features and the weights s_m sum to 1, so the modalities merge before the products. */
+static kd_status multimodal_input(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, kd_views *v) {
+    kd_status status = KD_OK;
+    kd_mat z = kd_slot(v, v->input, v->slots.multimodal), none = {0}, items = items_of(v, v->mixed);
+    KD_TRY(kd_softmax_forward(ctx, v->shape.modalities, p->modal_weight.data, v->share));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, users_of(v, v->mixed)));
+    for (int64_t m = 0; m < v->shape.modalities; m++)
+        KD_TRY(kd_add_weighted(ctx, 1.0f, v->share + m, items_of(v, v->modality[m].nodes), m > 0 ? 1.0f : 0.0f, items));
+    KD_TRY(kd_spmm(ctx, 1.0f, g->adjacency, v->mixed, 0.0f, none, z));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, users_of(v, z), 0.0f, users_of(v, v->spread)));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, p->item, 0.0f, items_of(v, v->spread)));
+    KD_TRY(kd_spmm(ctx, 1.0f, g->adjacency, v->spread, 1.0f, z, z));
+    for (int64_t m = 0; m < v->shape.modalities; m++) {
+        kd_csr a = kd_modality_adjacency(&g->modality[m], false);
+        KD_TRY(kd_spmm(ctx, 1.0f, a, kd_params_nodes(p), 0.0f, none, v->modality[m].neighbour));
+        KD_TRY(kd_add_weighted(ctx, (float)v->config.ris_adj_lambda, v->share + m, v->modality[m].neighbour, 1.0f, z));
+    }
+cleanup:
+    return status;
+}
+
+static kd_status contrastive_inputs(kd_ctx *ctx, const kd_graphs *g, kd_views *v) {
+    kd_status status = KD_OK;
+    kd_mat none = {0};
+    for (int64_t m = 0; m < v->shape.modalities; m++)
+        KD_TRY(kd_spmm(ctx, 1.0f, kd_modality_adjacency(&g->modality[m], false), v->modality[m].nodes, 0.0f, none,
+                       kd_slot(v, v->input, v->slots.modality + m)));
+cleanup:
+    return status;
+}
+
+kd_status kd_views_forward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, const kd_view_pass *pass, kd_views *v) {
+    kd_status status = KD_OK;
+    int64_t width = (pass->training ? v->slots.count : v->slots.score) * v->shape.dim;
+    bool modality_views = pass->training && v->slots.modality >= 0;
+    KD_TRY(kg_inputs(ctx, p, g, pass, v));
+    if (v->slots.multimodal >= 0 || modality_views) KD_TRY(modality_nodes(ctx, p, v));
+    if (v->slots.multimodal >= 0) KD_TRY(multimodal_input(ctx, p, g, v));
+    if (modality_views) KD_TRY(contrastive_inputs(ctx, g, v));
+    KD_TRY(kd_gcn(ctx, g->adjacency, v->config.gnn_layers, kd_mat_cols(v->input, 0, width),
+                  kd_mat_cols(v->layer, 0, width), kd_mat_cols(v->output, 0, width)));
+    if (v->slots.multimodal >= 0) {
+        kd_mat z = kd_slot(v, v->input, v->slots.multimodal);
+        KD_TRY(kd_unit_rows_forward(ctx, z, 0.0f, NULL, v->residual, v->residual_norm));
+        KD_TRY(kd_add_scaled(ctx, (float)v->config.res_lambda, v->residual, 1.0f,
+                             kd_slot(v, v->output, v->slots.multimodal)));
+    }
+cleanup:
+    return status;
+}

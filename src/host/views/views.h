@@ -1,0 +1,88 @@
+/* The views of users and items (MODEL section 3) and their gradients. All views of a pass lie side by side in one
+ * stack, so that one wide sparse product serves them all. */
+#ifndef KD_VIEWS_VIEWS_H
+#define KD_VIEWS_VIEWS_H
+
+#include "host/views/graphs.h"
+#include "host/views/rgat.h"
+
+enum { KD_MAX_SLOTS = 3 + KD_MAX_MODALITIES };
+
+/* Which column block of the stack holds which view; -1: the run has no such view. The views that make the score come
+ * first, so that their concatenation is one matrix. */
+typedef struct kd_view_slots {
+    int64_t count;
+    int64_t kg; /* main KG view */
+    int64_t multimodal;
+    int64_t second_kg; /* full-graph KG view with its own dropout mask: an anchor of cl_method 1 */
+    int64_t modality;  /* contrastive view of modality 0; the others follow */
+    int64_t score;     /* number of slots whose concatenation scores */
+} kd_view_slots;
+
+typedef struct kd_views_config {
+    int64_t gnn_layers, kg_hops;
+    double res_lambda, ris_adj_lambda, mess_dropout;
+    bool multimodal, modality_views, second_kg;
+} kd_views_config;
+
+/* Settings that follow from the configuration and the number of modalities. */
+kd_views_config kd_views_configure(const kd_config *config, int64_t modalities);
+
+typedef struct kd_views {
+    kd_views_config config;
+    kd_model_shape shape;
+    kd_view_slots slots;
+    kd_rgat rgat;
+    kd_rgat_pass main, second;
+    kd_mat input;    /* [nodes, slots * dim] Z of each slot */
+    kd_mat output;   /* [nodes, slots * dim] the views */
+    kd_mat doutput;  /* their gradients: the losses write here */
+    kd_mat layer;    /* [nodes, slots * dim] the other end of the layers' ping-pong */
+    kd_mat mixed;    /* [nodes, dim] uE ; softmax-weighted unit features */
+    kd_mat spread;   /* [nodes, dim] users of P ; iE */
+    kd_mat residual; /* [nodes, dim] unit rows of Z, and their norms */
+    float *residual_norm;
+    kd_mat node_scratch, dmixed, dspread; /* [nodes, dim] */
+    kd_mat dentity;                       /* [entities, dim] scratch */
+    float *share, *dshare;                /* [modalities] softmax(w) */
+    struct {
+        kd_mat feature;   /* [items, width], the data */
+        kd_mat nodes;     /* [nodes, dim] uE ; unit rows of the transformed features */
+        float *norm;      /* [items] */
+        kd_mat neighbour; /* [nodes, dim] A_m [uE ; iE] */
+        kd_mat gradient;  /* [items, dim] of the unit rows */
+    } modality[KD_MAX_MODALITIES];
+} kd_views;
+
+kd_status kd_views_allocate(kd_pool *pool, const kd_model_shape *shape, const kd_graph_sizes *sizes,
+                            const kd_views_config *config, kd_views *out);
+
+/* Bytes of workspace that forward and backward need. */
+int64_t kd_views_workspace(const kd_model_shape *shape);
+
+/* One forward pass: output = the views. training: dropout on, keyed (seed, step), every slot; else only the score slots
+ * and no dropout. main_kg: the graph of the main KG view; the second one always walks graphs->capped. */
+typedef struct kd_view_pass {
+    bool training;
+    const kd_kg *main_kg;
+    uint64_t seed;
+    int64_t step;
+} kd_view_pass;
+kd_status kd_views_forward(kd_ctx *ctx, const kd_params *params, const kd_graphs *graphs, const kd_view_pass *pass,
+                           kd_views *views);
+
+/* After a training forward pass: doutput (all slots; overwritten) flows back; parameter gradients += . */
+kd_status kd_views_backward(kd_ctx *ctx, const kd_params *params, const kd_graphs *graphs, kd_views *views);
+
+/* A column block of a stack. */
+static inline kd_mat kd_slot(const kd_views *views, kd_mat stack, int64_t slot) {
+    return kd_mat_cols(stack, slot * views->shape.dim, views->shape.dim);
+}
+
+/* out [items, dim] = f_m of MODEL section 3, not normalised: X W + b, or LeakyReLU_0.2(X W). */
+kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *params, const kd_views *views, int64_t m, kd_mat out);
+
+/* Y = sum over l = 0..layers of A^l X; scratch is overwritten where layers > 1. A symmetric: its own gradient too. */
+kd_status kd_gcn(kd_ctx *ctx, kd_csr a, int64_t layers, kd_mat x, kd_mat scratch, kd_mat y);
+
+#endif
