@@ -39,19 +39,23 @@ cleanup:
     return status;
 }
 
+kd_status kd_guide_modality(kd_model *m, int64_t i, kd_denoiser_guidance *out) {
+    kd_mat none = {0};
+    *out = (kd_denoiser_guidance){m->guidance.projection, m->guidance.target,
+                                  kd_config_guidance_weight(m->config, m->shape.modality[i])};
+    kd_status status = kd_spmm(m->ctx, 1.0f, m->graphs.train, m->params.item, 0.0f, none, m->guidance.target);
+    if (status != KD_OK) return status;
+    return kd_feature_transform(m->ctx, &m->params, &m->views, i, m->guidance.projection);
+}
+
 kd_status kd_denoise_modalities(kd_model *m, int64_t epoch, const kd_observer *observer, double *mean_loss) {
     kd_status status = KD_OK;
-    kd_mat none = {0};
     denoising what = {.stage = KD_STAGE_DENOISE_MODALITIES,
                       .x0 = m->graphs.train,
-                      .guidance = {m->guidance.projection, m->guidance.target, 0.0},
                       .total = m->shape.modalities * batches(m, m->shape.users)};
-    if (!m->denoises_modalities) return KD_OK;
-    KD_TRY(kd_spmm(m->ctx, 1.0f, m->graphs.train, m->params.item, 0.0f, none, m->guidance.target));
     for (int64_t i = 0; i < m->shape.modalities; i++) {
         what.denoiser = &m->modality_denoiser[i];
-        what.guidance.weight = kd_config_guidance_weight(m->config, m->shape.modality[i]);
-        KD_TRY(kd_feature_transform(m->ctx, &m->params, &m->views, i, m->guidance.projection));
+        KD_TRY(kd_guide_modality(m, i, &what.guidance));
         KD_TRY(train_denoiser(m, epoch, observer, &what, &mean_loss[i]));
     }
 cleanup:
@@ -76,18 +80,23 @@ cleanup:
     return status;
 }
 
+kd_status kd_guide_kg(kd_model *m, kd_denoiser_guidance *out) {
+    kd_mat none = {0};
+    *out = (kd_denoiser_guidance){m->guidance.projection, m->params.entity, m->config->e_loss};
+    kd_status status = entity_guidance(m);
+    if (status != KD_OK) return status;
+    return kd_spmm(m->ctx, 1.0f, m->graphs.train_transpose, m->params.user, 0.0f, none, m->guidance.projection);
+}
+
 kd_status kd_denoise_kg(kd_model *m, int64_t epoch, const kd_observer *observer, double *mean_loss) {
     kd_status status = KD_OK;
-    kd_mat none = {0};
     denoising what = {.stage = KD_STAGE_DENOISE_KG,
                       .denoiser = &m->kg_denoiser,
                       .x0 = m->graphs.neighbours,
                       .g = m->guidance.entity_mean,
-                      .guidance = {m->guidance.projection, m->params.entity, m->config->e_loss},
                       .total = batches(m, m->shape.entities)};
     if (!m->denoises_kg) return KD_OK;
-    KD_TRY(entity_guidance(m));
-    KD_TRY(kd_spmm(m->ctx, 1.0f, m->graphs.train_transpose, m->params.user, 0.0f, none, m->guidance.projection));
+    KD_TRY(kd_guide_kg(m, &what.guidance));
     KD_TRY(train_denoiser(m, epoch, observer, &what, mean_loss));
 cleanup:
     return status;

@@ -13,6 +13,11 @@ kd_status kd_denoise_modalities(kd_model *model, int64_t epoch, const kd_observe
 /* Trains the knowledge graph's denoiser on every entity row once. */
 kd_status kd_denoise_kg(kd_model *model, int64_t epoch, const kd_observer *observer, double *mean_loss);
 
+/* Fill the guidance tables from the present parameters and say how they guide modality i's denoiser or the knowledge
+ * graph's. kd_guide_kg also sets guidance.entity_mean by config->guidance. */
+kd_status kd_guide_modality(kd_model *model, int64_t i, kd_denoiser_guidance *out);
+kd_status kd_guide_kg(kd_model *model, kd_denoiser_guidance *out);
+
 /* Samples all rows and rebuilds every A_m and the generated knowledge graph. */
 kd_status kd_rebuild_graphs(kd_model *model, int64_t epoch, const kd_observer *observer);
 

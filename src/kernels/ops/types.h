@@ -10,6 +10,7 @@
 #define KD_OPS_TYPES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "kdiffe/status.h"

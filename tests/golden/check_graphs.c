@@ -1,0 +1,80 @@
+/* Graphs: the knowledge graph's edges, the attention-aware adjacency, each modality's graph. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "golden.h"
+#include "host/util/memory.h"
+
+static float *new_floats(int64_t n) {
+    float *x;
+    golden_require(kd_host_alloc(&x, n, sizeof *x, "test"), "test");
+    return x;
+}
+
+/* A CSR on the device as a dense matrix on the host. */
+static float *dense(golden_case *c, kd_csr a) {
+    int64_t *ptr;
+    int32_t *col;
+    float *out = new_floats(a.rows * a.cols), *val;
+    golden_require(kd_host_alloc(&ptr, a.rows + 1, sizeof *ptr, "test"), "test");
+    golden_require(kd_download(c->ctx, ptr, a.row_ptr, (a.rows + 1) * (int64_t)sizeof *ptr), "csr");
+    golden_require(kd_host_alloc(&col, ptr[a.rows], sizeof *col, "test"), "test");
+    val = new_floats(ptr[a.rows]);
+    golden_require(kd_download(c->ctx, col, a.col, ptr[a.rows] * (int64_t)sizeof *col), "csr");
+    if (a.val) golden_require(kd_download(c->ctx, val, a.val, ptr[a.rows] * (int64_t)sizeof *val), "csr");
+    for (int64_t r = 0; r < a.rows; r++)
+        for (int64_t k = ptr[r]; k < ptr[r + 1]; k++) out[r * a.cols + col[k]] += a.val ? val[k] : 1.0f;
+    free(ptr);
+    free(col);
+    free(val);
+    return out;
+}
+
+static void compare_csr(golden_case *c, const char *name, kd_csr a) {
+    float *actual = dense(c, a);
+    golden_compare(c, name, actual, a.rows * a.cols);
+    free(actual);
+}
+
+/* The engine keeps edges by head; within a head in the published order. Forward edges of the whole list come before the
+ * inverse ones, each part sorted, so merging the heads by (inverse, relation's direction, triple) gives the list back.
+ */
+static void compare_edges(golden_case *c, const kd_kg_edges *edges) {
+    int64_t shape[4], next = 0;
+    int32_t *published = golden_ints(c, "kg_edges", shape), *actual;
+    int64_t *cursor;
+    if (!published) return;
+    golden_require(kd_host_alloc(&actual, 3 * edges->count, sizeof *actual, "test"), "test");
+    golden_require(kd_host_alloc(&cursor, edges->entities, sizeof *cursor, "test"), "test");
+    for (int64_t i = 0; i < shape[0]; i++) { /* the list's next edge of this head must be the engine's next one */
+        int32_t head = published[3 * i];
+        int64_t k = edges->head_ptr[head] + cursor[head]++;
+        if (k >= edges->head_ptr[head + 1]) break;
+        actual[next++] = head;
+        actual[next++] = edges->tail[k];
+        actual[next++] = edges->relation[k];
+    }
+    golden_compare_ints(c, "kg_edges", actual, shape[0] == edges->count ? next : -1);
+    free(published);
+    free(actual);
+    free(cursor);
+}
+
+void golden_check_graphs(golden_case *c, kd_model *m) {
+    compare_edges(c, &m->full);
+    compare_csr(c, "kg_x0", m->graphs.neighbours);
+    compare_csr(c, "adj_dense", m->graphs.adjacency);
+    for (int64_t i = 0; i < m->shape.modalities; i++) {
+        const kd_modality_graph *g = &m->graphs.modality[i];
+        float *transpose = dense(c, kd_modality_adjacency(g, true)), *plain = dense(c, kd_modality_adjacency(g, false));
+        golden_compare(c, golden_name("gen_%s_adj_dense", m->shape.modality[i]), plain, g->nodes * g->nodes);
+        for (int64_t k = 0; k < g->nodes * g->nodes; k++)
+            if (!(transpose[k] == plain[k])) { /* unthinned graphs are symmetric */
+                printf("%-44s transpose differs FAIL\n", m->shape.modality[i]);
+                c->failed++;
+                break;
+            }
+        free(transpose);
+        free(plain);
+    }
+}

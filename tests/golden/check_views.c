@@ -1,0 +1,289 @@
+/* Views, losses, whole steps and training, forward and backward. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "golden.h"
+#include "host/util/memory.h"
+
+static void zero_gradients(golden_case *c, kd_model *m) {
+    golden_require(kd_zero(c->ctx, m->params.gradient, m->params.count * (int64_t)sizeof(float)), "zero");
+    golden_require(
+        kd_zero(c->ctx, m->views.doutput.data, m->views.doutput.rows * m->views.doutput.cols * (int64_t)sizeof(float)),
+        "zero");
+}
+
+/* The manifest writes "rgat.W" as rgat_W. */
+static void manifest_name(const char *published, char name[96]) {
+    snprintf(name, 96, "%s", published);
+    for (char *at = name; *at; at++)
+        if (*at == '.') *at = '_';
+}
+
+/* Every gradient that the manifest lists under the prefix. */
+static void compare_gradients(golden_case *c, const kd_model *m, const char *prefix_name) {
+    const kd_params *p = &m->params;
+    char prefix[96];
+    snprintf(prefix, sizeof prefix, "%s", prefix_name); /* golden_name reuses its buffers */
+    for (int64_t i = 0; i < p->entries; i++) {
+        char name[96];
+        kd_mat gradient = kd_gradient_of(p, p->entry[i].value);
+        bool linear = strstr(p->entry[i].name, "_trans.weight") != NULL;
+        manifest_name(p->entry[i].name, name);
+        if (golden_has(c, golden_name("%s%s", prefix, name)))
+            golden_compare_mat(c, golden_name("%s%s", prefix, name), gradient, linear);
+    }
+}
+
+static kd_mat users_of(const kd_model *m, kd_mat nodes) { return kd_mat_rows(nodes, 0, m->shape.users); }
+static kd_mat items_of(const kd_model *m, kd_mat nodes) { return kd_mat_rows(nodes, m->shape.users, m->shape.items); }
+
+static void compare_view(golden_case *c, const kd_model *m, const char *prefix, int64_t slot) {
+    kd_mat view = kd_slot(&m->views, m->views.output, slot);
+    golden_compare_mat(c, golden_name("%s_user", prefix), users_of(m, view), false);
+    golden_compare_mat(c, golden_name("%s_item", prefix), items_of(m, view), false);
+}
+
+static void forward(golden_case *c, kd_model *m, const kd_kg *main_kg) {
+    kd_view_pass pass = {.training = true, .main_kg = main_kg, .seed = 1, .step = 0};
+    golden_require(kd_views_forward(c->ctx, &m->params, &m->graphs, &pass, &m->views), "forward");
+}
+
+static void check_rgat(golden_case *c, kd_model *m) {
+    kd_rgat_pass *pass = &m->views.main;
+    kd_rng rng = {0};
+    golden_require(kd_rgat_begin(c->ctx, &m->params, &m->views.rgat), "rgat");
+    golden_require(kd_rgat_pass_forward(c->ctx, &m->params, &m->graphs.capped, 0.0f, &rng, &m->views.rgat, pass),
+                   "rgat");
+    golden_compare_mat(c, "rgat_out", pass->result, false);
+    zero_gradients(c, m);
+    golden_upload(c, "rgat_up", m->views.dentity, false);
+    golden_require(kd_rgat_pass_backward(c->ctx, &m->params, m->views.dentity, &m->views.rgat, pass), "rgat");
+    golden_require(kd_rgat_end(c->ctx, &m->params, &m->views.rgat), "rgat");
+    compare_gradients(c, m, "rgat_grad_");
+}
+
+/* The upstream gradient `name` [slots * nodes, dim] into consecutive slots, then back to the parameters. */
+static void backward(golden_case *c, kd_model *m, const char *prefix, int64_t slot, int64_t slots) {
+    int64_t shape[4], nodes = m->views.output.rows, dim = m->shape.dim;
+    float *up = golden_floats(c, golden_name("%s_up", prefix), shape);
+    if (!up) return;
+    c->inputs++;
+    zero_gradients(c, m);
+    for (int64_t i = 0; i < slots; i++)
+        golden_require(kd_mat_upload(c->ctx, up + i * nodes * dim, kd_slot(&m->views, m->views.doutput, slot + i)),
+                       "upload");
+    golden_require(kd_views_backward(c->ctx, &m->params, &m->graphs, &m->views), "backward");
+    compare_gradients(c, m, golden_name("%s_grad_", prefix));
+    free(up);
+}
+
+/* graphs.generated = the full graph's edges that the manifest keeps; kg_keep is in the order of kg_edges. */
+void golden_thin_kg(golden_case *c, kd_model *m) {
+    int64_t shape[4], edges = m->full.count, *cursor;
+    int32_t *keep = golden_ints(c, "kg_keep", shape), *published = golden_ints(c, "kg_edges", shape);
+    uint8_t *by_head;
+    void *device;
+    if (!keep || !published || shape[0] != edges) exit(1);
+    golden_require(kd_host_alloc(&by_head, edges, 1, "test"), "test");
+    golden_require(kd_host_alloc(&cursor, m->full.entities, sizeof *cursor, "test"), "test");
+    for (int64_t i = 0; i < edges; i++) {
+        int32_t head = published[3 * i];
+        by_head[m->full.head_ptr[head] + cursor[head]++] = (uint8_t)keep[i];
+    }
+    golden_require(kd_alloc(c->ctx, edges, "test", &device), "test");
+    golden_require(kd_upload(c->ctx, device, by_head, edges), "test");
+    golden_require(kd_kg_filter(c->ctx, &m->graphs.full, device, &m->graphs.generated), "filter");
+    golden_require(kd_synchronize(c->ctx), "filter");
+    kd_release(c->ctx, device);
+    c->inputs++;
+    free(by_head);
+    free(cursor);
+    free(keep);
+    free(published);
+}
+
+void golden_check_views(golden_case *c, kd_model *m) {
+    const kd_view_slots *s = &m->views.slots;
+    check_rgat(c, m);
+    forward(c, m, &m->graphs.generated);
+    compare_view(c, m, "genview", s->kg);
+    forward(c, m, &m->graphs.capped);
+    compare_view(c, m, "kgview", s->kg);
+    backward(c, m, "kgview", s->kg, 1);
+    if (s->multimodal >= 0) {
+        forward(c, m, &m->graphs.capped);
+        compare_view(c, m, "mmview", s->multimodal);
+        backward(c, m, "mmview", s->multimodal, 1);
+    }
+    if (s->modality >= 0) {
+        forward(c, m, &m->graphs.capped);
+        for (int64_t i = 0; i < m->shape.modalities; i++)
+            compare_view(c, m, golden_name("clview_%s", m->shape.modality[i]), s->modality + i);
+        backward(c, m, "clview", s->modality, m->shape.modalities);
+    }
+}
+
+/* Loads the manifest's batch; returns its size. */
+static int64_t load_batch(golden_case *c, kd_model *m) {
+    int64_t shape[4], count, bytes;
+    int32_t *user = golden_ints(c, "batch_user", shape), *positive = golden_ints(c, "batch_pos", shape);
+    int32_t *negative = golden_ints(c, "batch_neg", shape), *order;
+    if (!user || !positive || !negative) exit(1);
+    count = shape[0];
+    bytes = count * (int64_t)sizeof *user;
+    golden_require(kd_host_alloc(&order, count, sizeof *order, "test"), "test");
+    for (int64_t i = 0; i < count; i++) order[i] = (int32_t)i;
+    golden_require(kd_upload(c->ctx, m->order, order, bytes), "batch");
+    golden_require(kd_upload(c->ctx, m->user, user, bytes), "batch");
+    golden_require(kd_upload(c->ctx, m->positive, positive, bytes), "batch");
+    golden_require(kd_upload(c->ctx, m->negative, negative, bytes), "batch");
+    golden_require(kd_step_load(c->ctx, count, m->order, m->user, m->positive, m->negative, &m->losses), "batch");
+    free(user);
+    free(positive);
+    free(negative);
+    free(order);
+    return count;
+}
+
+void golden_check_losses(golden_case *c, kd_model *m) {
+    kd_pool pool;
+    kd_mat a, b, da, db;
+    float *norm;
+    double *device, loss;
+    int64_t rows = m->shape.users, dim = m->shape.dim, count = load_batch(c, m);
+    kd_pool_init(&pool, c->ctx);
+    kd_mat *mats[] = {&a, &b, &da, &db};
+    for (int i = 0; i < 4; i++) golden_require(kd_pool_mat(&pool, rows, dim, "test", mats[i]), "test");
+    golden_require(kd_pool_alloc(&pool, 2 * rows, sizeof(float), "test", &norm), "test");
+    golden_require(kd_pool_alloc(&pool, 1, sizeof(double), "test", &device), "test");
+    golden_upload(c, "nce_a", a, false);
+    golden_upload(c, "nce_b", b, false);
+    golden_require(kd_unit_rows_forward(c->ctx, a, 0.0f, NULL, a, norm), "unit rows");
+    golden_require(kd_unit_rows_forward(c->ctx, b, 0.0f, NULL, b, norm + rows), "unit rows");
+    kd_infonce_args args = {count, (float)c->config.temp, 1.0f, m->losses.users, a, b, da, db, device};
+    golden_require(kd_infonce(c->ctx, &args), "infonce");
+    golden_require(kd_unit_rows_backward(c->ctx, a, norm, da, 0.0f, NULL, 0.0f, da), "unit rows");
+    golden_require(kd_unit_rows_backward(c->ctx, b, norm + rows, db, 0.0f, NULL, 0.0f, db), "unit rows");
+    golden_require(kd_download(c->ctx, &loss, device, sizeof loss), "infonce");
+    golden_compare(c, "nce_loss", &(float){(float)loss}, 1);
+    golden_compare_mat(c, "nce_grad_a", da, false);
+    golden_compare_mat(c, "nce_grad_b", db, false);
+    kd_pool_free(&pool);
+}
+
+/* Forward, losses and backward of one batch; parts[3] and the gradients are left behind. */
+static void step(golden_case *c, kd_model *m, int64_t count, const kd_kg *main_kg, double parts[KD_LOSS_PARTS]) {
+    zero_gradients(c, m);
+    forward(c, m, main_kg);
+    golden_require(kd_zero(c->ctx, m->loss, KD_LOSS_PARTS * (int64_t)sizeof(double)), "loss");
+    golden_require(kd_step_losses_gradient(c->ctx, count, &m->params, &m->views, &m->losses, m->loss), "loss");
+    golden_require(kd_views_backward(c->ctx, &m->params, &m->graphs, &m->views), "backward");
+    golden_require(kd_download(c->ctx, parts, m->loss, KD_LOSS_PARTS * (int64_t)sizeof(double)), "loss");
+}
+
+void golden_check_steps(golden_case *c, kd_model *m) {
+    int64_t count = load_batch(c, m);
+    for (int meant = 0; meant < 2; meant++) {
+        char prefix[64];
+        double parts[KD_LOSS_PARTS];
+        snprintf(prefix, sizeof prefix, "step_cl%d_%s", (int)c->config.cl_method, meant ? "asmeant" : "asrun");
+        if (!golden_has(c, golden_name("%s_losses", prefix))) continue;
+        step(c, m, count, meant ? &m->graphs.generated : &m->graphs.capped, parts);
+        float losses[4] = {(float)parts[KD_LOSS_BPR], (float)parts[KD_LOSS_WEIGHT_DECAY],
+                           (float)parts[KD_LOSS_CONTRASTIVE],
+                           (float)(parts[KD_LOSS_BPR] + parts[KD_LOSS_WEIGHT_DECAY] + parts[KD_LOSS_CONTRASTIVE])};
+        golden_compare(c, golden_name("%s_losses", prefix), losses, 4);
+        compare_gradients(c, m, golden_name("%s_grad_", prefix));
+    }
+}
+
+static void check_adam(golden_case *c) {
+    int64_t shape[4], n;
+    float *p = golden_floats(c, "adam_p0", shape), *state, *device;
+    void *block;
+    const kd_adam_config adam = {1e-3, 0.9, 0.999, 1e-8};
+    if (!p) return;
+    n = shape[0] * shape[1];
+    golden_require(kd_alloc(c->ctx, 4 * n * (int64_t)sizeof(float), "test", &block), "test");
+    device = block;
+    state = device + 2 * n;
+    golden_require(kd_upload(c->ctx, device, p, n * (int64_t)sizeof(float)), "adam");
+    c->inputs++;
+    for (int64_t i = 0; golden_has(c, golden_name("adam_g%d", (int)i)); i++) {
+        golden_upload(c, golden_name("adam_g%d", (int)i), kd_mat_make(device + n, 1, n), false);
+        golden_require(kd_adam(c->ctx, &adam, i + 1, n, device, device + n, state, state + n), "adam");
+        golden_compare_mat(c, golden_name("adam_p%d", (int)i + 1), kd_mat_make(device, 1, n), false);
+    }
+    kd_release(c->ctx, block);
+    free(p);
+}
+
+static void compare_trained(golden_case *c, const kd_model *m) {
+    const kd_params *p = &m->params;
+    for (int64_t i = 0; i < p->entries; i++) {
+        char name[96];
+        kd_mat value = p->entry[i].value;
+        bool linear = strstr(p->entry[i].name, "_trans.weight") != NULL;
+        float *host, *turned;
+        manifest_name(p->entry[i].name, name);
+        golden_require(kd_host_alloc(&host, value.rows * value.cols, sizeof *host, "test"), "test");
+        golden_require(kd_host_alloc(&turned, value.rows * value.cols, sizeof *turned, "test"), "test");
+        golden_require(kd_mat_download(c->ctx, value, host), "test");
+        for (int64_t k = 0; k < value.rows * value.cols; k++)
+            turned[linear ? k % value.cols * value.rows + k / value.cols : k] = host[k];
+        golden_compare_absolute(c, golden_name("train_param_%s", name), turned, value.rows * value.cols);
+        free(host);
+        free(turned);
+    }
+}
+
+void golden_check_training(golden_case *c, kd_model *m) {
+    double losses[16];
+    int64_t steps, count = load_batch(c, m);
+    double *expected = golden_doubles(c, "train_losses_f64", &steps);
+    check_adam(c);
+    if (!expected || steps > 16) exit(1);
+    free(expected);
+    for (int64_t i = 0; i < steps; i++) {
+        double parts[KD_LOSS_PARTS];
+        step(c, m, count, &m->graphs.generated, parts);
+        losses[i] = parts[KD_LOSS_BPR] + parts[KD_LOSS_WEIGHT_DECAY] + parts[KD_LOSS_CONTRASTIVE];
+        golden_require(kd_params_adam(c->ctx, 1e-3, &m->params), "adam");
+    }
+    golden_compare_doubles(c, "train_losses_f64", losses, steps, 1e-5);
+    compare_trained(c, m);
+}
+
+void golden_check_evaluation(golden_case *c, kd_model *m) {
+    int64_t shape[4], k;
+    int32_t *expected, *list;
+    kd_view_pass pass = {.training = false, .main_kg = &m->graphs.generated};
+    kd_metrics metrics[2];
+    const kd_csr held_out[2] = {m->test, {0}};
+    kd_ranker ranker;
+    kd_pool pool;
+    const char *name = "eval_top5";
+    for (cJSON *entry = c->files->child; entry; entry = entry->next)
+        if (strncmp(entry->string, "eval_top", 8) == 0) name = entry->string;
+    expected = golden_ints(c, name, shape);
+    if (!expected) return;
+    k = shape[1];
+    kd_pool_init(&pool, c->ctx);
+    golden_require(kd_views_forward(c->ctx, &m->params, &m->graphs, &pass, &m->views), "forward");
+    golden_require(kd_ranker_allocate(&pool, m->shape.users, m->shape.items, 1, &k, &ranker), "rank");
+    golden_require(kd_ranker_lists(c->ctx, &ranker, kd_model_user_view(m), kd_model_item_view(m), m->graphs.train, 0,
+                                   m->shape.users),
+                   "rank");
+    golden_require(kd_host_alloc(&list, m->shape.users * k, sizeof *list, "test"), "test");
+    golden_require(kd_download(c->ctx, list, ranker.list, m->shape.users * k * (int64_t)sizeof *list), "rank");
+    golden_compare_ints(c, name, list, m->shape.users * k);
+    golden_require(kd_ranker_metrics(c->ctx, &ranker, kd_model_user_view(m), kd_model_item_view(m), m->graphs.train,
+                                     held_out, metrics),
+                   "rank");
+    double actual[3] = {metrics[0].recall[0], metrics[0].ndcg[0], metrics[0].precision[0]};
+    golden_compare_doubles(c, "eval_metrics_f64", actual, 3, 1e-5);
+    kd_pool_free(&pool);
+    free(expected);
+    free(list);
+}

@@ -1,0 +1,40 @@
+/* golden DIR...: every array of every folder's manifest through the engine's own ops; exit 1 on any FAIL. */
+#include <stdio.h>
+
+#include "golden.h"
+#include "host/util/device.h"
+
+static int64_t check_folder(const char *folder, kd_ctx *ctx) {
+    golden_case c;
+    kd_model model;
+    golden_open(folder, ctx, &c);
+    golden_model(&c, 0, &model);
+    golden_check_steps(&c, &model);
+    kd_model_free(&model);
+    golden_model(&c, 1, &model);
+    golden_check_graphs(&c, &model);
+    golden_check_views(&c, &model);
+    golden_check_losses(&c, &model);
+    golden_check_steps(&c, &model);
+    golden_check_evaluation(&c, &model);
+    golden_check_training(&c, &model);
+    kd_model_free(&model);
+    golden_model(&c, 1, &model);
+    golden_check_diffusion(&c, &model);
+    kd_model_free(&model);
+    golden_close(&c);
+    return c.failed;
+}
+
+int main(int argc, char **argv) {
+    kd_ctx *ctx;
+    int64_t failed = 0;
+    if (argc < 2) {
+        fprintf(stderr, "usage: golden DIR...\n");
+        return 2;
+    }
+    golden_require(kd_ctx_open(KD_DEVICE_CPU, 0, KD_PRECISION_FP32, &ctx), "context");
+    for (int i = 1; i < argc; i++) failed += check_folder(argv[i], ctx);
+    kd_ctx_close(ctx);
+    return failed > 0;
+}
