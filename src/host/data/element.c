@@ -66,7 +66,7 @@ bool kd_element_integer(kd_element element, const unsigned char *bytes, int64_t 
     if (element.kind == 'f') {
         double value = kd_element_real(element, bytes);
         /* 2^63 itself is a double and does not fit; NaN fails both comparisons. */
-        if (!(value >= -0x1p63 && value < 0x1p63) || value != trunc(value)) return false;
+        if (!(value >= -9223372036854775808.0 && value < 9223372036854775808.0) || value != trunc(value)) return false;
         *out = (int64_t)value;
         return true;
     }
