@@ -6,9 +6,7 @@
 
 static volatile sig_atomic_t caught;
 
-static void on_signal(int number) {
-    caught = number;
-}
+static void on_signal(int number) { caught = number; }
 
 void kd_signals_install(void) {
     struct sigaction action;

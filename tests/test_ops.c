@@ -1,0 +1,242 @@
+/* Ops against straightforward double-precision sums, on sizes that straddle vector widths, with empty rows and hubs. */
+#include "op_fixture.h"
+
+static const int64_t SIZES[] = {1, 7, 8, 31, 32, 33, 63, 64, 65, 257};
+enum { SIZE_COUNT = sizeof SIZES / sizeof SIZES[0] };
+
+/* A CSR of `rows` x `cols` in which row r has (5 r) % 7 entries, row 1 every column (a hub), and row 0 none. */
+static kd_csr make_csr(op_fixture *f, int64_t rows, int64_t cols, int64_t **ptr, int32_t **col, float **val) {
+    int64_t n = 0;
+    *ptr = calloc((size_t)rows + 1, sizeof **ptr);
+    *col = malloc((size_t)((rows + 1) * cols) * sizeof **col);
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t degree = r == 1 ? cols : 5 * r % 7;
+        for (int64_t k = 0; k < degree && k < cols; k++)
+            (*col)[n++] = (int32_t)(degree == cols ? k : k * cols / (degree < cols ? degree : cols));
+        (*ptr)[r + 1] = n;
+    }
+    *val = op_host(n, 3);
+    return (kd_csr){rows, cols, op_copy(f, *ptr, rows + 1, sizeof **ptr), op_copy(f, *col, n, sizeof **col),
+                    op_copy(f, *val, n, sizeof **val)};
+}
+
+static void check_spmm(op_fixture *f, int64_t rows, int64_t width) {
+    int64_t cols = rows + 3, *ptr;
+    int32_t *col;
+    float *val, *x = op_host(cols * width, 1), *y = op_host(rows * width, 2);
+    double *want = calloc((size_t)(rows * width), sizeof *want);
+    kd_csr a = make_csr(f, rows, cols, &ptr, &col, &val);
+    kd_mat dx = op_mat(f, cols, width, width + 5, x), dy = op_mat(f, rows, width, width + 1, y);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < width; c++) {
+            want[r * width + c] = 0.5 * y[r * width + c];
+            for (int64_t k = ptr[r]; k < ptr[r + 1]; k++)
+                want[r * width + c] += 2.0 * val[k] * x[col[k] * width + c];
+        }
+    assert_ok(kd_spmm(f->ctx, 2.0f, a, dx, 0.5f, dy, dy));
+    float *got = op_read(f, dy);
+    op_assert_close(got, want, rows * width, 1e-5);
+    free(ptr);
+    free(col);
+    free(val);
+    free(x);
+    free(y);
+    free(want);
+    free(got);
+}
+
+static void spmm_matches_dense_sums(void **state) {
+    for (int i = 0; i < SIZE_COUNT; i++) {
+        check_spmm(*state, SIZES[i], 33);
+        check_spmm(*state, 33, SIZES[i]);
+    }
+}
+
+static void gemm_and_linear_match_sums(void **state) {
+    op_fixture *f = *state;
+    for (int i = 0; i < SIZE_COUNT; i++) {
+        int64_t m = 5, n = SIZES[i], k = 9;
+        float *x = op_host(m * k, 1), *w = op_host(k * n, 2), *b = op_host(n, 3);
+        double *want = calloc((size_t)(m * n), sizeof *want);
+        kd_mat dx = op_mat(f, m, k, k + 2, x), dw = op_mat(f, k, n, n + 1, w), db = op_mat(f, 1, n, n, b);
+        kd_mat dy = op_mat(f, m, n, n + 3, NULL), sum = op_mat(f, 1, n, n, NULL);
+        for (int64_t r = 0; r < m; r++)
+            for (int64_t c = 0; c < n; c++) {
+                want[r * n + c] = b[c];
+                for (int64_t j = 0; j < k; j++) want[r * n + c] += (double)x[r * k + j] * w[j * n + c];
+            }
+        assert_ok(kd_linear(f->ctx, false, dx, dw, db, dy));
+        float *got = op_read(f, dy);
+        op_assert_close(got, want, m * n, 1e-5);
+        assert_ok(kd_column_sum(f->ctx, dy, 0.0f, sum));
+        for (int64_t r = 1; r < m; r++)
+            for (int64_t c = 0; c < n; c++) want[c] += want[r * n + c];
+        float *columns = op_read(f, sum);
+        op_assert_close(columns, want, n, 1e-5);
+        free(x);
+        free(w);
+        free(b);
+        free(want);
+        free(got);
+        free(columns);
+    }
+}
+
+/* Loss sum(up .* unit(drop(x))) against central differences. */
+static void unit_rows_gradient_matches_differences(void **state) {
+    op_fixture *f = *state;
+    for (int dropped = 0; dropped < 2; dropped++) {
+        int64_t rows = 3, cols = 70;
+        kd_rng rng = {3, KD_RNG_MESSAGE_DROPOUT, 0, 5};
+        float p = dropped ? 0.3f : 0.0f, *x = op_host(rows * cols, 1), *up = op_host(rows * cols, 2);
+        kd_mat dx = op_mat(f, rows, cols, cols + 1, x), y = op_mat(f, rows, cols, cols, NULL);
+        kd_mat dup = op_mat(f, rows, cols, cols, up), gradient = op_mat(f, rows, cols, cols, NULL);
+        float *norm = op_copy(f, x, rows, sizeof *norm);
+        assert_ok(kd_unit_rows_forward(f->ctx, dx, p, &rng, y, norm));
+        assert_ok(kd_unit_rows_backward(f->ctx, y, norm, dup, p, &rng, 0.0f, gradient));
+        float *got = op_read(f, gradient);
+        for (int64_t i = 0; i < rows * cols; i += 13) {
+            double side[2];
+            for (int s = 0; s < 2; s++) {
+                float moved = x[i] + (s ? 1e-2f : -1e-2f);
+                kd_mat probe = op_mat(f, rows, cols, cols, x);
+                assert_ok(kd_upload(f->ctx, probe.data + i, &moved, sizeof moved));
+                assert_ok(kd_unit_rows_forward(f->ctx, probe, p, &rng, y, norm));
+                float *out = op_read(f, y);
+                side[s] = 0.0;
+                for (int64_t j = 0; j < rows * cols; j++) side[s] += (double)out[j] * up[j];
+                free(out);
+            }
+            assert_near(got[i], (side[1] - side[0]) / 2e-2, 2e-4);
+        }
+        free(x);
+        free(up);
+        free(got);
+    }
+}
+
+static void zero_rows_stay_finite(void **state) {
+    op_fixture *f = *state;
+    kd_mat x = op_mat(f, 2, 8, 8, NULL), y = op_mat(f, 2, 8, 8, NULL), d = op_mat(f, 2, 8, 8, NULL);
+    float *norm = op_copy(f, (float[2]){0}, 2, sizeof *norm);
+    assert_ok(kd_unit_rows_forward(f->ctx, x, 0.0f, NULL, y, norm));
+    assert_ok(kd_unit_rows_backward(f->ctx, y, norm, y, 0.0f, NULL, 0.0f, d));
+    float *got = op_read(f, d);
+    for (int i = 0; i < 16; i++) assert_near(got[i], 0.0, 0.0);
+    free(got);
+}
+
+static void dropout_keeps_the_mean(void **state) {
+    op_fixture *f = *state;
+    int64_t rows = 50, cols = 1000, kept = 0;
+    float *ones = malloc((size_t)(rows * cols) * sizeof *ones);
+    int32_t row[50], t[50] = {0};
+    int64_t ptr[51] = {0};
+    for (int64_t i = 0; i < rows * cols; i++) ones[i] = 1.0f;
+    for (int i = 0; i < 50; i++) row[i] = i;
+    kd_q_sample_args q = {.x0 = {rows, cols, op_copy(f, ptr, 51, sizeof *ptr), NULL, NULL},
+                          .row = op_copy(f, row, 50, sizeof *row),
+                          .t = op_copy(f, t, 50, sizeof *t),
+                          .signal = op_copy(f, (float[]){0.0f}, 1, 4),
+                          .sigma = op_copy(f, (float[]){1.0f}, 1, 4),
+                          .noise = op_copy(f, ones, rows * cols, 4),
+                          .p = 0.5f,
+                          .drop_rng = {1, KD_RNG_INPUT_DROPOUT, 0, 0},
+                          .x = op_mat(f, rows, cols, cols, NULL)};
+    assert_ok(kd_q_sample(f->ctx, &q));
+    float *got = op_read(f, q.x);
+    for (int64_t i = 0; i < rows * cols; i++) {
+        assert_true(got[i] == 0.0f || got[i] == 2.0f);
+        kept += got[i] == 2.0f;
+    }
+    assert_near((double)kept / (double)(rows * cols), 0.5, 0.01);
+    free(ones);
+    free(got);
+}
+
+static void q_sample_noise_is_standard_normal(void **state) {
+    op_fixture *f = *state;
+    enum { ROWS = 40, COLS = 1001 };
+    int32_t row[ROWS], t[ROWS] = {0};
+    int64_t ptr[ROWS + 1] = {0};
+    double sum = 0.0, square = 0.0, beyond = 0.0;
+    for (int i = 0; i < ROWS; i++) row[i] = i;
+    kd_q_sample_args q = {.x0 = {ROWS, COLS, op_copy(f, ptr, ROWS + 1, sizeof *ptr), NULL, NULL},
+                          .row = op_copy(f, row, ROWS, sizeof *row),
+                          .t = op_copy(f, t, ROWS, sizeof *t),
+                          .signal = op_copy(f, (float[]){1.0f}, 1, 4),
+                          .sigma = op_copy(f, (float[]){1.0f}, 1, 4),
+                          .noise_rng = {1, KD_RNG_NOISE, 0, 0},
+                          .x = op_mat(f, ROWS, COLS, COLS, NULL)};
+    assert_ok(kd_q_sample(f->ctx, &q));
+    float *got = op_read(f, q.x);
+    for (int i = 0; i < ROWS * COLS; i++) {
+        sum += got[i];
+        square += (double)got[i] * got[i];
+        beyond += fabs(got[i]) > 1.959964;
+    }
+    assert_near(sum / (ROWS * COLS), 0.0, 0.02);
+    assert_near(square / (ROWS * COLS), 1.0, 0.02);
+    assert_near(beyond / (ROWS * COLS), 0.05, 0.005);
+    free(got);
+}
+
+static void topk_takes_the_lower_column_of_equals(void **state) {
+    op_fixture *f = *state;
+    float x[] = {1, 5, 5, 2, NAN, 5, 0, 3};
+    int64_t ptr[] = {0, 1};
+    int32_t masked[] = {1}, got[6];
+    kd_csr mask = {1, 8, op_copy(f, ptr, 2, 8), op_copy(f, masked, 1, 4), NULL};
+    int32_t *index = op_copy(f, got, 6, 4);
+    float *value = op_copy(f, x, 6, 4), read[6];
+    assert_ok(kd_topk_rows(f->ctx, op_mat(f, 1, 8, 9, x), mask, 6, index, value));
+    assert_ok(kd_download(f->ctx, got, index, sizeof got));
+    assert_ok(kd_download(f->ctx, read, value, sizeof read));
+    const int32_t want[] = {2, 5, 7, 3, 0, 6};
+    for (int i = 0; i < 6; i++) assert_int_equal(got[i], want[i]);
+    assert_near(read[2], 3.0, 0.0);
+    assert_ok(kd_topk_rows(f->ctx, op_mat(f, 1, 3, 3, x), (kd_csr){0}, 6, index, value));
+    assert_ok(kd_download(f->ctx, got, index, sizeof got));
+    const int32_t short_row[] = {1, 2, 0, -1, -1, -1};
+    for (int i = 0; i < 6; i++) assert_int_equal(got[i], short_row[i]);
+}
+
+static void metrics_match_a_hand_count(void **state) {
+    op_fixture *f = *state;
+    int32_t list[] = {4, 1, 2, 0, 3, 5}, held[] = {1, 2, 3};
+    int64_t ptr[] = {0, 3, 3}, topk[] = {1, 3};
+    double sums[7] = {0}, got[7];
+    kd_csr held_out = {2, 6, op_copy(f, ptr, 3, 8), op_copy(f, held, 3, 4), NULL};
+    double *device = op_copy(f, sums, 7, 8);
+    assert_ok(kd_rank_metrics(f->ctx, 2, 3, op_copy(f, list, 6, 4), held_out, 2, topk, device));
+    assert_ok(kd_download(f->ctx, got, device, sizeof got));
+    double ideal = 1.0 + 1.0 / log2(3.0) + 0.5;
+    assert_near(got[0], 0.0, 1e-12);
+    assert_near(got[3], 2.0 / 3.0, 1e-12);
+    assert_near(got[4], (1.0 / log2(3.0) + 0.5) / ideal, 1e-12);
+    assert_near(got[5], 2.0 / 3.0, 1e-12);
+    assert_near(got[6], 1.0, 1e-12);
+}
+
+static void shapes_that_do_not_fit_are_refused(void **state) {
+    op_fixture *f = *state;
+    kd_mat a = op_mat(f, 2, 3, 3, NULL), b = op_mat(f, 2, 4, 4, NULL);
+    assert_int_equal(kd_add_scaled(f->ctx, 1.0f, a, 0.0f, b), KD_ERR_ARGUMENT);
+    assert_int_equal(kd_gemm(f->ctx, false, false, 1.0f, a, b, 0.0f, a), KD_ERR_ARGUMENT);
+    assert_int_equal(kd_permutation(f->ctx, INT64_C(1) << 31, &(kd_rng){0}, NULL), KD_ERR_ARGUMENT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spmm_matches_dense_sums),
+        cmocka_unit_test(gemm_and_linear_match_sums),
+        cmocka_unit_test(unit_rows_gradient_matches_differences),
+        cmocka_unit_test(zero_rows_stay_finite),
+        cmocka_unit_test(dropout_keeps_the_mean),
+        cmocka_unit_test(q_sample_noise_is_standard_normal),
+        cmocka_unit_test(topk_takes_the_lower_column_of_equals),
+        cmocka_unit_test(metrics_match_a_hand_count),
+        cmocka_unit_test(shapes_that_do_not_fit_are_refused),
+    };
+    return cmocka_run_group_tests(tests, op_set_up, op_tear_down);
+}
