@@ -232,12 +232,12 @@ static bool square(kd_csr a) { return a.rows == a.cols && a.row_ptr; }
 kd_status kd_walk_cumulative(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
                              kd_visits *visits) {
     REQUIRE(square(graph) && visits->starts == graph.rows && config->walks >= 1 && config->steps >= 1);
-    REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows));
+    REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows, config->steps));
     return ctx->ops->walk_cumulative(ctx, graph, config, rng, visits);
 }
 kd_status kd_walk_node(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng, kd_visits *visits) {
     REQUIRE(square(graph) && visits->starts == graph.rows && config->walks >= 1 && config->steps >= 1);
-    REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows));
+    REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows, config->steps));
     return ctx->ops->walk_node(ctx, graph, config, rng, visits);
 }
 kd_status kd_visits_above(kd_ctx *ctx, kd_csr graph, int64_t first, kd_mat score, float threshold, kd_visits *visits) {
@@ -246,6 +246,6 @@ kd_status kd_visits_above(kd_ctx *ctx, kd_csr graph, int64_t first, kd_mat score
 }
 kd_status kd_prefix_jaccard(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, float *val) {
     REQUIRE(square(graph) && visits->starts == graph.rows);
-    REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows));
+    REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows, 0));
     return ctx->ops->prefix_jaccard(ctx, graph, visits, val);
 }

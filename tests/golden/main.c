@@ -20,6 +20,7 @@ static int64_t check_folder(const char *folder, kd_ctx *ctx) {
     golden_check_training(&c, &model);
     kd_model_free(&model);
     golden_model(&c, 1, &model);
+    golden_check_walks(&c);
     golden_check_diffusion(&c, &model);
     kd_model_free(&model);
     golden_close(&c);

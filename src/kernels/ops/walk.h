@@ -14,15 +14,18 @@ typedef struct kd_walk_config {
     float restart; /* node only: probability of going back to the start at each step */
 } kd_walk_config;
 
-/* `cumulative`: for start node u and each of its edges k, N walks of M steps keyed (rng, u, k, walk, step). A walk:
- * restart probability r starts at 0; each step, with probability r it goes back to the previous node, forgets the last
- * visited one and sets r = 0; else it moves to a uniform neighbour, records it and r += 0.2. Only nodes still in the
- * list when the walk ends count. visits->node and visits->end are overwritten. Workspace: kd_walk_workspace. */
+/* `cumulative`: for start node u and each of its edges k, N walks of M steps. A walk: restart probability r starts at
+ * 0; each step, with probability r it goes back to the previous node, forgets the last visited one and sets r = 0 (the
+ * step is used up); else it moves to a uniform neighbour, records it and r += 0.2. Only nodes still in the list when
+ * the walk ends count. visits->node and visits->end are overwritten. Step i of walk n of edge k takes draw i of the
+ * blocks that follow (k N + n) ceil(M / 4), row u: below r it restarts, above it picks the neighbour, so one draw
+ * serves both. Workspace: kd_walk_workspace. */
 typedef kd_status kd_walk_cumulative_fn(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
                                         kd_visits *visits);
 
 /* `node`: N walks of M steps per node; each step, with probability `restart` back to the start, else to a uniform
- * neighbour, which is recorded. end is the whole list for every edge. Workspace: kd_walk_workspace. */
+ * neighbour, which is recorded. end is the whole list for every edge. Draws as above with k = 0. Workspace:
+ * kd_walk_workspace. */
 typedef kd_status kd_walk_node_fn(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
                                   kd_visits *visits);
 
@@ -37,8 +40,8 @@ typedef kd_status kd_visits_above_fn(kd_ctx *ctx, kd_csr graph, int64_t first, k
  * Workspace: kd_walk_workspace. */
 typedef kd_status kd_prefix_jaccard_fn(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, float *val);
 
-/* Scratch of the walk ops for a graph of `nodes` nodes; depends on the context's threads. */
-int64_t kd_walk_workspace(const kd_ctx *ctx, int64_t nodes);
+/* Scratch of the walk ops for a graph of `nodes` nodes and walks of `steps` steps; depends on the context's threads. */
+int64_t kd_walk_workspace(const kd_ctx *ctx, int64_t nodes, int64_t steps);
 
 #ifdef __cplusplus
 }

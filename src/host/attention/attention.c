@@ -1,0 +1,150 @@
+#include "host/attention/attention.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/data/similarity.h"
+#include "host/util/memory.h"
+#include "host/util/pool.h"
+
+/* The graph and the walks' lists on the device. */
+typedef struct walked {
+    kd_pool pool;
+    kd_csr graph;
+    kd_visits visits;
+    float *similarity;
+    int64_t edges;
+} walked;
+
+/* Room for the visits of each start: no walk of it can reach more nodes than there are, or than it takes steps. */
+static kd_status lay_out(kd_ctx *ctx, const kd_config *c, const kd_bipartite *g, walked *w) {
+    kd_status status = KD_OK;
+    int64_t per_edge, *ptr = NULL;
+    bool cumulative = c->attention.method == KD_ATTENTION_CUMULATIVE;
+    kd_pool_init(&w->pool, ctx);
+    w->edges = g->row_ptr[g->nodes];
+    w->graph = (kd_csr){.rows = g->nodes, .cols = g->nodes};
+    w->visits = (kd_visits){.starts = g->nodes};
+    if (__builtin_mul_overflow(c->attention.walks, c->attention.walk_steps, &per_edge))
+        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "attention.walks * attention.walk_steps: too large");
+    KD_TRY(kd_host_alloc(&ptr, g->nodes + 1, sizeof *ptr, "walks"));
+    for (int64_t u = 0; u < g->nodes; u++) {
+        int64_t degree = g->row_ptr[u + 1] - g->row_ptr[u], walks = cumulative ? degree : degree > 0;
+        int64_t room = walks > g->nodes / per_edge ? g->nodes : walks * per_edge;
+        ptr[u + 1] = ptr[u] + room;
+    }
+    KD_TRY(kd_pool_upload(&w->pool, g->row_ptr, g->nodes + 1, sizeof *ptr, "walks", &w->graph.row_ptr));
+    KD_TRY(kd_pool_upload(&w->pool, g->col, w->edges, sizeof *g->col, "walks", &w->graph.col));
+    KD_TRY(kd_pool_upload(&w->pool, ptr, g->nodes + 1, sizeof *ptr, "walks", &w->visits.ptr));
+    KD_TRY(kd_pool_alloc(&w->pool, w->edges, sizeof *ptr, "walks", &w->visits.end));
+    KD_TRY(kd_pool_alloc(&w->pool, w->edges, sizeof(float), "walks", &w->similarity));
+    if (kd_pool_alloc(&w->pool, ptr[g->nodes], sizeof(int32_t), "walks", &w->visits.node) != KD_OK)
+        KD_FAIL_TO_CLEANUP(KD_ERR_MEMORY,
+                           "attention: the walks' lists need up to %lld bytes; lower attention.walks or "
+                           "attention.walk_steps, or take attention.method=node or power",
+                           (long long)(ptr[g->nodes] * (int64_t)sizeof(int32_t)));
+    KD_TRY(kd_workspace_reserve(ctx, kd_walk_workspace(ctx, g->nodes, c->attention.walk_steps)));
+cleanup:
+    free(ptr);
+    return status;
+}
+
+/* P^T of the walk: entry (v, u) = 1 / degree(u), so that P^T p moves probability along the edges. */
+static kd_status transition(const kd_bipartite *g, walked *w, kd_csr *out) {
+    float *val;
+    kd_status status = kd_host_alloc(&val, w->edges, sizeof *val, "walks");
+    if (status != KD_OK) return status;
+    for (int64_t k = 0; k < w->edges; k++) {
+        int64_t u = g->col[k];
+        val[k] = (float)(1.0 / (double)(g->row_ptr[u + 1] - g->row_ptr[u]));
+    }
+    *out = w->graph;
+    status = kd_pool_upload(&w->pool, val, w->edges, sizeof *val, "walks", &out->val);
+    free(val);
+    return status;
+}
+
+/* Iterations after which what has not restarted is below 1e-6, at most the steps of a walk. */
+static int64_t iterations(const kd_config *c) {
+    double left = log(1e-6) / log(1.0 - c->attention.restart);
+    return left < (double)c->attention.walk_steps ? (int64_t)ceil(left) : c->attention.walk_steps;
+}
+
+/* p <- c q + (1-c) P^T p for blocks of start nodes: the visit probabilities that walks with restart approach. */
+static kd_status power(kd_ctx *ctx, const kd_config *c, const kd_bipartite *g, walked *w) {
+    enum { BLOCK = 64 };
+    kd_status status = KD_OK;
+    kd_csr step;
+    kd_mat p, next, q;
+    float *start = NULL, threshold = (float)(1.0 / ((double)c->attention.walks * (double)c->attention.walk_steps));
+    KD_TRY(transition(g, w, &step));
+    KD_TRY(kd_pool_mat(&w->pool, g->nodes, BLOCK, "walks", &p));
+    KD_TRY(kd_pool_mat(&w->pool, g->nodes, BLOCK, "walks", &next));
+    KD_TRY(kd_pool_mat(&w->pool, g->nodes, BLOCK, "walks", &q));
+    KD_TRY(kd_host_alloc(&start, g->nodes * BLOCK, sizeof *start, "walks"));
+    for (int64_t first = 0; first < g->nodes; first += BLOCK) {
+        int64_t count = g->nodes - first < BLOCK ? g->nodes - first : BLOCK;
+        for (int64_t s = 0; s < count; s++) start[(first + s) * BLOCK + s] = 1.0f;
+        KD_TRY(kd_upload(ctx, q.data, start, g->nodes * BLOCK * (int64_t)sizeof *start));
+        for (int64_t s = 0; s < count; s++) start[(first + s) * BLOCK + s] = 0.0f;
+        KD_TRY(kd_add_scaled(ctx, 1.0f, q, 0.0f, p));
+        for (int64_t i = 0; i < iterations(c); i++) {
+            kd_mat swap = p;
+            KD_TRY(kd_spmm(ctx, (float)(1.0 - c->attention.restart), step, p, (float)c->attention.restart, q, next));
+            p = next;
+            next = swap;
+        }
+        KD_TRY(kd_visits_above(ctx, w->graph, first, kd_mat_cols(p, 0, count), threshold, &w->visits));
+    }
+cleanup:
+    free(start);
+    return status;
+}
+
+static kd_status from_walks(kd_ctx *ctx, const kd_config *c, const kd_bipartite *g, float *similarity) {
+    kd_status status = KD_OK;
+    walked w = {0};
+    kd_walk_config walk = {c->attention.walks, c->attention.walk_steps, (float)c->attention.restart};
+    kd_rng rng = {c->seed, KD_RNG_WALK, 0, 0};
+    KD_TRY(lay_out(ctx, c, g, &w));
+    switch (c->attention.method) {
+    case KD_ATTENTION_CUMULATIVE: KD_TRY(kd_walk_cumulative(ctx, w.graph, &walk, &rng, &w.visits)); break;
+    case KD_ATTENTION_NODE: KD_TRY(kd_walk_node(ctx, w.graph, &walk, &rng, &w.visits)); break;
+    case KD_ATTENTION_POWER: KD_TRY(power(ctx, c, g, &w)); break;
+    }
+    KD_TRY(kd_prefix_jaccard(ctx, w.graph, &w.visits, w.similarity));
+    KD_TRY(kd_download(ctx, similarity, w.similarity, w.edges * (int64_t)sizeof *similarity));
+cleanup:
+    kd_pool_free(&w.pool);
+    return status;
+}
+
+static int compare_columns(const void *a, const void *b) {
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static kd_status from_file(const kd_config *c, const kd_dataset *data, const kd_bipartite *g, float *similarity) {
+    kd_similarity file;
+    kd_status status = kd_similarity_load(c->attention.file, data->users, data->items, &file);
+    if (status != KD_OK) return status;
+    memset(similarity, 0, (size_t)g->row_ptr[g->nodes] * sizeof *similarity);
+    for (int64_t i = 0; i < file.count; i++) {
+        int64_t begin = g->row_ptr[file.row[i]], end = g->row_ptr[file.row[i] + 1];
+        const int32_t *at = bsearch(&file.col[i], g->col + begin, (size_t)(end - begin), sizeof *at, compare_columns);
+        if (!at)
+            KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: entry (%d, %d): expected an edge of the training interactions",
+                               c->attention.file, (int)file.row[i], (int)file.col[i]);
+        similarity[at - g->col] = file.value[i];
+    }
+cleanup:
+    kd_similarity_free(&file);
+    return status;
+}
+
+kd_status kd_attention_matrix(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_bipartite *graph,
+                              float *similarity) {
+    if (config->attention.file[0]) return from_file(config, data, graph, similarity);
+    return from_walks(ctx, config, graph, similarity);
+}
