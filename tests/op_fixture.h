@@ -22,17 +22,17 @@ typedef struct op_fixture {
     kd_pool pool;
 } op_fixture;
 
-#define assert_ok(expression)                                                                                          \
-    do {                                                                                                               \
-        if ((expression) != KD_OK) fail_msg("%s: %s", #expression, kd_last_error());                                   \
+#define assert_ok(expression)                                                        \
+    do {                                                                             \
+        if ((expression) != KD_OK) fail_msg("%s: %s", #expression, kd_last_error()); \
     } while (0)
 
 /* |actual - expected| <= tolerance max(1, |expected|). */
-#define assert_near(actual, expected, tolerance)                                                                       \
-    do {                                                                                                               \
-        double near_a = (actual), near_b = (expected);                                                                 \
-        if (!(fabs(near_a - near_b) <= (tolerance)*fmax(1.0, fabs(near_b))))                                           \
-            fail_msg("%s = %.9g, expected %.9g", #actual, near_a, near_b);                                             \
+#define assert_near(actual, expected, tolerance)                             \
+    do {                                                                     \
+        double near_a = (actual), near_b = (expected);                       \
+        if (!(fabs(near_a - near_b) <= (tolerance)*fmax(1.0, fabs(near_b)))) \
+            fail_msg("%s = %.9g, expected %.9g", #actual, near_a, near_b);   \
     } while (0)
 
 static inline int op_set_up(void **state) {
@@ -65,7 +65,8 @@ static inline float *op_host(int64_t n, uint32_t what) {
     return x;
 }
 
-/* A device matrix, NaN beyond `cols` up to `ld`, so that a read past the row shows. `host` [rows * cols] or NULL: zeros. */
+/* A device matrix, NaN beyond `cols` up to `ld`, so that a read past the row shows. `host` [rows * cols] or NULL:
+ * zeros. */
 static inline kd_mat op_mat(op_fixture *f, int64_t rows, int64_t cols, int64_t ld, const float *host) {
     kd_mat whole, m;
     assert_ok(kd_pool_mat(&f->pool, rows, ld, "test", &whole));

@@ -30,8 +30,7 @@ static void check_spmm(op_fixture *f, int64_t rows, int64_t width) {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < width; c++) {
             want[r * width + c] = 0.5 * y[r * width + c];
-            for (int64_t k = ptr[r]; k < ptr[r + 1]; k++)
-                want[r * width + c] += 2.0 * val[k] * x[col[k] * width + c];
+            for (int64_t k = ptr[r]; k < ptr[r + 1]; k++) want[r * width + c] += 2.0 * val[k] * x[col[k] * width + c];
         }
     assert_ok(kd_spmm(f->ctx, 2.0f, a, dx, 0.5f, dy, dy));
     float *got = op_read(f, dy);
