@@ -8,11 +8,7 @@
 #include "host/util/error.h"
 
 typedef enum kd_semantics { KD_SEMANTICS_PUBLISHED, KD_SEMANTICS_PAPER } kd_semantics;
-typedef enum kd_attention_method {
-    KD_ATTENTION_CUMULATIVE,
-    KD_ATTENTION_NODE,
-    KD_ATTENTION_POWER
-} kd_attention_method;
+typedef enum kd_attention_method { KD_ATTENTION_CUMULATIVE, KD_ATTENTION_NODE, KD_ATTENTION_POWER } kd_attention_method;
 typedef enum kd_train_view { KD_TRAIN_VIEW_FULL, KD_TRAIN_VIEW_GENERATED } kd_train_view;
 typedef enum kd_id_space { KD_ID_SPACE_SHARED, KD_ID_SPACE_SEPARATE } kd_id_space;
 typedef enum kd_guidance { KD_GUIDANCE_ROW_INDEX, KD_GUIDANCE_LINKED_USERS } kd_guidance;
@@ -59,7 +55,7 @@ typedef struct kd_config {
     } kg;
     kd_guidance guidance;
     kd_select_on select_on;
-    struct { /* ablation switches, all true by default */
+    struct {               /* ablation switches, all true by default */
         bool attention;    /* false: A-hat without eps S */
         bool kg;           /* false: the knowledge graph has no edges */
         bool generated_kg; /* false: no KG denoiser, the full graph is used everywhere */
@@ -77,8 +73,8 @@ typedef struct kd_config {
 void kd_config_defaults(kd_config *config);
 
 /* defaults, then the YAML file (NULL: none), then `count` overrides of the form "key=value" or "nested.key=value"; then
- * semantics fills the keys of MODEL section 7 that nobody gave, and every value is checked. KD_ERR_ARGUMENT names the key,
- * the line if it came from a file, and for an unknown key the nearest known one. */
+ * semantics fills the keys of MODEL section 7 that nobody gave, and every value is checked. KD_ERR_ARGUMENT names the
+ * key, the line if it came from a file, and for an unknown key the nearest known one. */
 kd_status kd_config_load(const char *yaml_path, int64_t count, const char *const *overrides, kd_config *out);
 
 /* The resolved configuration as YAML that kd_config_load reads back to the same values; written whole or not at all. */
