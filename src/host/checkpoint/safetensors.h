@@ -3,13 +3,14 @@
 #define KD_CHECKPOINT_SAFETENSORS_H
 
 #include "host/train/train.h"
+#include "host/util/file.h"
 
 /* An opened file, mapped read-only; tensor[i].data points into the mapping. */
 typedef struct kd_safetensors {
     int64_t count;
     kd_tensor *tensor;
-    void *mapping;
-    int64_t mapping_bytes;
+    struct cJSON *metadata; /* the header's __metadata__ object; NULL if it has none */
+    kd_mapped_file file;
 } kd_safetensors;
 
 /* Writes `path` (temporary file, fsync, rename, fsync of the folder). metadata: pairs key, value (2 * metadata_count). */
@@ -22,5 +23,8 @@ void kd_safetensors_close(kd_safetensors *file);
 
 /* The tensor of that name, NULL if there is none. */
 const kd_tensor *kd_safetensors_find(const kd_safetensors *file, const char *name);
+
+/* The text of a metadata key, NULL if there is none. */
+const char *kd_safetensors_metadata(const kd_safetensors *file, const char *key);
 
 #endif

@@ -1,0 +1,150 @@
+#include "host/checkpoint/safetensors.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/util/file.h"
+#include "host/util/memory.h"
+
+enum { ALIGNMENT = 8 };
+
+static int64_t bytes_of(const kd_tensor *t) {
+    int64_t count = 1;
+    for (int64_t i = 0; i < t->rank; i++) count *= t->shape[i];
+    return count * (int64_t)sizeof(float);
+}
+
+/* The JSON header: metadata, then each array's type, shape and place. */
+static cJSON *describe(int64_t count, const kd_tensor *tensors, int64_t metadata_count, const char *const *metadata) {
+    cJSON *root = cJSON_CreateObject(), *about = cJSON_AddObjectToObject(root, "__metadata__");
+    int64_t at = 0;
+    for (int64_t i = 0; i < metadata_count; i++) cJSON_AddStringToObject(about, metadata[2 * i], metadata[2 * i + 1]);
+    for (int64_t i = 0; i < count; i++) {
+        cJSON *entry = cJSON_AddObjectToObject(root, tensors[i].name);
+        cJSON_AddStringToObject(entry, "dtype", "F32");
+        cJSON *shape = cJSON_AddArrayToObject(entry, "shape"), *place = cJSON_AddArrayToObject(entry, "data_offsets");
+        for (int64_t k = 0; k < tensors[i].rank; k++)
+            cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)tensors[i].shape[k]));
+        cJSON_AddItemToArray(place, cJSON_CreateNumber((double)at));
+        at += bytes_of(&tensors[i]);
+        cJSON_AddItemToArray(place, cJSON_CreateNumber((double)at));
+    }
+    return root;
+}
+
+kd_status kd_safetensors_save(const char *path, int64_t count, const kd_tensor *tensors, int64_t metadata_count,
+                              const char *const *metadata) {
+    kd_status status = KD_OK;
+    kd_atomic_file file = {0};
+    cJSON *root = describe(count, tensors, metadata_count, metadata);
+    char *header = cJSON_PrintUnformatted(root);
+    unsigned char length[8];
+    cJSON_Delete(root);
+    if (!header) return KD_FAIL(KD_ERR_MEMORY, "%s: out of memory for its header", path);
+    uint64_t text = strlen(header), padded = (text + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    for (int i = 0; i < 8; i++) length[i] = (unsigned char)(padded >> (8 * i));
+    KD_TRY(kd_atomic_open(path, &file));
+    fwrite(length, 1, sizeof length, file.stream);
+    fprintf(file.stream, "%s%*s", header, (int)(padded - text), "");
+    for (int64_t i = 0; i < count; i++) fwrite(tensors[i].data, 1, (size_t)bytes_of(&tensors[i]), file.stream);
+    KD_TRY(kd_atomic_commit(&file)); /* checks the stream for any failed write */
+cleanup:
+    kd_atomic_abort(&file);
+    cJSON_free(header);
+    return status;
+}
+
+static bool whole(const cJSON *item, int64_t most, int64_t *out) {
+    double value = cJSON_IsNumber(item) ? item->valuedouble : -1.0;
+    if (!(value >= 0.0 && value <= (double)most && value == floor(value))) return false;
+    *out = (int64_t)value;
+    return true;
+}
+
+/* One array's entry: F32, rank 1 or 2, and a place of exactly its size within the data. */
+static kd_status read_entry(const char *path, const cJSON *entry, const unsigned char *data, int64_t bytes,
+                            kd_tensor *out) {
+    const cJSON *type = cJSON_GetObjectItemCaseSensitive(entry, "dtype");
+    const cJSON *shape = cJSON_GetObjectItemCaseSensitive(entry, "shape");
+    const cJSON *place = cJSON_GetObjectItemCaseSensitive(entry, "data_offsets");
+    int64_t begin, end, count = 1;
+    *out = (kd_tensor){.rank = cJSON_GetArraySize(shape), .shape = {1, 1}};
+    if (strlen(entry->string) >= sizeof out->name || !cJSON_IsString(type) || strcmp(type->valuestring, "F32") != 0 ||
+        out->rank < 1 || out->rank > 2)
+        return KD_FAIL(KD_ERR_FORMAT, "%s: array '%.80s': expected F32 of one or two dimensions", path, entry->string);
+    strcpy(out->name, entry->string);
+    for (int i = 0; i < (int)out->rank; i++)
+        if (!whole(cJSON_GetArrayItem(shape, i), INT32_MAX, &out->shape[i]) ||
+            __builtin_mul_overflow(count, out->shape[i], &count))
+            return KD_FAIL(KD_ERR_FORMAT, "%s: array '%s': its shape is no pair of sizes", path, out->name);
+    if (cJSON_GetArraySize(place) != 2 || !whole(cJSON_GetArrayItem(place, 0), bytes, &begin) ||
+        !whole(cJSON_GetArrayItem(place, 1), bytes, &end) || begin % (int64_t)sizeof(float) != 0 ||
+        count > bytes / (int64_t)sizeof(float) || end - begin != count * (int64_t)sizeof(float))
+        return KD_FAIL(KD_ERR_FORMAT, "%s: array '%s': its data_offsets do not fit its shape and the file", path,
+                       out->name);
+    out->data = (const float *)(const void *)(data + begin);
+    return KD_OK;
+}
+
+static int by_place(const void *a, const void *b) {
+    const kd_tensor *x = a, *y = b;
+    return (x->data > y->data) - (x->data < y->data);
+}
+
+static kd_status read_header(const char *path, const unsigned char *file, int64_t bytes, kd_safetensors *out) {
+    kd_status status = KD_OK;
+    uint64_t length = 0;
+    cJSON *root = NULL, *entry;
+    if (bytes < 8) return KD_FAIL(KD_ERR_FORMAT, "%s: expected at least 8 bytes, got %lld", path, (long long)bytes);
+    for (int i = 0; i < 8; i++) length |= (uint64_t)file[i] << (8 * i);
+    if (length > (uint64_t)(bytes - 8) || length % ALIGNMENT != 0)
+        return KD_FAIL(KD_ERR_FORMAT, "%s: offset 0: the header's length does not fit the file", path);
+    root = cJSON_ParseWithLength((const char *)file + 8, (size_t)length);
+    if (!cJSON_IsObject(root)) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: offset 8: expected a JSON object", path);
+    KD_TRY(kd_host_alloc(&out->tensor, cJSON_GetArraySize(root), sizeof *out->tensor, path));
+    cJSON_ArrayForEach(entry, root) {
+        if (strcmp(entry->string, "__metadata__") == 0) continue;
+        KD_TRY(read_entry(path, entry, file + 8 + length, bytes - 8 - (int64_t)length, &out->tensor[out->count]));
+        out->count++;
+    }
+    qsort(out->tensor, (size_t)out->count, sizeof *out->tensor, by_place);
+    for (int64_t i = 1; i < out->count; i++)
+        if ((const char *)out->tensor[i].data < (const char *)out->tensor[i - 1].data + bytes_of(&out->tensor[i - 1]))
+            KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: arrays '%s' and '%s' overlap", path, out->tensor[i - 1].name,
+                               out->tensor[i].name);
+    out->metadata = cJSON_DetachItemFromObjectCaseSensitive(root, "__metadata__");
+cleanup:
+    cJSON_Delete(root);
+    return status;
+}
+
+kd_status kd_safetensors_open(const char *path, kd_safetensors *out) {
+    kd_mapped_file file;
+    *out = (kd_safetensors){0};
+    kd_status status = kd_file_map(path, &file);
+    if (status != KD_OK) return status;
+    out->file = file;
+    status = read_header(path, file.data, file.bytes, out);
+    if (status != KD_OK) kd_safetensors_close(out);
+    return status;
+}
+
+void kd_safetensors_close(kd_safetensors *s) {
+    free(s->tensor);
+    cJSON_Delete(s->metadata);
+    if (s->file.data) kd_file_unmap(&s->file);
+    *s = (kd_safetensors){0};
+}
+
+const kd_tensor *kd_safetensors_find(const kd_safetensors *s, const char *name) {
+    for (int64_t i = 0; i < s->count; i++)
+        if (strcmp(s->tensor[i].name, name) == 0) return &s->tensor[i];
+    return NULL;
+}
+
+const char *kd_safetensors_metadata(const kd_safetensors *s, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(s->metadata, key);
+    return cJSON_IsString(item) ? item->valuestring : NULL;
+}
