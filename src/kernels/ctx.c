@@ -10,7 +10,7 @@
 #include "host/util/error.h"
 #include "kernels/cpu/cpu.h"
 
-kd_status kd_ctx_open(kd_device device, int64_t threads, kd_precision precision, struct kd_ctx **out) {
+kd_status kd_ctx_open(kd_device device, int64_t threads, kd_precision precision, kd_ctx **out) {
     *out = NULL;
     if (device == KD_DEVICE_CUDA)
         return KD_FAIL(KD_ERR_ARGUMENT, "device: this build has no CUDA backend; use --device=cpu");
@@ -29,11 +29,11 @@ kd_status kd_ctx_open(kd_device device, int64_t threads, kd_precision precision,
     return KD_OK;
 }
 
-void kd_ctx_close(struct kd_ctx *ctx) {
+void kd_ctx_close(kd_ctx *ctx) {
     if (!ctx) return;
     kd_synchronize(ctx);
     kd_release(ctx, ctx->workspace);
     free(ctx);
 }
 
-const char *kd_ctx_describe(const struct kd_ctx *ctx) { return ctx->description; }
+const char *kd_ctx_describe(const kd_ctx *ctx) { return ctx->description; }

@@ -13,7 +13,8 @@ typedef struct kd_safetensors {
     kd_mapped_file file;
 } kd_safetensors;
 
-/* Writes `path` (temporary file, fsync, rename, fsync of the folder). metadata: pairs key, value (2 * metadata_count). */
+/* Writes `path` (temporary file, fsync, rename, fsync of the folder). metadata: pairs key, value (2 * metadata_count).
+ */
 kd_status kd_safetensors_save(const char *path, int64_t count, const kd_tensor *tensors, int64_t metadata_count,
                               const char *const *metadata);
 

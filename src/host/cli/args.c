@@ -23,8 +23,8 @@ kd_status kd_args_take_int(kd_args *args, const char *key, int64_t low, int64_t 
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (end == text || *end || errno || value < low || value > high)
-        return KD_FAIL(KD_ERR_ARGUMENT, "--%s: expected a whole number from %lld to %lld, got '%s'", key, (long long)low,
-                       (long long)high, text);
+        return KD_FAIL(KD_ERR_ARGUMENT, "--%s: expected a whole number from %lld to %lld, got '%s'", key,
+                       (long long)low, (long long)high, text);
     *out = value;
     return KD_OK;
 }
@@ -42,8 +42,7 @@ kd_status kd_args_take_real(kd_args *args, const char *key, double low, double h
 
 kd_status kd_args_finish(const kd_args *args, int64_t positionals) {
     for (int64_t i = 0; i < args->option_count; i++)
-        if (args->option[i])
-            return KD_FAIL(KD_ERR_ARGUMENT, "unknown option --%s; see --help", args->option[i]);
+        if (args->option[i]) return KD_FAIL(KD_ERR_ARGUMENT, "unknown option --%s; see --help", args->option[i]);
     if (args->positional_count > positionals)
         return KD_FAIL(KD_ERR_ARGUMENT, "unexpected word '%s'; see --help", args->positional[positionals]);
     if (args->positional_count < positionals)

@@ -17,8 +17,8 @@ typedef struct kd_args {
 
 typedef struct kd_command {
     const char *name;
-    const char *summary;                  /* one line for `kdiffe --help` */
-    const char *help;                     /* usage, options with defaults, one example; for `kdiffe NAME --help` */
+    const char *summary; /* one line for `kdiffe --help` */
+    const char *help;    /* usage, options with defaults, one example; for `kdiffe NAME --help` */
     kd_status (*run)(kd_args *args);
 } kd_command;
 
@@ -29,10 +29,11 @@ const char *kd_args_take(kd_args *args, const char *key);
 kd_status kd_args_take_int(kd_args *args, const char *key, int64_t low, int64_t high, int64_t *out);
 kd_status kd_args_take_real(kd_args *args, const char *key, double low, double high, double *out);
 
-/* Fails with KD_ERR_ARGUMENT unless exactly `positionals` words are left and no option remains untaken; names the first. */
+/* Fails with KD_ERR_ARGUMENT unless exactly `positionals` words are left and no option remains untaken; names the
+ * first. */
 kd_status kd_args_finish(const kd_args *args, int64_t positionals);
 
-extern const kd_command kd_command_convert, kd_command_validate, kd_command_info, kd_command_synth, kd_command_attention,
-    kd_command_train, kd_command_eval, kd_command_recommend, kd_command_export;
+extern const kd_command kd_command_convert, kd_command_validate, kd_command_info, kd_command_synth,
+    kd_command_attention, kd_command_train, kd_command_eval, kd_command_recommend, kd_command_export;
 
 #endif

@@ -10,7 +10,7 @@
 #include "kdiffe/version.h"
 
 static const kd_command *const COMMANDS[] = {
-    &kd_command_convert, &kd_command_validate, &kd_command_info, &kd_command_synth,     &kd_command_attention,
+    &kd_command_convert, &kd_command_validate, &kd_command_info,      &kd_command_synth,  &kd_command_attention,
     &kd_command_train,   &kd_command_eval,     &kd_command_recommend, &kd_command_export,
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof COMMANDS[0] };
@@ -20,10 +20,11 @@ static void print_help(FILE *out) {
           "Trains KDiffE, knowledge-aware diffusion-enhanced multimedia recommendation.\n\ncommands:\n",
           out);
     for (int i = 0; i < COMMAND_COUNT; i++) fprintf(out, "  %-10s %s\n", COMMANDS[i]->name, COMMANDS[i]->summary);
-    fputs("\n`kdiffe COMMAND --help` tells its options and gives an example; `kdiffe --version` the version.\n"
-          "exit codes: 0 success, 1 runtime, 2 usage or configuration, 3 bad data, 4 out of memory, 5 non-finite loss,\n"
-          "6 communication, 128 + signal when interrupted.\n",
-          out);
+    fputs(
+        "\n`kdiffe COMMAND --help` tells its options and gives an example; `kdiffe --version` the version.\n"
+        "exit codes: 0 success, 1 runtime, 2 usage or configuration, 3 bad data, 4 out of memory, 5 non-finite loss,\n"
+        "6 communication, 128 + signal when interrupted.\n",
+        out);
 }
 
 static const kd_command *find(const char *name) {

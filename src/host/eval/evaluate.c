@@ -57,7 +57,7 @@ static kd_status download_lists(kd_ctx *ctx, const kd_ranker *r, int64_t first, 
     return kd_download(ctx, score + first * k, r->value, count * k * (int64_t)sizeof *score);
 }
 
-kd_status kd_rank(struct kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data, int64_t count,
+kd_status kd_rank(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data, int64_t count,
                   const int32_t *user, int64_t k, int32_t *item, float *score) {
     kd_status status = KD_OK;
     kd_pool pool;
@@ -90,7 +90,7 @@ cleanup:
     return status;
 }
 
-kd_status kd_evaluate(struct kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data,
+kd_status kd_evaluate(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data,
                       const kd_interactions *held_out, int64_t topk_count, const int64_t *topk, kd_metrics *out) {
     kd_status status = KD_OK;
     kd_pool pool;

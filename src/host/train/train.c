@@ -112,7 +112,7 @@ cleanup:
     return status;
 }
 
-kd_status kd_train(struct kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer) {
+kd_status kd_train(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer) {
     kd_status status = KD_OK;
     kd_model model = {0};
     double attention_seconds;

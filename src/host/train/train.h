@@ -6,7 +6,7 @@
 #include "host/data/dataset.h"
 #include "host/eval/evaluate.h"
 
-struct kd_ctx;
+typedef struct kd_ctx kd_ctx;
 
 typedef enum kd_stage {
     KD_STAGE_ATTENTION, /* once, before the first epoch */
@@ -67,6 +67,6 @@ kd_status kd_train_plan(const kd_config *config, const kd_dataset *data, kd_memo
 /* Runs the whole training (MODEL section 6 for each epoch). KD_ERR_NUMERIC names stage and step of a non-finite loss;
  * KD_ERR_INTERRUPTED after a signal, at the next step boundary. The best model was handed over through observer->best.
  */
-kd_status kd_train(struct kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer);
+kd_status kd_train(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer);
 
 #endif

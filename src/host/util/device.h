@@ -4,16 +4,16 @@
 
 #include "host/config/config.h"
 
-struct kd_ctx;
+typedef struct kd_ctx kd_ctx;
 
 /* Opens the backend for `device` (KD_DEVICE_AUTO: CUDA where built and usable, else the CPU). threads 0: every core.
  * KD_ERR_ARGUMENT for CUDA in a build without it, or a precision that the backend has not. */
-kd_status kd_ctx_open(kd_device device, int64_t threads, kd_precision precision, struct kd_ctx **out);
+kd_status kd_ctx_open(kd_device device, int64_t threads, kd_precision precision, kd_ctx **out);
 
 /* Waits for outstanding work and frees the context; NULL is allowed. */
-void kd_ctx_close(struct kd_ctx *ctx);
+void kd_ctx_close(kd_ctx *ctx);
 
 /* One line for logs: backend, device name, threads, BLAS. Valid until the context is closed. */
-const char *kd_ctx_describe(const struct kd_ctx *ctx);
+const char *kd_ctx_describe(const kd_ctx *ctx);
 
 #endif

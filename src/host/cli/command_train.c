@@ -1,0 +1,138 @@
+/* kdiffe train: data and configuration in, a run folder out. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "host/checkpoint/safetensors.h"
+#include "host/cli/command.h"
+#include "host/cli/shared.h"
+#include "host/report/console.h"
+#include "host/report/metrics_log.h"
+#include "host/report/run_folder.h"
+#include "host/util/device.h"
+#include "kdiffe/version.h"
+
+static const char HELP[] =
+    "usage: kdiffe train DATA --out=RUN [--config=FILE.yaml] [--key=value ...]\n\n"
+    "Trains on the data set in folder DATA (kdiffe convert and kdiffe synth make such folders) and writes RUN:\n"
+    "config.yaml (the resolved configuration), metrics.jsonl (one object an epoch), model.safetensors (best epoch).\n\n"
+    "  --out=RUN         the run's folder; must not hold anything yet\n"
+    "  --overwrite       replace the run that is there\n"
+    "  --config=FILE     configuration keys as YAML; --key=value comes after it and wins\n"
+    "  --dry-run         print the memory plan and stop\n\n"
+    "example: kdiffe train data/tiktok --out=runs/tiktok --trans=1 --cl_method=1 --temp=0.7 --epochs=30\n";
+
+/* What the observer of a run keeps. */
+typedef struct training {
+    kd_config config;
+    kd_dataset data;
+    kd_run_folder run;
+    kd_console console;
+    kd_metrics_log log;
+    char *data_path;
+    int64_t best_epoch;
+} training;
+
+static void on_progress(void *context, int64_t epoch, kd_stage stage, int64_t done, int64_t total) {
+    training *t = context;
+    kd_console_progress(&t->console, epoch, stage, done, total);
+}
+
+static kd_status on_epoch(void *context, const kd_epoch_record *record) {
+    training *t = context;
+    kd_console_epoch(&t->console, record);
+    return kd_metrics_log_epoch(&t->log, record);
+}
+
+static kd_status on_best(void *context, int64_t epoch, int64_t count, const kd_tensor *tensors) {
+    training *t = context;
+    char number[32], hash[32];
+    snprintf(number, sizeof number, "%" PRId64, epoch);
+    snprintf(hash, sizeof hash, "%016" PRIx64, t->data.hash);
+    const char *const metadata[] = {"format", "kdiffe",    "version", KDIFFE_VERSION, "epoch",
+                                    number,   "data_hash", hash,      "data_path",    t->data_path};
+    t->best_epoch = epoch;
+    return kd_safetensors_save(t->run.model, count, tensors, 5, metadata);
+}
+
+static void print_plan(const kd_memory_plan *plan, bool parts) {
+    char text[32];
+    for (int64_t i = 0; parts && i < plan->parts; i++)
+        printf("  %-28s %12s\n", plan->part[i].what, kd_console_bytes(plan->part[i].bytes, text));
+    printf("memory: %s for the model\n", kd_console_bytes(plan->total, text));
+}
+
+static int64_t peak_bytes(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (int64_t)usage.ru_maxrss * 1024;
+}
+
+/* The run itself, once everything that can be wrong beforehand has been checked. */
+static kd_status run(training *t, kd_ctx *ctx) {
+    kd_status status = KD_OK;
+    kd_observer observer = {t, on_progress, on_epoch, on_best};
+    char text[32];
+    KD_TRY(kd_config_save(&t->config, t->run.config));
+    KD_TRY(kd_metrics_log_open(t->run.metrics, &t->log));
+    KD_TRY(kd_metrics_log_start(&t->log, &t->config, &t->data, kd_ctx_describe(ctx)));
+    kd_console_open(t->config.epochs, &t->console);
+    status = kd_train(ctx, &t->config, &t->data, &observer);
+    if (t->console.bar) fputs("\r\033[K", t->console.progress);
+    if (status != KD_OK) {
+        if (t->best_epoch >= 0)
+            printf("the best model so far, of epoch %" PRId64 ", is kept in %s\n", t->best_epoch, t->run.path);
+        goto cleanup;
+    }
+    KD_TRY(kd_metrics_log_end(&t->log, t->best_epoch, peak_bytes()));
+    kd_console_stages(&t->console);
+    printf("best epoch %" PRId64 ", peak memory %s\nrun folder: %s\n", t->best_epoch,
+           kd_console_bytes(peak_bytes(), text), t->run.path);
+cleanup:
+    kd_metrics_log_close(&t->log);
+    return status;
+}
+
+static kd_status check_selection(training *t) {
+    if (t->data.test.count == 0 && t->data.valid.count == 0)
+        return KD_FAIL(KD_ERR_FORMAT, "%s: neither a validation nor a test split: nothing to select the best epoch by",
+                       t->data_path);
+    if (t->config.select_on == KD_SELECT_ON_VALID && t->data.valid.count == 0) {
+        printf("note: no validation split, the best epoch is selected on the test split\n");
+        t->config.select_on = KD_SELECT_ON_TEST;
+    }
+    if (t->config.select_on == KD_SELECT_ON_TEST && t->data.test.count == 0) t->config.select_on = KD_SELECT_ON_VALID;
+    return KD_OK;
+}
+
+static kd_status command(kd_args *args) {
+    kd_status status = KD_OK;
+    training t = {.best_epoch = -1};
+    kd_ctx *ctx = NULL;
+    kd_memory_plan plan;
+    const char *out = kd_args_take(args, "out");
+    bool overwrite = kd_args_take(args, "overwrite") != NULL, dry = kd_args_take(args, "dry-run") != NULL;
+    KD_TRY(kd_cli_config(args, &t.config));
+    KD_TRY(kd_args_finish(args, 1));
+    if ((!out || !out[0]) && !dry) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --out=RUN; see --help");
+    KD_TRY(kd_ctx_open(t.config.device, t.config.threads, t.config.precision, &ctx));
+    KD_TRY(kd_cli_data(args->positional[0], &t.data, &t.data_path));
+    KD_TRY(check_selection(&t));
+    KD_TRY(kd_train_plan(&t.config, &t.data, &plan));
+    printf("device: %s\n", kd_ctx_describe(ctx));
+    print_plan(&plan, dry);
+    KD_TRY(kd_cli_check_memory(plan.total));
+    if (dry) goto cleanup;
+    KD_TRY(kd_run_folder_create(out, overwrite, &t.run));
+    KD_TRY(run(&t, ctx));
+cleanup:
+    kd_ctx_close(ctx);
+    kd_dataset_free(&t.data);
+    kd_run_folder_free(&t.run);
+    free(t.data_path);
+    return status;
+}
+
+const kd_command kd_command_train = {"train", "train a model on a data set", HELP, command};

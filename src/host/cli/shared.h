@@ -1,0 +1,27 @@
+/* What several commands do with their words. */
+#ifndef KD_CLI_SHARED_H
+#define KD_CLI_SHARED_H
+
+#include "host/checkpoint/safetensors.h"
+#include "host/cli/command.h"
+
+/* --config=FILE and every remaining --key=value as a configuration; they are taken from args. */
+kd_status kd_cli_config(kd_args *args, kd_config *out);
+
+/* Loads and checks a data set; *path (may be NULL) = its absolute path, free with free(). */
+kd_status kd_cli_data(const char *folder, kd_dataset *out, char **path);
+
+/* KD_ERR_MEMORY with what to lower, when `bytes` are more than this machine has available. */
+kd_status kd_cli_check_memory(int64_t bytes);
+
+/* A finished run: its model, its view tables, and the data set that it was trained on (or `data` if not NULL; its hash
+ * must be the run's). */
+typedef struct kd_cli_run {
+    kd_safetensors model;
+    kd_dataset data;
+    kd_views_host views;
+} kd_cli_run;
+kd_status kd_cli_run_open(const char *folder, const char *data, kd_cli_run *out);
+void kd_cli_run_close(kd_cli_run *run);
+
+#endif
