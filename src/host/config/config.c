@@ -14,7 +14,7 @@ static const char WEIGHT_PREFIX[] = "guidance_weight.";
 /* Which keys somebody gave, so that semantics fills only the others. */
 typedef struct loading {
     kd_config *config;
-    bool given[64];
+    bool given[KD_KEY_MOST];
 } loading;
 
 void kd_config_defaults(kd_config *config) {
@@ -101,8 +101,7 @@ static kd_status load_yaml(loading *l, const char *path) {
     yaml_document_t doc;
     bool loaded = false;
     const yaml_node_t *root;
-    status = kd_file_map(path, &file);
-    if (status != KD_OK) return KD_FAIL(KD_ERR_ARGUMENT, "--config=%s: cannot be read", path);
+    if (kd_file_map(path, &file) != KD_OK) return KD_ERR_ARGUMENT; /* a wrong word on the command line, not bad data */
     if (!yaml_parser_initialize(&parser)) KD_FAIL_TO_CLEANUP(KD_ERR_MEMORY, "%s: out of memory", path);
     yaml_parser_set_input_string(&parser, file.data, (size_t)file.bytes);
     loaded = yaml_parser_load(&parser, &doc);
@@ -153,18 +152,16 @@ cleanup:
     return status;
 }
 
-/* Double quotes keep any path a plain YAML scalar. */
-static void write_value(FILE *f, const char *text, bool quoted) {
-    if (!quoted) {
-        fprintf(f, "%s\n", text);
-        return;
-    }
+/* Between double quotes any path or name is a plain YAML scalar; bytes below 32 only as an escape. */
+static void write_quoted(FILE *f, const char *text) {
     fputc('"', f);
     for (; *text; text++) {
-        if (*text == '"' || *text == '\\') fputc('\\', f);
-        fputc(*text, f);
+        if ((unsigned char)*text < 32)
+            fprintf(f, "\\x%02x", (unsigned)*text);
+        else
+            fprintf(f, *text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
     }
-    fputs("\"\n", f);
+    fputc('"', f);
 }
 
 kd_status kd_config_save(const kd_config *config, const char *path) {
@@ -182,11 +179,18 @@ kd_status kd_config_save(const kd_config *config, const char *path) {
         if (!dot) group[0] = '\0';
         fprintf(file.stream, "%s%s: ", dot ? "  " : "", dot ? dot + 1 : name);
         kd_key_format(&kd_keys[i], config, text, sizeof text);
-        write_value(file.stream, text, kd_keys[i].type == KD_KEY_PATH || kd_keys[i].type == KD_KEY_CUTS);
+        if (kd_keys[i].type == KD_KEY_PATH || kd_keys[i].type == KD_KEY_CUTS)
+            write_quoted(file.stream, text);
+        else
+            fputs(text, file.stream);
+        fputc('\n', file.stream);
     }
     if (config->guidance_weight_count > 0) fputs("guidance_weight:\n", file.stream);
-    for (int64_t i = 0; i < config->guidance_weight_count; i++)
-        fprintf(file.stream, "  %s: %.17g\n", config->guidance_weight[i].modality, config->guidance_weight[i].weight);
+    for (int64_t i = 0; i < config->guidance_weight_count; i++) {
+        fputs("  ", file.stream);
+        write_quoted(file.stream, config->guidance_weight[i].modality);
+        fprintf(file.stream, ": %.17g\n", config->guidance_weight[i].weight);
+    }
     return kd_atomic_commit(&file);
 }
 

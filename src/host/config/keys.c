@@ -80,6 +80,7 @@ const kd_key kd_keys[] = {
     CHOICE("precision", precision, PRECISIONS, "fp32", NULL, "of the dense products; the CPU computes in fp32"),
 };
 const int64_t kd_key_count = sizeof kd_keys / sizeof kd_keys[0];
+_Static_assert(sizeof kd_keys / sizeof kd_keys[0] <= KD_KEY_MOST, "KD_KEY_MOST is too small");
 
 const kd_key *kd_key_find(const char *name) {
     for (int64_t i = 0; i < kd_key_count; i++)
@@ -155,7 +156,7 @@ static kd_status set_choice(const kd_key *key, const char *text, const char *whe
 }
 
 static kd_status set_cuts(const char *text, const char *where, kd_config *config) {
-    int64_t count = 0, cuts[KD_MAX_TOPK];
+    int64_t count = 0, cuts[KD_MAX_TOPK] = {0};
     for (const char *at = text;; at++) {
         char *end;
         long long value = strtoll(at, &end, 10);

@@ -27,6 +27,7 @@ typedef struct kd_key {
     const char *help;
 } kd_key;
 
+enum { KD_KEY_MOST = 64 }; /* at least kd_key_count */
 extern const kd_key kd_keys[];
 extern const int64_t kd_key_count;
 

@@ -1,18 +1,15 @@
 #include "host/data/published.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/data/features.h"
 #include "host/data/lines.h"
-#include "host/data/npy.h"
 #include "host/data/pairs.h"
 #include "host/data/pickle.h"
 #include "host/util/memory.h"
-
-static const char feature_suffix[] = "_feat.npy";
 
 /* Ids are dense, so a declared size far beyond what the file mentions is a damaged file or a wrong column; believing it
  * would make names and embeddings for every id that nobody uses. */
@@ -117,77 +114,16 @@ cleanup:
     return status;
 }
 
-static kd_status load_features(const char *folder, const char *file, kd_dataset *dataset, kd_modality *out) {
-    kd_status status = KD_OK;
-    size_t name_length = strlen(file) - strlen(feature_suffix);
-    int64_t rank = 0, shape[KD_NPY_MAX_RANK] = {0};
-    char *path = NULL;
-
-    KD_TRY(kd_path_join(folder, file, &path));
-    if (name_length == 0 || name_length >= sizeof out->name)
-        KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: expected 1 to %zu characters before %s", path, sizeof out->name - 1,
-                           feature_suffix);
-    memcpy(out->name, file, name_length);
-    KD_TRY(kd_npy_read_f32(path, &rank, shape, &out->values));
-    if (rank < 1 || rank > 2 || shape[1] < 1)
-        KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: expected a matrix of items x features", path);
-    if (shape[0] != dataset->items)
-        KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: %" PRId64 " rows; expected %" PRId64 ", one for each item", path,
-                           shape[0], dataset->items);
-    out->width = shape[1];
-cleanup:
-    free(path);
-    return status;
-}
-
-static int is_feature_file(const struct dirent *entry) {
-    size_t length = strlen(entry->d_name), suffix = strlen(feature_suffix);
-    return length >= suffix && strcmp(entry->d_name + length - suffix, feature_suffix) == 0;
-}
-
-static int compare_modalities(const void *a, const void *b) {
-    return kd_modality_compare(((const kd_modality *)a)->name, ((const kd_modality *)b)->name);
-}
-
-static kd_status load_modalities(const char *folder, kd_dataset *dataset) {
-    kd_status status = KD_OK;
-    struct dirent **entries = NULL;
-    int count = scandir(folder, &entries, is_feature_file, alphasort);
-
-    if (count < 0) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: cannot list: %s", folder, strerror(errno));
-    KD_TRY(kd_host_alloc(&dataset->modalities, count, sizeof *dataset->modalities, "modalities"));
-    for (; dataset->modality_count < count; dataset->modality_count++)
-        KD_TRY(load_features(folder, entries[dataset->modality_count]->d_name, dataset,
-                             &dataset->modalities[dataset->modality_count]));
-    qsort(dataset->modalities, (size_t)count, sizeof *dataset->modalities, compare_modalities);
-cleanup:
-    if (status != KD_OK && dataset->modalities != NULL) /* the one that failed is not counted and may hold values */
-        free(dataset->modalities[dataset->modality_count].values);
-    for (int i = 0; i < count; i++) free(entries[i]);
-    free(entries);
-    return status;
-}
-
-/* The folder's own name, also for "." and names that end in '/'. */
-static kd_status name_dataset(const char *folder, kd_dataset *dataset) {
-    char *resolved = realpath(folder, NULL);
-    if (resolved == NULL) return KD_FAIL(KD_ERR_FORMAT, "%s: %s", folder, strerror(errno));
-    const char *slash = strrchr(resolved, '/');
-    snprintf(dataset->name, sizeof dataset->name, "%s", slash == NULL ? resolved : slash + 1);
-    free(resolved);
-    return KD_OK;
-}
-
 kd_status kd_published_load(const char *path, kd_dataset *out) {
     kd_status status = KD_OK;
 
     *out = (kd_dataset){0};
-    KD_TRY(name_dataset(path, out));
+    KD_TRY(kd_dataset_take_name(path, out));
     KD_TRY(load_split(path, "trnMat.pkl", true, out, &out->train));
     KD_TRY(load_split(path, "valMat.pkl", false, out, &out->valid));
     KD_TRY(load_split(path, "tstMat.pkl", false, out, &out->test));
     KD_TRY(load_knowledge_graph(path, out));
-    KD_TRY(load_modalities(path, out));
+    KD_TRY(kd_features_load(path, out));
     KD_TRY(kd_id_map_decimal(out->users, &out->user_ids));
     KD_TRY(kd_id_map_decimal(out->items, &out->item_ids));
     KD_TRY(kd_id_map_decimal(out->entities, &out->entity_ids));

@@ -1,0 +1,85 @@
+/* kdiffe convert: other people's files into the engine's format. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/cli/command.h"
+#include "host/data/dataset_check.h"
+#include "host/data/format.h"
+#include "host/data/published.h"
+#include "host/data/recbole.h"
+
+static const char HELP[] =
+    "usage: kdiffe convert --from=published|recbole DIR OUT [options]\n\n"
+    "Reads DIR and writes the data set OUT in the engine's format (docs/formats.md), whole or not at all.\n\n"
+    "  --from=published       trnMat.pkl, valMat.pkl, tstMat.pkl, kg.txt, MODALITY_feat.npy; pickles are read by an\n"
+    "                         allow-list reader that runs nothing\n"
+    "  --from=recbole         NAME.inter (or NAME.train.inter, .valid.inter, .test.inter), NAME.kg, NAME.link,\n"
+    "                         MODALITY_feat.npy\n"
+    "  --force                replace OUT if it is there\n"
+    "for recbole:\n"
+    "  --threshold=X          keep rows whose rating is at least X\n"
+    "  --rating-column=NAME   [rating, weight or label, whichever is there]\n"
+    "  --k-core=N             drop users and items with fewer than N interactions until none is left [0]\n"
+    "  --split=A,B,C          shares of each user's interactions for train, valid and test [0.8,0.1,0.1],\n"
+    "                         or x_label for that column (0 train, 1 valid, 2 test)\n"
+    "  --seed=N               of the split by shares [421]\n"
+    "  --feature-ids=FILE     item ids of the feature rows, one a line [NAME.item]\n\n"
+    "example: kdiffe convert --from=recbole downloads/lastfm data/lastfm --split=0.8,0.1,0.1\n";
+
+static kd_status take_split(const char *text, kd_recbole_options *o) {
+    char end;
+    if (!text) return KD_OK;
+    o->split_by_label = strcmp(text, "x_label") == 0;
+    if (o->split_by_label) return KD_OK;
+    if (sscanf(text, "%lf,%lf,%lf%c", &o->split[0], &o->split[1], &o->split[2], &end) != 3 || !(o->split[0] > 0) ||
+        !(o->split[1] >= 0) || !(o->split[2] >= 0) || !(o->split[0] + o->split[1] + o->split[2] <= 1e6))
+        return KD_FAIL(KD_ERR_ARGUMENT, "--split: expected three shares such as 0.8,0.1,0.1, or x_label; got '%s'",
+                       text);
+    return KD_OK;
+}
+
+static kd_status take_recbole(kd_args *args, kd_recbole_options *o) {
+    kd_status status = KD_OK;
+    int64_t seed = 421;
+    double before = o->threshold = -1e300;
+    kd_recbole_defaults(o);
+    o->threshold = before;
+    KD_TRY(kd_args_take_real(args, "threshold", -1e299, 1e299, &o->threshold));
+    o->has_threshold = o->threshold != before;
+    KD_TRY(kd_args_take_int(args, "k-core", 0, 1000000, &o->k_core));
+    KD_TRY(kd_args_take_int(args, "seed", 0, INT64_MAX, &seed));
+    o->seed = (uint64_t)seed;
+    o->rating_column = kd_args_take(args, "rating-column");
+    o->feature_ids = kd_args_take(args, "feature-ids");
+    KD_TRY(take_split(kd_args_take(args, "split"), o));
+cleanup:
+    return status;
+}
+
+static kd_status command(kd_args *args) {
+    kd_status status = KD_OK;
+    kd_dataset data = {0};
+    kd_recbole_options recbole = {0};
+    const char *from = kd_args_take(args, "from");
+    bool force = kd_args_take(args, "force") != NULL, published = from && strcmp(from, "published") == 0;
+    if (!from || (!published && strcmp(from, "recbole") != 0))
+        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --from=published or --from=recbole; see --help");
+    if (!published) KD_TRY(take_recbole(args, &recbole));
+    KD_TRY(kd_args_finish(args, 2));
+    if (published)
+        KD_TRY(kd_published_load(args->positional[0], &data));
+    else
+        KD_TRY(kd_recbole_load(args->positional[0], &recbole, &data));
+    KD_TRY(kd_dataset_check(&data, NULL));
+    KD_TRY(kd_dataset_save(args->positional[1], force, &data));
+    printf("%s: %lld users, %lld items, %lld/%lld/%lld interactions, %lld triples, %lld modalities\n",
+           args->positional[1], (long long)data.users, (long long)data.items, (long long)data.train.count,
+           (long long)data.valid.count, (long long)data.test.count, (long long)data.kg.count,
+           (long long)data.modality_count);
+cleanup:
+    kd_dataset_free(&data);
+    return status;
+}
+
+const kd_command kd_command_convert = {"convert", "make a data set of published or RecBole files", HELP, command};

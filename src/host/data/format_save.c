@@ -1,0 +1,164 @@
+/* Writing the engine's own format. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/data/format.h"
+#include "host/data/npy.h"
+#include "host/util/file.h"
+
+static kd_status open_file(const char *folder, const char *name, const char *suffix, kd_atomic_file *out) {
+    char file[256], *path;
+    snprintf(file, sizeof file, "%s%s", name, suffix);
+    kd_status status = kd_path_join(folder, file, &path);
+    if (status != KD_OK) return status;
+    status = kd_atomic_open(path, out);
+    free(path);
+    return status;
+}
+
+static kd_status write_ids(const char *folder, const char *name, const char *suffix, const char *header,
+                           const kd_id_map *ids) {
+    kd_atomic_file f;
+    kd_status status = open_file(folder, name, suffix, &f);
+    if (status != KD_OK) return status;
+    fprintf(f.stream, "%s:token\n", header);
+    for (int64_t i = 0; i < ids->count; i++) fprintf(f.stream, "%s\n", kd_id_token(ids, i));
+    return kd_atomic_commit(&f);
+}
+
+static kd_status write_split(const char *folder, const char *suffix, const kd_dataset *d,
+                             const kd_interactions *split) {
+    kd_atomic_file f;
+    if (split->count == 0) return KD_OK;
+    kd_status status = open_file(folder, d->name, suffix, &f);
+    if (status != KD_OK) return status;
+    fputs("user_id:token\titem_id:token\n", f.stream);
+    for (int64_t i = 0; i < split->count; i++)
+        fprintf(f.stream, "%s\t%s\n", kd_id_token(&d->user_ids, split->user[i]),
+                kd_id_token(&d->item_ids, split->item[i]));
+    return kd_atomic_commit(&f);
+}
+
+static kd_status write_triples(const char *folder, const kd_dataset *d) {
+    kd_atomic_file f;
+    kd_status status = open_file(folder, d->name, ".kg", &f);
+    if (status != KD_OK) return status;
+    fputs("head_id:token\trelation_id:token\ttail_id:token\n", f.stream);
+    for (int64_t i = 0; i < d->kg.count; i++)
+        fprintf(f.stream, "%s\t%s\t%s\n", kd_id_token(&d->entity_ids, d->kg.head[i]),
+                kd_id_token(&d->relation_ids, d->kg.relation[i]), kd_id_token(&d->entity_ids, d->kg.tail[i]));
+    return kd_atomic_commit(&f);
+}
+
+static kd_status write_links(const char *folder, const kd_dataset *d) {
+    kd_atomic_file f;
+    kd_status status = open_file(folder, d->name, ".link", &f);
+    if (status != KD_OK) return status;
+    fputs("item_id:token\tentity_id:token\n", f.stream);
+    for (int64_t i = 0; i < d->items; i++)
+        fprintf(f.stream, "%s\t%s\n", kd_id_token(&d->item_ids, i), kd_id_token(&d->entity_ids, i));
+    return kd_atomic_commit(&f);
+}
+
+static kd_status write_features(const char *folder, const kd_dataset *d, const kd_modality *m) {
+    char file[96], *path;
+    const int64_t shape[2] = {d->items, m->width};
+    snprintf(file, sizeof file, "%s_feat.npy", m->name);
+    kd_status status = kd_path_join(folder, file, &path);
+    if (status != KD_OK) return status;
+    status = kd_npy_write_f32(path, 2, shape, m->values);
+    free(path);
+    return status;
+}
+
+static kd_status write_all(const char *folder, const kd_dataset *d) {
+    kd_status status = KD_OK;
+    KD_TRY(write_ids(folder, d->name, ".user", "user_id", &d->user_ids));
+    KD_TRY(write_ids(folder, d->name, ".item", "item_id", &d->item_ids));
+    KD_TRY(write_split(folder, ".train.inter", d, &d->train));
+    KD_TRY(write_split(folder, ".valid.inter", d, &d->valid));
+    KD_TRY(write_split(folder, ".test.inter", d, &d->test));
+    if (d->kg.count > 0) {
+        KD_TRY(write_ids(folder, d->name, ".entity", "entity_id", &d->entity_ids));
+        KD_TRY(write_ids(folder, d->name, ".relation", "relation_id", &d->relation_ids));
+        KD_TRY(write_triples(folder, d));
+        if (d->kg_linked) KD_TRY(write_links(folder, d));
+    }
+    for (int64_t i = 0; i < d->modality_count; i++) KD_TRY(write_features(folder, d, &d->modalities[i]));
+cleanup:
+    return status;
+}
+
+/* Removes the plain files of a folder, then the folder; sub-folders stop it. */
+static kd_status remove_folder(const char *path) {
+    kd_status status = KD_OK;
+    DIR *listing = opendir(path);
+    const struct dirent *entry;
+    if (!listing) return errno == ENOENT ? KD_OK : KD_FAIL(KD_ERR_IO, "%s: %s", path, strerror(errno));
+    while ((entry = readdir(listing)) != NULL) {
+        char *file;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        KD_TRY(kd_path_join(path, entry->d_name, &file));
+        int failed = unlink(file);
+        free(file);
+        if (failed) KD_FAIL_TO_CLEANUP(KD_ERR_IO, "%s/%s: cannot be removed: %s", path, entry->d_name, strerror(errno));
+    }
+    if (rmdir(path) != 0) status = KD_FAIL(KD_ERR_IO, "%s: cannot be removed: %s", path, strerror(errno));
+cleanup:
+    closedir(listing);
+    return status;
+}
+
+/* "x/y/" as "x/y": the name that the data set gets and the rename wants. */
+static char *without_slashes(const char *path) {
+    char *copy = strdup(path);
+    for (size_t n = copy ? strlen(copy) : 0; n > 1 && copy[n - 1] == '/'; n--) copy[n - 1] = '\0';
+    return copy;
+}
+
+kd_status kd_dataset_save_with(const char *path, bool force, const kd_dataset *data, kd_save_extra *extra,
+                               void *context) {
+    kd_status status = KD_OK;
+    char temporary[4096], *target = without_slashes(path);
+    const char *slash;
+    kd_dataset named = *data;
+    if (!target) return KD_FAIL(KD_ERR_MEMORY, "%s: out of memory", path);
+    temporary[0] = '\0';
+    slash = strrchr(target, '/');
+    snprintf(named.name, sizeof named.name, "%s", slash ? slash + 1 : target);
+    if (named.name[0] == '\0' || strcmp(named.name, ".") == 0 || strcmp(named.name, "..") == 0)
+        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "%s: expected a folder name to create", path);
+    if (!force && rmdir(target) != 0 && errno != ENOENT)
+        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "%s: is there and not an empty folder; choose another or add --force",
+                           path);
+    if (snprintf(temporary, sizeof temporary, "%s.tmp.XXXXXX", target) >= (int)sizeof temporary ||
+        !mkdtemp(temporary)) {
+        temporary[0] = '\0';
+        KD_FAIL_TO_CLEANUP(KD_ERR_IO, "%s: cannot be made: %s", path, strerror(errno));
+    }
+    chmod(temporary, 0755);
+    KD_TRY(write_all(temporary, &named));
+    if (extra) KD_TRY(extra(context, temporary, named.name));
+    if (force) KD_TRY(remove_folder(target));
+    if (rename(temporary, target) != 0)
+        KD_FAIL_TO_CLEANUP(KD_ERR_IO, "%s: cannot be renamed into place: %s", path, strerror(errno));
+    temporary[0] = '\0';
+cleanup:
+    if (temporary[0]) { /* the failure's own message is kept */
+        char message[1024];
+        snprintf(message, sizeof message, "%s", kd_last_error());
+        remove_folder(temporary);
+        status = KD_FAIL(status, "%s", message);
+    }
+    free(target);
+    return status;
+}
+
+kd_status kd_dataset_save(const char *path, bool force, const kd_dataset *data) {
+    return kd_dataset_save_with(path, force, data, NULL, NULL);
+}
