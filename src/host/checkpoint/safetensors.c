@@ -10,15 +10,41 @@
 
 enum { ALIGNMENT = 8 };
 
+static const char METADATA[] = "__metadata__";
+
+static const kd_tensor *find(int64_t count, const kd_tensor *tensors, const char *name) {
+    for (int64_t i = 0; i < count; i++)
+        if (strcmp(tensors[i].name, name) == 0) return &tensors[i];
+    return NULL;
+}
+
 static int64_t bytes_of(const kd_tensor *t) {
     int64_t count = 1;
     for (int64_t i = 0; i < t->rank; i++) count *= t->shape[i];
     return count * (int64_t)sizeof(float);
 }
 
+/* What the header and the reader can hold: one or two sizes whose product fits, and a name of its own. */
+static kd_status check_tensors(const char *path, int64_t count, const kd_tensor *tensors) {
+    int64_t total = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const kd_tensor *t = &tensors[i];
+        int64_t bytes = (int64_t)sizeof(float);
+        bool fits = t->rank == 1 || t->rank == 2;
+        for (int64_t k = 0; fits && k < t->rank; k++)
+            fits = t->shape[k] >= 0 && !__builtin_mul_overflow(bytes, t->shape[k], &bytes);
+        if (!fits || __builtin_add_overflow(total, bytes, &total))
+            return KD_FAIL(KD_ERR_ARGUMENT, "%s: array '%s': expected one or two sizes that fit in memory", path,
+                           t->name);
+        if (find(i, tensors, t->name) || strcmp(t->name, METADATA) == 0)
+            return KD_FAIL(KD_ERR_ARGUMENT, "%s: array '%s': the name is taken", path, t->name);
+    }
+    return KD_OK;
+}
+
 /* The JSON header: metadata, then each array's type, shape and place. */
 static cJSON *describe(int64_t count, const kd_tensor *tensors, int64_t metadata_count, const char *const *metadata) {
-    cJSON *root = cJSON_CreateObject(), *about = cJSON_AddObjectToObject(root, "__metadata__");
+    cJSON *root = cJSON_CreateObject(), *about = cJSON_AddObjectToObject(root, METADATA);
     int64_t at = 0;
     for (int64_t i = 0; i < metadata_count; i++) cJSON_AddStringToObject(about, metadata[2 * i], metadata[2 * i + 1]);
     for (int64_t i = 0; i < count; i++) {
@@ -38,11 +64,13 @@ kd_status kd_safetensors_save(const char *path, int64_t count, const kd_tensor *
                               const char *const *metadata) {
     kd_status status = KD_OK;
     kd_atomic_file file = {0};
-    cJSON *root = describe(count, tensors, metadata_count, metadata);
-    char *header = cJSON_PrintUnformatted(root);
     unsigned char length[8];
-    cJSON_Delete(root);
-    if (!header) return KD_FAIL(KD_ERR_MEMORY, "%s: out of memory for its header", path);
+    cJSON *root = NULL;
+    char *header = NULL;
+    KD_TRY(check_tensors(path, count, tensors));
+    root = describe(count, tensors, metadata_count, metadata);
+    header = cJSON_PrintUnformatted(root);
+    if (!header) KD_FAIL_TO_CLEANUP(KD_ERR_MEMORY, "%s: out of memory for its header", path);
     uint64_t text = strlen(header), padded = (text + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     for (int i = 0; i < 8; i++) length[i] = (unsigned char)(padded >> (8 * i));
     KD_TRY(kd_atomic_open(path, &file));
@@ -52,6 +80,7 @@ kd_status kd_safetensors_save(const char *path, int64_t count, const kd_tensor *
     KD_TRY(kd_atomic_commit(&file)); /* checks the stream for any failed write */
 cleanup:
     kd_atomic_abort(&file);
+    cJSON_Delete(root);
     cJSON_free(header);
     return status;
 }
@@ -72,7 +101,7 @@ static kd_status read_entry(const char *path, const cJSON *entry, const unsigned
     int64_t begin, end, count = 1;
     *out = (kd_tensor){.rank = cJSON_GetArraySize(shape), .shape = {1, 1}};
     if (strlen(entry->string) >= sizeof out->name || !cJSON_IsString(type) || strcmp(type->valuestring, "F32") != 0 ||
-        out->rank < 1 || out->rank > 2)
+        !cJSON_IsArray(shape) || out->rank < 1 || out->rank > 2)
         return KD_FAIL(KD_ERR_FORMAT, "%s: array '%.80s': expected F32 of one or two dimensions", path, entry->string);
     strcpy(out->name, entry->string);
     for (int i = 0; i < (int)out->rank; i++)
@@ -105,8 +134,10 @@ static kd_status read_header(const char *path, const unsigned char *file, int64_
     if (!cJSON_IsObject(root)) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: offset 8: expected a JSON object", path);
     KD_TRY(kd_host_alloc(&out->tensor, cJSON_GetArraySize(root), sizeof *out->tensor, path));
     cJSON_ArrayForEach(entry, root) {
-        if (strcmp(entry->string, "__metadata__") == 0) continue;
+        if (strcmp(entry->string, METADATA) == 0) continue;
         KD_TRY(read_entry(path, entry, file + 8 + length, bytes - 8 - (int64_t)length, &out->tensor[out->count]));
+        if (kd_safetensors_find(out, entry->string))
+            KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: array '%s' is there twice", path, entry->string);
         out->count++;
     }
     qsort(out->tensor, (size_t)out->count, sizeof *out->tensor, by_place);
@@ -114,7 +145,7 @@ static kd_status read_header(const char *path, const unsigned char *file, int64_
         if ((const char *)out->tensor[i].data < (const char *)out->tensor[i - 1].data + bytes_of(&out->tensor[i - 1]))
             KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: arrays '%s' and '%s' overlap", path, out->tensor[i - 1].name,
                                out->tensor[i].name);
-    out->metadata = cJSON_DetachItemFromObjectCaseSensitive(root, "__metadata__");
+    out->metadata = cJSON_DetachItemFromObjectCaseSensitive(root, METADATA);
 cleanup:
     cJSON_Delete(root);
     return status;
@@ -139,9 +170,7 @@ void kd_safetensors_close(kd_safetensors *s) {
 }
 
 const kd_tensor *kd_safetensors_find(const kd_safetensors *s, const char *name) {
-    for (int64_t i = 0; i < s->count; i++)
-        if (strcmp(s->tensor[i].name, name) == 0) return &s->tensor[i];
-    return NULL;
+    return find(s->count, s->tensor, name);
 }
 
 const char *kd_safetensors_metadata(const kd_safetensors *s, const char *key) {

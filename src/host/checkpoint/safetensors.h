@@ -14,11 +14,13 @@ typedef struct kd_safetensors {
 } kd_safetensors;
 
 /* Writes `path` (temporary file, fsync, rename, fsync of the folder). metadata: pairs key, value (2 * metadata_count).
- */
+ * KD_ERR_ARGUMENT for a rank other than 1 or 2, a size that is negative or overflows, a name that is given twice;
+ * KD_ERR_IO, KD_ERR_MEMORY. On failure a file that was there stays. */
 kd_status kd_safetensors_save(const char *path, int64_t count, const kd_tensor *tensors, int64_t metadata_count,
                               const char *const *metadata);
 
-/* Checks header, offsets, overlaps and sizes before anything is used; only F32 arrays of rank 1 or 2 are accepted. */
+/* Checks header, offsets, overlaps and sizes before anything is used; only F32 arrays of rank 1 or 2 are accepted.
+ * *out is overwritten; on failure, KD_ERR_FORMAT with the array's name or KD_ERR_MEMORY, it is empty. */
 kd_status kd_safetensors_open(const char *path, kd_safetensors *out);
 void kd_safetensors_close(kd_safetensors *file);
 
