@@ -5,7 +5,7 @@ ARCH    ?= -march=native
 CSTD    := -std=c11
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 OPT     ?= -O3
-PKGS    := openblas libcyaml libcjson libxxhash
+PKGS    := openblas libcjson libxxhash yaml-0.1
 CFLAGS  += $(CSTD) $(WARN) $(OPT) $(ARCH) -g -fopenmp -fno-math-errno -fno-trapping-math \
            -D_GNU_SOURCE -Iinclude -Isrc $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(SANITIZE)
 LDLIBS  += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -fopenmp $(SANITIZE)

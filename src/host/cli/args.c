@@ -16,6 +16,13 @@ const char *kd_args_take(kd_args *args, const char *key) {
     return value;
 }
 
+kd_status kd_args_take_flag(kd_args *args, const char *key, bool *out) {
+    const char *text = kd_args_take(args, key);
+    *out = text != NULL;
+    if (text && text[0]) return KD_FAIL(KD_ERR_ARGUMENT, "--%s: takes no value, got '%s'", key, text);
+    return KD_OK;
+}
+
 kd_status kd_args_take_int(kd_args *args, const char *key, int64_t low, int64_t high, int64_t *out) {
     const char *text = kd_args_take(args, key);
     char *end;

@@ -2,6 +2,7 @@
 #ifndef KD_CLI_COMMAND_H
 #define KD_CLI_COMMAND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "host/util/error.h"
@@ -24,6 +25,10 @@ typedef struct kd_command {
 
 /* The value of option `key` and removes it from args: NULL if not given, "" for a bare flag. */
 const char *kd_args_take(kd_args *args, const char *key);
+
+/* *out = whether the bare flag `key` was given; KD_ERR_ARGUMENT for "--key=value": --overwrite=false must not overwrite.
+ */
+kd_status kd_args_take_flag(kd_args *args, const char *key, bool *out);
 
 /* As kd_args_take, parsed whole as a number in [low, high]; *out is left alone when it is not given. */
 kd_status kd_args_take_int(kd_args *args, const char *key, int64_t low, int64_t high, int64_t *out);

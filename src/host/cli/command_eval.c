@@ -9,14 +9,21 @@
 #include "host/util/device.h"
 
 static const char HELP[] =
-    "usage: kdiffe eval RUN [--data=DIR] [--topk=10,20] [--json] [--threads=N]\n\n"
+    "usage: kdiffe eval RUN [--data=DIR] [--topk=10,20] [--json] [--device=D] [--threads=N]\n\n"
     "Ranks all items for every user with the run's best model and prints recall, NDCG and precision of the\n"
     "validation and test splits; training items are left out of the lists.\n\n"
     "  --data=DIR    where the data set is now; its contents must be those of the training\n"
     "  --topk=LIST   cut-offs [20]\n"
     "  --json        one JSON object instead of the table\n"
+    "  --device=D    auto, cpu or cuda [auto]\n"
     "  --threads=N   CPU threads [0: every core]\n\n"
     "example: kdiffe eval runs/tiktok --topk=5,10,20\n";
+
+/* The few configuration keys that ranking depends on; the others were settled by the training. */
+static kd_status take_key(kd_args *args, const char *name, kd_config *config) {
+    const char *text = kd_args_take(args, name);
+    return text ? kd_key_set(kd_key_find(name), text, "--", config) : KD_OK;
+}
 
 static kd_status command(kd_args *args) {
     kd_status status = KD_OK;
@@ -25,8 +32,12 @@ static kd_status command(kd_args *args) {
     kd_config config;
     kd_metrics valid = {0}, test = {0};
     const char *data = kd_args_take(args, "data");
-    bool json = kd_args_take(args, "json") != NULL;
-    KD_TRY(kd_cli_config(args, &config));
+    bool json;
+    KD_TRY(kd_args_take_flag(args, "json", &json));
+    kd_config_defaults(&config);
+    KD_TRY(take_key(args, "topk", &config));
+    KD_TRY(take_key(args, "device", &config));
+    KD_TRY(take_key(args, "threads", &config));
     KD_TRY(kd_args_finish(args, 1));
     KD_TRY(kd_cli_run_open(args->positional[0], data, &run));
     KD_TRY(kd_ctx_open(config.device, config.threads, config.precision, &ctx));

@@ -113,7 +113,9 @@ static kd_status command(kd_args *args) {
     kd_ctx *ctx = NULL;
     kd_memory_plan plan;
     const char *out = kd_args_take(args, "out");
-    bool overwrite = kd_args_take(args, "overwrite") != NULL, dry = kd_args_take(args, "dry-run") != NULL;
+    bool overwrite, dry;
+    KD_TRY(kd_args_take_flag(args, "overwrite", &overwrite));
+    KD_TRY(kd_args_take_flag(args, "dry-run", &dry));
     KD_TRY(kd_cli_config(args, &t.config));
     KD_TRY(kd_args_finish(args, 1));
     if ((!out || !out[0]) && !dry) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --out=RUN; see --help");

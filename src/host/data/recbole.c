@@ -242,7 +242,7 @@ kd_status kd_recbole_load(const char *path, const kd_recbole_options *o, kd_data
     kd_interner users = {0}, items = {0}, ids = {0};
     kd_recbole_rows rows = {0};
     char name[128];
-    bool given, named;
+    bool given = false, named = false;
     *d = (kd_dataset){0};
     KD_TRY(find_name(path, name, &given));
     snprintf(d->name, sizeof d->name, "%s", name);

@@ -1,0 +1,165 @@
+/* kdiffe synth: a data set with planted structure. */
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/cli/command.h"
+#include "host/data/format.h"
+#include "host/data/synth.h"
+#include "host/util/file.h"
+
+static const char HELP[] =
+    "usage: kdiffe synth OUT [options]\n\n"
+    "Makes a data set with planted structure: items and users have latent tastes that drive the interactions, the\n"
+    "features and the informative triples; the other triples are noise. OUT/NAME.kg_truth.tsv says which triple is\n"
+    "which, OUT/NAME.truth.json the parameters. The same options give the same bytes.\n\n"
+    "  --users=N --items=N          sizes [1000, 500]\n"
+    "  --tastes=N --user-tastes=N   latent tastes, and those of a user [20, 2]\n"
+    "  --interactions=X             mean per user [10]\n"
+    "  --stray=X                    share of interactions that ignore taste [0.1]\n"
+    "  --popularity=X               exponent of the popularity skew [0.7]\n"
+    "  --modalities=NAME:WIDTH,..   features; `none` for none [image:64,text:32]\n"
+    "  --feature-noise=X            noise beside centres of variance 1 [1]\n"
+    "  --relations=N --attributes=N relations, and attributes of each relation and taste [4, 2]\n"
+    "  --kg-informative=X           mean informative triples of an item [3]\n"
+    "  --kg-noise=X                 mean noise triples of an item [3]\n"
+    "  --split=A,B,C                shares for train, valid and test [0.7,0.1,0.2]\n"
+    "  --seed=N                     [421]\n"
+    "  --force                      replace OUT if it is there\n\n"
+    "example: kdiffe synth data/demo --users=2000 --items=800 --seed=1\n";
+
+static kd_status take_modalities(const char *text, kd_synth_config *c) {
+    if (!text) return KD_OK;
+    c->modality_count = 0;
+    if (strcmp(text, "none") == 0) return KD_OK;
+    while (*text) {
+        char name[64];
+        long long width;
+        int used = 0;
+        if (c->modality_count == KD_SYNTH_MAX_MODALITIES ||
+            sscanf(text, "%63[a-zA-Z0-9_]:%lld%n", name, &width, &used) != 2 || width < 1 || width > 65536 ||
+            (text[used] && text[used] != ','))
+            return KD_FAIL(KD_ERR_ARGUMENT, "--modalities: expected NAME:WIDTH,... with up to %d of them, got '%s'",
+                           (int)KD_SYNTH_MAX_MODALITIES, text);
+        snprintf(c->modality[c->modality_count].name, sizeof name, "%s", name);
+        c->modality[c->modality_count++].width = width;
+        text += used + (text[used] == ',');
+    }
+    return KD_OK;
+}
+
+static kd_status take_options(kd_args *args, kd_synth_config *c) {
+    kd_status status = KD_OK;
+    int64_t seed = (int64_t)c->seed;
+    char end;
+    const char *split = kd_args_take(args, "split");
+    KD_TRY(kd_args_take_int(args, "users", 1, 1000000000, &c->users));
+    KD_TRY(kd_args_take_int(args, "items", 4, 1000000000, &c->items));
+    KD_TRY(kd_args_take_int(args, "tastes", 1, 1000000, &c->tastes));
+    KD_TRY(kd_args_take_int(args, "user-tastes", 1, 1000, &c->user_tastes));
+    KD_TRY(kd_args_take_real(args, "interactions", 3, 1e6, &c->interactions));
+    KD_TRY(kd_args_take_real(args, "stray", 0, 1, &c->stray));
+    KD_TRY(kd_args_take_real(args, "popularity", 0, 10, &c->popularity));
+    KD_TRY(take_modalities(kd_args_take(args, "modalities"), c));
+    KD_TRY(kd_args_take_real(args, "feature-noise", 0, 1000, &c->feature_noise));
+    KD_TRY(kd_args_take_int(args, "relations", 1, 10000, &c->relations));
+    KD_TRY(kd_args_take_int(args, "attributes", 1, 10000, &c->attributes));
+    KD_TRY(kd_args_take_real(args, "kg-informative", 0, 1000, &c->kg_informative));
+    KD_TRY(kd_args_take_real(args, "kg-noise", 0, 1000, &c->kg_noise));
+    KD_TRY(kd_args_take_int(args, "seed", 0, INT64_MAX, &seed));
+    c->seed = (uint64_t)seed;
+    if (split && (sscanf(split, "%lf,%lf,%lf%c", &c->split[0], &c->split[1], &c->split[2], &end) != 3 ||
+                  !(c->split[0] > 0) || !(c->split[1] >= 0) || !(c->split[2] >= 0)))
+        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "--split: expected three shares such as 0.7,0.1,0.2, got '%s'", split);
+cleanup:
+    return status;
+}
+
+/* What the truth files are written from. */
+typedef struct truth {
+    const kd_synth_config *config;
+    const kd_dataset *data;
+    const uint8_t *informative;
+} truth;
+
+static kd_status open_truth(const char *folder, const char *name, const char *suffix, kd_atomic_file *out) {
+    char file[256], *path;
+    snprintf(file, sizeof file, "%s%s", name, suffix);
+    kd_status status = kd_path_join(folder, file, &path);
+    if (status != KD_OK) return status;
+    status = kd_atomic_open(path, out);
+    free(path);
+    return status;
+}
+
+static kd_status write_parameters(const truth *t, const char *folder, const char *name) {
+    const kd_synth_config *c = t->config;
+    const struct {
+        const char *name;
+        double value;
+    } parameter[] = {{"users", (double)c->users},
+                     {"items", (double)c->items},
+                     {"tastes", (double)c->tastes},
+                     {"user_tastes", (double)c->user_tastes},
+                     {"interactions", c->interactions},
+                     {"stray", c->stray},
+                     {"popularity", c->popularity},
+                     {"feature_noise", c->feature_noise},
+                     {"relations", (double)c->relations},
+                     {"attributes", (double)c->attributes},
+                     {"kg_informative", c->kg_informative},
+                     {"kg_noise", c->kg_noise},
+                     {"seed", (double)c->seed}};
+    kd_atomic_file f;
+    kd_status status = open_truth(folder, name, ".truth.json", &f);
+    if (status != KD_OK) return status;
+    cJSON *object = cJSON_CreateObject();
+    for (size_t i = 0; i < sizeof parameter / sizeof parameter[0]; i++)
+        cJSON_AddNumberToObject(object, parameter[i].name, parameter[i].value);
+    char *text = cJSON_Print(object);
+    fprintf(f.stream, "%s\n", text ? text : "");
+    cJSON_free(text);
+    cJSON_Delete(object);
+    return kd_atomic_commit(&f);
+}
+
+static kd_status write_truth(void *context, const char *folder, const char *name) {
+    const truth *t = context;
+    const kd_dataset *d = t->data;
+    kd_atomic_file f;
+    kd_status status = write_parameters(t, folder, name);
+    if (status != KD_OK || d->kg.count == 0) return status;
+    status = open_truth(folder, name, ".kg_truth.tsv", &f);
+    if (status != KD_OK) return status;
+    fputs("head\trelation\ttail\tinformative\n", f.stream);
+    for (int64_t i = 0; i < d->kg.count; i++)
+        fprintf(f.stream, "%d\t%d\t%d\t%d\n", (int)d->kg.head[i], (int)d->kg.relation[i], (int)d->kg.tail[i],
+                (int)t->informative[i]);
+    return kd_atomic_commit(&f);
+}
+
+static kd_status command(kd_args *args) {
+    kd_status status = KD_OK;
+    kd_synth_config config;
+    kd_dataset data = {0};
+    uint8_t *informative = NULL;
+    bool force = kd_args_take(args, "force") != NULL;
+    kd_synth_defaults(&config);
+    KD_TRY(take_options(args, &config));
+    KD_TRY(kd_args_finish(args, 1));
+    KD_TRY(kd_synth_generate(&config, &data, &informative));
+    truth t = {&config, &data, informative};
+    KD_TRY(kd_dataset_save_with(args->positional[0], force, &data, write_truth, &t));
+    printf("%s: %" PRId64 " users, %" PRId64 " items, %" PRId64 "/%" PRId64 "/%" PRId64 " interactions, %" PRId64
+           " triples\n",
+           args->positional[0], data.users, data.items, data.train.count, data.valid.count, data.test.count,
+           data.kg.count);
+cleanup:
+    free(informative);
+    kd_dataset_free(&data);
+    return status;
+}
+
+const kd_command kd_command_synth = {"synth", "make a data set with planted structure", HELP, command};
