@@ -26,8 +26,7 @@ typedef struct kd_command {
 /* The value of option `key` and removes it from args: NULL if not given, "" for a bare flag. */
 const char *kd_args_take(kd_args *args, const char *key);
 
-/* *out = whether the bare flag `key` was given; KD_ERR_ARGUMENT for "--key=value": --overwrite=false must not overwrite.
- */
+/* *out = whether the bare flag `key` was given; KD_ERR_ARGUMENT for "--key=value", as --overwrite=false would be. */
 kd_status kd_args_take_flag(kd_args *args, const char *key, bool *out);
 
 /* As kd_args_take, parsed whole as a number in [low, high]; *out is left alone when it is not given. */

@@ -62,7 +62,8 @@ static kd_status command(kd_args *args) {
     kd_dataset data = {0};
     kd_recbole_options recbole = {0};
     const char *from = kd_args_take(args, "from");
-    bool force, published = from && strcmp(from, "published") == 0;
+    bool force = false, published = from && strcmp(from, "published") == 0;
+    KD_TRY(kd_args_take_flag(args, "force", &force));
     if (!from || (!published && strcmp(from, "recbole") != 0))
         KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --from=published or --from=recbole; see --help");
     if (!published) KD_TRY(take_recbole(args, &recbole));

@@ -50,9 +50,10 @@ static kd_status command(kd_args *args) {
         if (valid.users > 0) cJSON_AddItemToObject(object, "valid", kd_metrics_json(&valid));
         if (test.users > 0) cJSON_AddItemToObject(object, "test", kd_metrics_json(&test));
         char *text = cJSON_PrintUnformatted(object);
-        if (text) puts(text);
-        cJSON_free(text);
         cJSON_Delete(object);
+        if (!text) KD_FAIL_TO_CLEANUP(KD_ERR_MEMORY, "out of memory for the metrics");
+        puts(text);
+        cJSON_free(text);
     } else {
         kd_console_metrics(stdout, "valid", &valid);
         kd_console_metrics(stdout, "test", &test);

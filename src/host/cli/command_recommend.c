@@ -77,6 +77,7 @@ static kd_status write_lists(kd_ctx *ctx, const kd_cli_run *run, int64_t count, 
     kd_status status = KD_OK;
     int32_t *item = NULL;
     float *score = NULL;
+    if (k > run->data.items) k = run->data.items; /* nobody has more to be given */
     KD_TRY(kd_host_alloc(&item, BLOCK * k, sizeof *item, "lists"));
     KD_TRY(kd_host_alloc(&score, BLOCK * k, sizeof *score, "lists"));
     for (int64_t first = 0; first < count; first += BLOCK) {

@@ -3,6 +3,7 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "kdiffe/version.h"
@@ -30,11 +31,11 @@ static kd_status write_line(kd_metrics_log *log, cJSON *line) {
     return KD_OK;
 }
 
-/* Nine significant digits: enough to tell float32 results apart, and short. */
+/* Nine significant digits: enough to tell float32 results apart, and short. JSON has no NaN: null stands for it. */
 static void add_number(cJSON *object, const char *name, double value) {
     char text[32];
     snprintf(text, sizeof text, "%.9g", value);
-    cJSON_AddRawToObject(object, name, text);
+    cJSON_AddRawToObject(object, name, isfinite(value) ? text : "null");
 }
 
 cJSON *kd_metrics_json(const kd_metrics *m) {
@@ -54,7 +55,7 @@ cJSON *kd_metrics_json(const kd_metrics *m) {
 
 kd_status kd_metrics_log_start(kd_metrics_log *log, const kd_config *config, const kd_dataset *data,
                                const char *device) {
-    cJSON *line = cJSON_CreateObject(), *about, *protocol;
+    cJSON *line = cJSON_CreateObject(), *about, *protocol, *cuts;
     char hash[32];
     snprintf(hash, sizeof hash, "%016" PRIx64, data->hash);
     cJSON_AddStringToObject(line, "event", "start");
@@ -72,6 +73,9 @@ kd_status kd_metrics_log_start(kd_metrics_log *log, const kd_config *config, con
     cJSON_AddStringToObject(protocol, "ranking", "full");
     cJSON_AddStringToObject(protocol, "mask", "train");
     cJSON_AddStringToObject(protocol, "average", "users with held-out items");
+    cuts = cJSON_AddArrayToObject(protocol, "topk");
+    for (int64_t j = 0; j < config->topk_count; j++)
+        cJSON_AddItemToArray(cuts, cJSON_CreateNumber((double)config->topk[j]));
     cJSON_AddStringToObject(protocol, "select_on", config->select_on == KD_SELECT_ON_VALID ? "valid" : "test");
     return write_line(log, line);
 }
