@@ -79,7 +79,7 @@ kd_status kd_interner_take(const kd_id_map *map, const char *what, kd_interner *
     *out = (kd_interner){0};
     kd_table place = {.path = what};
     for (int64_t i = 0; i < map->count; i++) {
-        int32_t id;
+        int32_t id = -1;
         const char *text = kd_id_token(map, i);
         place.line = i + 1;
         KD_TRY(kd_interner_add(out, &place, (kd_field){text, (int64_t)strlen(text)}, &id));
