@@ -1,35 +1,105 @@
-# kdiffe: `make run` trains on the demo data set, `make test` runs every test this machine can run.
+# kdiffe: `make run` trains on the demo data set, `make test` runs every test this machine can run; `make help` tells more.
 CC      ?= gcc
 BUILD   ?= build
 ARCH    ?= -march=native
+OPT     ?= -O3
+PREFIX  ?= /usr/local
 CSTD    := -std=c11
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
-OPT     ?= -O3
-PKGS    := openblas libcjson libxxhash yaml-0.1
-CFLAGS  += $(CSTD) $(WARN) $(OPT) $(ARCH) -g -fopenmp -fno-math-errno -fno-trapping-math \
-           -D_GNU_SOURCE -Iinclude -Isrc $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(SANITIZE)
-LDLIBS  += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -fopenmp $(SANITIZE)
 
-LIB_SRC  := $(filter-out src/host/cli/main.c,$(wildcard src/host/*/*.c)) $(wildcard src/kernels/*.c src/kernels/cpu/*.c src/kernels/common/*.c)
+# OpenBLAS in its OpenMP build: the pthread one would start its own threads inside parallel loops.
+BLAS_INC := $(firstword $(wildcard /usr/include/*/openblas-openmp) $(shell pkg-config --variable=includedir openblas 2>/dev/null))
+BLAS_LIB := $(firstword $(wildcard /usr/lib/*/openblas-openmp))
+PKGS     := libcjson libxxhash yaml-0.1
+CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc -Itests $(if $(BLAS_INC),-isystem $(BLAS_INC)) \
+            $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CFLAGS   += $(CSTD) $(WARN) $(OPT) $(ARCH) -g -fopenmp -fno-math-errno -fno-trapping-math $(SANITIZE)
+COMMA    := ,
+LDFLAGS  += $(if $(BLAS_LIB),-L$(BLAS_LIB) -Wl$(COMMA)-rpath$(COMMA)$(BLAS_LIB)) $(SANITIZE)
+LDLIBS   += -lopenblas $(shell pkg-config --libs $(PKGS) 2>/dev/null || echo -lcjson -lxxhash -lyaml) -lm -fopenmp
+
+LIB_SRC  := $(filter-out src/host/cli/main.c,$(wildcard src/host/*/*.c)) $(wildcard src/kernels/*.c src/kernels/*/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
+GOLDEN   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/published/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
-TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%) $(BUILD)/tests/golden
+TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
+SOURCES  := $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] tests/*.[ch] tests/published/*.[ch])
+MAKEFLAGS += --no-print-directory
 
-.PHONY: all
+.PHONY: all tests run test check config install clean help setup format lint sanitize
+
 all: $(BUILD)/kdiffe
+tests: all $(TEST_BIN) $(BUILD)/tests/golden
 
 $(BUILD)/libkdiffe.a: $(LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	@ar rcs $@ $^
 
 $(BUILD)/kdiffe: $(BUILD)/src/host/cli/main.o $(BUILD)/libkdiffe.a
-	$(CC) -o $@ $^ $(LDLIBS)
+	@echo "  LD $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/tests/golden: $(GOLDEN) $(BUILD)/libkdiffe.a
+	@echo "  LD $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(TEST_BIN): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libkdiffe.a
+	@echo "  LD $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libkdiffe.a
-	$(CC) -o $@ $^ $(LDLIBS) -lcmocka
+-include $(LIB_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(GOLDEN:.o=.d) $(BUILD)/src/host/cli/main.d
 
--include $(LIB_OBJ:.o=.d) $(TEST_BIN:%=%.d)
+# What needs packages goes through setup first; a second make then sees what setup installed.
+setup:
+	@sh tests/setup.sh build
+
+run: setup
+	@$(MAKE) -j2 all
+	@sh datasets/demo.sh $(BUILD)/kdiffe
+
+test: setup
+	@$(MAKE) -j2 tests
+	@bash tests/run_all.sh $(BUILD)
+
+# Everything that should be true of the sources: format, static analysis, and the tests under the sanitizers.
+check: format lint sanitize
+
+format:
+	@sh tests/setup.sh check
+	@clang-format --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files as .clang-format wants them"
+
+lint: setup
+	@cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
+	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --suppress=unknownMacro -Iinclude -Isrc -D__GNUC__=12 src
+	@echo "lint: cppcheck has no findings"
+
+# vptr of OpenMP's runtime and OpenBLAS's buffers live until exit: only leaks with our frames count (tests/lsan.supp).
+sanitize: setup
+	@$(MAKE) -j2 BUILD=build/asan OPT=-O1 SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" tests
+	@LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 bash tests/run_all.sh build/asan
+
+config:
+	@sh tests/setup.sh report
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/kdiffe
+	install -m 755 $(BUILD)/kdiffe $(DESTDIR)$(PREFIX)/bin/kdiffe
+	install -m 644 include/kdiffe/*.h $(DESTDIR)$(PREFIX)/include/kdiffe
+
+clean:
+	rm -rf build
+
+help:
+	@echo "make            build $(BUILD)/kdiffe"
+	@echo "make run        install what is missing, build, make the demo data set, train on it"
+	@echo "make test       install what is missing, build, run every test that this machine can run"
+	@echo "make check      format, cppcheck, and the tests under AddressSanitizer and UBSan"
+	@echo "make config     which parts and packages are there"
+	@echo "make install    into PREFIX ($(PREFIX)) below DESTDIR"
+	@echo "make clean      remove build/"
+	@echo "variables: CC BUILD ARCH (-march=native) OPT (-O3) PREFIX DESTDIR"

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "golden.h"
+#include "published/golden.h"
 #include "host/util/memory.h"
 
 static void check_schedule(golden_case *c) {

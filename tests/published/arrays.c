@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "golden.h"
+#include "published/golden.h"
 #include "host/data/npy.h"
 #include "host/util/memory.h"
 

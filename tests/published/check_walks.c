@@ -1,7 +1,7 @@
 /* Jaccard similarities of the published walks. */
 #include <stdlib.h>
 
-#include "golden.h"
+#include "published/golden.h"
 #include "host/attention/attention.h"
 #include "host/util/memory.h"
 

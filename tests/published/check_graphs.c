@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "golden.h"
+#include "published/golden.h"
 #include "host/util/memory.h"
 
 static float *new_floats(int64_t n) {

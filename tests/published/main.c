@@ -1,7 +1,7 @@
 /* golden DIR...: every array of every folder's manifest through the engine's own ops; exit 1 on any FAIL. */
 #include <stdio.h>
 
-#include "golden.h"
+#include "published/golden.h"
 #include "host/util/device.h"
 
 static int64_t check_folder(const char *folder, kd_ctx *ctx) {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "golden.h"
+#include "published/golden.h"
 #include "host/util/memory.h"
 
 static void zero_gradients(golden_case *c, kd_model *m) {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "golden.h"
+#include "published/golden.h"
 #include "host/data/pairs.h"
 #include "host/util/memory.h"
 
