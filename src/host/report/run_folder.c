@@ -33,10 +33,13 @@ static bool is_empty(const char *path) {
 }
 
 kd_status kd_run_folder_create(const char *path, bool overwrite, kd_run_folder *out) {
+    struct stat info;
     kd_status status = name_files(path, out);
     if (status != KD_OK) return status;
     if (mkdir(path, 0777) != 0 && errno != EEXIST)
         KD_FAIL_TO_CLEANUP(KD_ERR_IO, "--out=%s: cannot be made: %s", path, strerror(errno));
+    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
+        KD_FAIL_TO_CLEANUP(KD_ERR_IO, "--out=%s: is not a folder", path);
     if (overwrite) {
         unlink(out->config);
         unlink(out->metrics);

@@ -11,7 +11,8 @@ typedef struct kd_run_folder {
 } kd_run_folder;
 
 /* Makes the folder (its parent must exist). KD_ERR_ARGUMENT if it is there and not empty, unless `overwrite`: then the
- * three files of an earlier run are removed and everything else is left alone. */
+ * three files of an earlier run are removed and everything else is left alone. KD_ERR_IO if it cannot be made. *out is
+ * overwritten; on failure it is empty. Free with kd_run_folder_free. */
 kd_status kd_run_folder_create(const char *path, bool overwrite, kd_run_folder *out);
 
 /* The paths of a run that is there; KD_ERR_FORMAT if it has no model. */
