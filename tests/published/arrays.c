@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "published/golden.h"
 #include "host/data/npy.h"
 #include "host/util/memory.h"
+#include "published/golden.h"
 
 static const double TOLERANCE = 1e-5, ZERO_TOLERANCE = 1e-7;
 

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "published/golden.h"
 #include "host/data/pairs.h"
 #include "host/util/memory.h"
+#include "published/golden.h"
 
 static char *read_text(const char *path) {
     FILE *f = fopen(path, "rb");

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "published/golden.h"
 #include "host/util/memory.h"
+#include "published/golden.h"
 
 static void check_schedule(golden_case *c) {
     kd_schedule s;

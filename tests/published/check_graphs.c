@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "published/golden.h"
 #include "host/util/memory.h"
+#include "published/golden.h"
 
 static float *new_floats(int64_t n) {
     float *x;

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "published/golden.h"
 #include "host/util/memory.h"
+#include "published/golden.h"
 
 static void zero_gradients(golden_case *c, kd_model *m) {
     golden_require(kd_zero(c->ctx, m->params.gradient, m->params.count * (int64_t)sizeof(float)), "zero");

@@ -1,9 +1,9 @@
 /* Jaccard similarities of the published walks. */
 #include <stdlib.h>
 
-#include "published/golden.h"
 #include "host/attention/attention.h"
 #include "host/util/memory.h"
+#include "published/golden.h"
 
 /* The published matrix holds no zeros: COO entries in row order of the edges whose similarity is not zero. */
 static void compare_coo(golden_case *c, const float *val) {

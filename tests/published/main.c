@@ -1,8 +1,8 @@
 /* golden DIR...: every array of every folder's manifest through the engine's own ops; exit 1 on any FAIL. */
 #include <stdio.h>
 
-#include "published/golden.h"
 #include "host/util/device.h"
+#include "published/golden.h"
 
 static int64_t check_folder(const char *folder, kd_ctx *ctx) {
     golden_case c;

@@ -57,8 +57,8 @@ static kd_status download_lists(kd_ctx *ctx, const kd_ranker *r, int64_t first, 
     return kd_download(ctx, score + first * k, r->value, count * k * (int64_t)sizeof *score);
 }
 
-kd_status kd_rank(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data, int64_t count,
-                  const int32_t *user, int64_t k, int32_t *item, float *score) {
+kd_status kd_rank(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data, int64_t count, const int32_t *user,
+                  int64_t k, int32_t *item, float *score) {
     kd_status status = KD_OK;
     kd_pool pool;
     kd_ranker ranker;
@@ -90,8 +90,8 @@ cleanup:
     return status;
 }
 
-kd_status kd_evaluate(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data,
-                      const kd_interactions *held_out, int64_t topk_count, const int64_t *topk, kd_metrics *out) {
+kd_status kd_evaluate(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data, const kd_interactions *held_out,
+                      int64_t topk_count, const int64_t *topk, kd_metrics *out) {
     kd_status status = KD_OK;
     kd_pool pool;
     kd_ranker ranker;

@@ -23,11 +23,11 @@ typedef struct kd_views_host {
 /* Top `k` items of each listed user by descending score (lower item id first among equals), training items left out.
  * item [count*k] (-1 where fewer than k items are left), score [count*k]; both overwritten. KD_ERR_ARGUMENT if a user
  * is out of range or the view tables do not fit the data set. */
-kd_status kd_rank(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data, int64_t count,
-                  const int32_t *user, int64_t k, int32_t *item, float *score);
+kd_status kd_rank(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data, int64_t count, const int32_t *user,
+                  int64_t k, int32_t *item, float *score);
 
 /* Recall = hits/held-out, Precision = hits/K, NDCG with min(held-out, K) ideal hits (MODEL section 6) of `held_out`. */
-kd_status kd_evaluate(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data,
-                      const kd_interactions *held_out, int64_t topk_count, const int64_t *topk, kd_metrics *out);
+kd_status kd_evaluate(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data, const kd_interactions *held_out,
+                      int64_t topk_count, const int64_t *topk, kd_metrics *out);
 
 #endif
