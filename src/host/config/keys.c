@@ -112,88 +112,101 @@ const char *kd_key_nearest(const char *name) {
     return best;
 }
 
-static kd_status set_int(const kd_key *key, const char *text, const char *where, int64_t *out) {
+void kd_key_expects(const kd_key *key, char *text, size_t size) {
+    size_t used = 0;
+    switch (key->type) {
+    case KD_KEY_INT: snprintf(text, size, "a whole number from %.0f to %.0f", key->low, key->high); break;
+    case KD_KEY_SEED: snprintf(text, size, "a whole number from 0"); break;
+    case KD_KEY_REAL: snprintf(text, size, "a number from %g to %g", key->low, key->high); break;
+    case KD_KEY_BOOL: snprintf(text, size, "true or false"); break;
+    case KD_KEY_PATH: snprintf(text, size, "a path"); break;
+    case KD_KEY_CUTS: snprintf(text, size, "up to %d ascending whole numbers from 1", (int)KD_MAX_TOPK); break;
+    case KD_KEY_CHOICE:
+        for (int i = 0; key->choices[i] && used < size; i++)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : "one of ", key->choices[i]);
+        break;
+    }
+}
+
+static bool take_int(const kd_key *key, const char *text, int64_t *out) {
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
-    if (end == text || *end || errno || (double)value < key->low || (double)value > key->high)
-        return KD_FAIL(KD_ERR_ARGUMENT, "%s%s: expected a whole number from %.0f to %.0f, got '%s'", where, key->name,
-                       key->low, key->high, text);
+    if (end == text || *end || errno || (double)value < key->low || (double)value > key->high) return false;
     *out = value;
-    return KD_OK;
+    return true;
 }
 
-static kd_status set_seed(const kd_key *key, const char *text, const char *where, uint64_t *out) {
+static bool take_seed(const char *text, uint64_t *out) {
     char *end;
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
-    if (end == text || *end || errno || text[0] == '-')
-        return KD_FAIL(KD_ERR_ARGUMENT, "%s%s: expected a whole number from 0, got '%s'", where, key->name, text);
+    if (end == text || *end || errno || strchr(text, '-')) return false; /* strtoull wraps what is negative */
     *out = value;
-    return KD_OK;
+    return true;
 }
 
-static kd_status set_real(const kd_key *key, const char *text, const char *where, double *out) {
+static bool take_real(const kd_key *key, const char *text, double *out) {
     char *end;
     double value = strtod(text, &end);
-    if (end == text || *end || !(value >= key->low && value <= key->high))
-        return KD_FAIL(KD_ERR_ARGUMENT, "%s%s: expected a number from %g to %g, got '%s'", where, key->name, key->low,
-                       key->high, text);
+    if (end == text || *end || !(value >= key->low && value <= key->high)) return false;
     *out = value;
-    return KD_OK;
+    return true;
 }
 
-static kd_status set_choice(const kd_key *key, const char *text, const char *where, int *out) {
-    char list[128] = "";
+static bool take_choice(const kd_key *key, const char *text, int *out) {
     for (int i = 0; key->choices[i]; i++) {
-        if (strcmp(key->choices[i], text) == 0) {
-            *out = i;
-            return KD_OK;
-        }
-        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", key->choices[i]);
+        if (strcmp(key->choices[i], text) != 0) continue;
+        *out = i;
+        return true;
     }
-    return KD_FAIL(KD_ERR_ARGUMENT, "%s%s: expected one of %s, got '%s'", where, key->name, list, text);
+    return false;
 }
 
-static kd_status set_cuts(const char *text, const char *where, kd_config *config) {
+static bool take_bool(const char *text, bool *out) {
+    *out = strcmp(text, "true") == 0;
+    return *out || strcmp(text, "false") == 0;
+}
+
+static bool take_path(const char *text, kd_config *config) {
+    if (strlen(text) >= sizeof config->attention.file) return false;
+    strcpy(config->attention.file, text);
+    return true;
+}
+
+static bool take_cuts(const char *text, kd_config *config) {
     int64_t count = 0, cuts[KD_MAX_TOPK] = {0};
     for (const char *at = text;; at++) {
         char *end;
         long long value = strtoll(at, &end, 10);
         if (end == at || value < 1 || value > 1000000 || count == KD_MAX_TOPK || (count && value <= cuts[count - 1]))
-            break;
+            return false;
         cuts[count++] = value;
         at = end;
         if (*at == ',') continue;
-        if (*at) break;
+        if (*at) return false;
         config->topk_count = count;
         memcpy(config->topk, cuts, sizeof cuts);
-        return KD_OK;
+        return true;
     }
-    return KD_FAIL(KD_ERR_ARGUMENT, "%stopk: expected up to %d ascending whole numbers from 1, got '%s'", where,
-                   (int)KD_MAX_TOPK, text);
 }
 
 kd_status kd_key_set(const kd_key *key, const char *text, const char *where, kd_config *config) {
     void *field = (char *)config + key->offset;
+    char expected[128];
+    bool taken = false;
     switch (key->type) {
-    case KD_KEY_INT: return set_int(key, text, where, field);
-    case KD_KEY_SEED: return set_seed(key, text, where, field);
-    case KD_KEY_REAL: return set_real(key, text, where, field);
-    case KD_KEY_CHOICE: return set_choice(key, text, where, field);
-    case KD_KEY_CUTS: return set_cuts(text, where, config);
-    case KD_KEY_BOOL:
-        if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
-            return KD_FAIL(KD_ERR_ARGUMENT, "%s%s: expected true or false, got '%s'", where, key->name, text);
-        *(bool *)field = text[0] == 't';
-        return KD_OK;
-    case KD_KEY_PATH:
-        if (strlen(text) >= sizeof config->attention.file)
-            return KD_FAIL(KD_ERR_ARGUMENT, "%s%s: the path is too long", where, key->name);
-        strcpy(field, text);
-        return KD_OK;
+    case KD_KEY_INT: taken = take_int(key, text, field); break;
+    case KD_KEY_SEED: taken = take_seed(text, field); break;
+    case KD_KEY_REAL: taken = take_real(key, text, field); break;
+    case KD_KEY_CHOICE: taken = take_choice(key, text, field); break;
+    case KD_KEY_BOOL: taken = take_bool(text, field); break;
+    case KD_KEY_PATH: taken = take_path(text, config); break;
+    case KD_KEY_CUTS: taken = take_cuts(text, config); break;
     }
-    return KD_OK;
+    if (taken) return KD_OK;
+    kd_key_expects(key, expected, sizeof expected);
+    return KD_FAIL(KD_ERR_ARGUMENT, "%s%s: expected %s, got '%s'", where, key->name, expected, text);
 }
 
 /* The shortest of the usual precisions that reads back to the same bits. */
@@ -223,12 +236,17 @@ void kd_key_format(const kd_key *key, const kd_config *config, char *text, size_
 
 const char *kd_keys_help(void) {
     static char text[16384];
+    char expected[128];
     size_t used = 0;
     if (text[0]) return text;
-    for (int64_t i = 0; i < kd_key_count; i++)
-        used += (size_t)snprintf(text + used, sizeof text - used, "  --%-24s %s [%s]\n", kd_keys[i].name,
-                                 kd_keys[i].help, kd_keys[i].fallback);
-    snprintf(text + used, sizeof text - used, "  --%-24s %s\n", "guidance_weight.MODALITY",
-             "weight of one modality's guidance loss instead of e_loss");
+    for (int64_t i = 0; i < kd_key_count; i++) {
+        const kd_key *key = &kd_keys[i];
+        kd_key_expects(key, expected, sizeof expected);
+        used +=
+            (size_t)snprintf(text + used, sizeof text - used, "  --%-22s %s\n%27s%s [%s]%s%s\n", key->name, key->help,
+                             "", expected, key->fallback, key->paper ? "; paper: " : "", key->paper ? key->paper : "");
+    }
+    snprintf(text + used, sizeof text - used, "  --%-22s %s\n", "guidance_weight.MODALITY",
+             "weight of one modality's guidance loss instead of e_loss; a number from 0 to 1000");
     return text;
 }

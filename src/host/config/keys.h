@@ -37,6 +37,9 @@ const kd_key *kd_key_find(const char *name);
 /* The known name with the smallest edit distance to `name`. */
 const char *kd_key_nearest(const char *name);
 
+/* What the key takes, as "a whole number from 1 to 65536": the same words in messages, --help and the documentation. */
+void kd_key_expects(const kd_key *key, char *text, size_t size);
+
 /* Parses `text` whole into the key's field; `where` (a file and line, or "") starts the message of a failure. */
 kd_status kd_key_set(const kd_key *key, const char *text, const char *where, kd_config *config);
 
