@@ -340,6 +340,25 @@ static void help_names_every_key(void **state) {
     assert_non_null(strstr(kd_keys_help(), "guidance_weight.MODALITY"));
 }
 
+/* docs/configuration.md has a row for each key, in the table's own words. */
+static void documentation_has_every_key(void **state) {
+    (void)state;
+    static char text[65536];
+    FILE *f = fopen("docs/configuration.md", "rb");
+    if (!f) skip(); /* not run from the repository's root */
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    fclose(f);
+    for (int64_t i = 0; i < kd_key_count; i++) {
+        const kd_key *key = &kd_keys[i];
+        char expected[128], row[512];
+        kd_key_expects(key, expected, sizeof expected);
+        snprintf(row, sizeof row, "| `%s` | %s | %s%s%s | %s |\n", key->name, expected,
+                 key->fallback[0] ? key->fallback : "none", key->paper ? "; paper: " : "", key->paper ? key->paper : "",
+                 key->help);
+        if (!strstr(text, row)) fail_msg("docs/configuration.md lacks: %s", row);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_the_published_ones),
@@ -359,6 +378,7 @@ int main(void) {
         cmocka_unit_test(a_save_that_fails_is_an_output_error),
         cmocka_unit_test(edit_distance),
         cmocka_unit_test(help_names_every_key),
+        cmocka_unit_test(documentation_has_every_key),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }
