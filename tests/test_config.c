@@ -37,6 +37,9 @@ static void assert_same(const kd_config *a, const kd_config *b) {
         kd_key_format(&kd_keys[i], a, x, sizeof x);
         kd_key_format(&kd_keys[i], b, y, sizeof y);
         if (strcmp(x, y) != 0) fail_msg("%s: '%s' and '%s'", kd_keys[i].name, x, y);
+        if (kd_keys[i].type == KD_KEY_REAL)
+            assert_memory_equal((const char *)a + kd_keys[i].offset, (const char *)b + kd_keys[i].offset,
+                                sizeof(double));
     }
     assert_memory_equal(a->topk, b->topk, sizeof a->topk);
     assert_int_equal(a->guidance_weight_count, b->guidance_weight_count);

@@ -168,6 +168,18 @@ static void damaged_headers_are_refused(void **state) {
     }
 }
 
+/* Floats behind a header of odd length would lie across word boundaries; every writer pads. */
+static void headers_that_are_not_padded(void **state) {
+    (void)state;
+    static const char header[] = "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}} ";
+    unsigned char bytes[128] = {sizeof header - 1};
+    kd_safetensors file;
+    assert_true((sizeof header - 1) % 8 != 0);
+    memcpy(bytes + 8, header, sizeof header - 1);
+    assert_failed(kd_safetensors_open(write_bytes("odd.safetensors", bytes, 8 + sizeof header - 1 + 4), &file),
+                  KD_ERR_FORMAT, "odd.safetensors: offset 0");
+}
+
 /* The name leaves room for the end of the string; one byte more does not fit kd_tensor. */
 static void long_names(void **state) {
     (void)state;
@@ -218,15 +230,11 @@ static void files_that_are_not_there(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_saved_reads_back),
-        cmocka_unit_test(the_bytes_are_the_format),
-        cmocka_unit_test(an_empty_model_is_a_file),
-        cmocka_unit_test(what_cannot_be_saved_leaves_the_old_file),
-        cmocka_unit_test(headers_from_other_writers),
-        cmocka_unit_test(damaged_headers_are_refused),
-        cmocka_unit_test(long_names),
-        cmocka_unit_test(files_damaged_at_every_byte),
-        cmocka_unit_test(files_that_are_not_there),
+        cmocka_unit_test(what_is_saved_reads_back),    cmocka_unit_test(the_bytes_are_the_format),
+        cmocka_unit_test(an_empty_model_is_a_file),    cmocka_unit_test(what_cannot_be_saved_leaves_the_old_file),
+        cmocka_unit_test(headers_from_other_writers),  cmocka_unit_test(damaged_headers_are_refused),
+        cmocka_unit_test(headers_that_are_not_padded), cmocka_unit_test(long_names),
+        cmocka_unit_test(files_damaged_at_every_byte), cmocka_unit_test(files_that_are_not_there),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }
