@@ -1,32 +1,33 @@
 /* The mapped binary cache: NAME.cache beside the text files, a header, then every array of the data set as it lies in
  * memory. It is only ever a copy: when anything about it is doubtful it is left aside and written again. */
 #include <dirent.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "host/data/features.h"
 #include "host/data/format.h"
 #include "host/util/error.h"
 #include "host/util/file.h"
 
-enum { VERSION = 1, MAX_ARRAYS = 17 + 64, MAX_CACHED_MODALITIES = 64 };
+enum { VERSION = 2, MAX_ARRAYS = 17 + 64, MAX_CACHED_MODALITIES = 64 };
 static const char MAGIC[8] = "KDCACHE";
 
 typedef struct array_place {
     int64_t offset, bytes; /* from the start of the file */
 } array_place;
 
-/* Little-endian as the machine has it; a file from another machine fails the hash of the header. */
+/* In the machine's own byte order: another machine's version is not VERSION. */
 typedef struct header {
     char magic[8];
     int64_t version, bytes;
-    uint64_t sources;  /* names, sizes and times of the files it was made of */
-    uint64_t contents; /* xxh3 of everything after the header */
+    uint64_t check; /* xxh3 of everything after it: the rest of the header, and the arrays */
+    kd_cache_key key;
     uint64_t data_hash;
     int64_t users, items, entities, relations, train, valid, test, triples, linked, modalities;
     int64_t ids[4]; /* counts of the id maps */
@@ -43,7 +44,8 @@ typedef struct array {
 
 static int64_t ids_bytes(int64_t n) { return n * (int64_t)sizeof(int32_t); }
 
-/* Every array in the file's order; text sizes are known only to the writer (map != NULL). Returns their number. */
+/* Every array in the file's order: 6 of the splits, 3 of the graph, text and offsets of 4 id maps, then the features.
+ * Text sizes are known only to the writer (-1 otherwise). Returns their number. */
 static int list_arrays(kd_dataset *d, bool writing, array *out) {
     kd_interactions *split[] = {&d->train, &d->valid, &d->test};
     kd_id_map *map[] = {&d->user_ids, &d->item_ids, &d->entity_ids, &d->relation_ids};
@@ -66,31 +68,57 @@ static int list_arrays(kd_dataset *d, bool writing, array *out) {
     return n;
 }
 
-static int is_source(const struct dirent *entry) {
-    const char *dot = strrchr(entry->d_name, '.');
-    return entry->d_name[0] != '.' && dot && strcmp(dot, ".cache") != 0 && strcmp(dot, ".tsv") != 0 &&
-           strcmp(dot, ".json") != 0 && !strstr(entry->d_name, ".tmp.");
+/* Adds one source file to the key; one that is not there counts as such. False if it cannot be read. */
+static bool add_source(const char *folder, const char *file, bool contents, kd_cache_key *key) {
+    char *path;
+    struct stat info = {0};
+    kd_mapped_file mapped = {0};
+    bool read = true;
+    if (kd_path_join(folder, file, &path) != KD_OK) return false;
+    bool there = stat(path, &info) == 0;
+    const int64_t facts[] = {there, (int64_t)info.st_size, (int64_t)info.st_mtim.tv_sec, (int64_t)info.st_mtim.tv_nsec};
+    key->times = XXH3_64bits_withSeed(file, strlen(file), key->times);
+    key->times = XXH3_64bits_withSeed(facts, sizeof facts, key->times);
+    if (contents && there) {
+        read = kd_file_map(path, &mapped) == KD_OK;
+        key->contents = XXH3_64bits_withSeed(file, strlen(file), key->contents);
+        if (read) key->contents = XXH3_64bits_withSeed(mapped.data, (size_t)mapped.bytes, key->contents);
+        kd_file_unmap(&mapped);
+    }
+    free(path);
+    return read;
 }
 
-/* Names, sizes and modification times of the folder's files; 0 if it cannot be listed. */
-static uint64_t sources_hash(const char *folder) {
-    struct dirent **entries = NULL;
-    int count = scandir(folder, &entries, is_source, alphasort);
-    uint64_t hash = 1;
-    for (int i = 0; i < count; i++) {
-        char *path;
-        struct stat info = {0};
-        if (kd_path_join(folder, entries[i]->d_name, &path) == KD_OK) {
-            stat(path, &info);
-            free(path);
-        }
-        int64_t facts[] = {(int64_t)info.st_size, (int64_t)info.st_mtim.tv_sec, (int64_t)info.st_mtim.tv_nsec};
-        hash = XXH3_64bits_withSeed(entries[i]->d_name, strlen(entries[i]->d_name), hash);
-        hash = XXH3_64bits_withSeed(facts, sizeof facts, hash);
-        free(entries[i]);
+static bool make_key(const char *folder, const char *name, bool contents, kd_cache_key *key) {
+    static const char *const suffixes[] = {".user",        ".item",       ".entity", ".relation", ".train.inter",
+                                           ".valid.inter", ".test.inter", ".kg",     ".link"};
+    struct dirent **features = NULL;
+    char file[256];
+    int count = kd_features_scan(folder, &features);
+    bool good = count >= 0;
+    *key = (kd_cache_key){1, 1};
+    for (size_t i = 0; good && i < sizeof suffixes / sizeof *suffixes; i++) {
+        snprintf(file, sizeof file, "%s%s", name, suffixes[i]);
+        good = add_source(folder, file, contents, key);
     }
-    free(entries);
-    return count < 0 ? 0 : hash;
+    for (int i = 0; i < count; i++) {
+        if (good) good = add_source(folder, features[i]->d_name, contents, key);
+        free(features[i]);
+    }
+    free(features);
+    return good;
+}
+
+bool kd_cache_key_of(const char *folder, const char *name, kd_cache_key *key) {
+    return make_key(folder, name, true, key);
+}
+
+/* Whether the sources are those that the cache was made of. Times decide quickly; where they differ (a copied folder)
+ * the contents do. */
+static bool same_sources(const char *folder, const char *name, const kd_cache_key *made_of) {
+    kd_cache_key now;
+    if (make_key(folder, name, false, &now) && now.times == made_of->times) return true;
+    return make_key(folder, name, true, &now) && now.contents == made_of->contents;
 }
 
 static bool cache_path(const char *folder, const char *name, char **path) {
@@ -99,12 +127,12 @@ static bool cache_path(const char *folder, const char *name, char **path) {
     return kd_path_join(folder, file, path) == KD_OK;
 }
 
-static void fill_header(const kd_dataset *d, uint64_t sources, header *h) {
+static void fill_header(const kd_dataset *d, const kd_cache_key *key, header *h) {
     const kd_id_map *map[] = {&d->user_ids, &d->item_ids, &d->entity_ids, &d->relation_ids};
     memset(h, 0, sizeof *h);
     memcpy(h->magic, MAGIC, sizeof MAGIC);
     h->version = VERSION;
-    h->sources = sources;
+    h->key = *key;
     h->data_hash = d->hash;
     h->users = d->users;
     h->items = d->items;
@@ -123,39 +151,48 @@ static void fill_header(const kd_dataset *d, uint64_t sources, header *h) {
     }
 }
 
-void kd_cache_write(const char *folder, const char *name, const kd_dataset *data) {
+/* xxh3 of everything after `check`, given the xxh3 of the arrays. */
+static uint64_t check_of(const header *h, uint64_t arrays) {
+    size_t begin = offsetof(header, key);
+    return XXH3_64bits_withSeed((const char *)h + begin, sizeof *h - begin, arrays);
+}
+
+/* Writes the arrays, each padded to 8 bytes; fills in their places, h->bytes and h->check. */
+static void write_arrays(FILE *stream, int n, const array *arrays, header *h) {
+    static const char zeros[8];
+    XXH3_state_t state;
+    XXH3_INITSTATE(&state);
+    XXH3_64bits_reset(&state);
+    h->bytes = sizeof *h;
+    for (int i = 0; i < n; i++) {
+        void *values;
+        int64_t padding = -arrays[i].bytes & 7;
+        memcpy(&values, arrays[i].pointer, sizeof values);
+        h->place[i] = (array_place){h->bytes, arrays[i].bytes};
+        if (arrays[i].bytes > 0) {
+            fwrite(values, 1, (size_t)arrays[i].bytes, stream);
+            XXH3_64bits_update(&state, values, (size_t)arrays[i].bytes);
+        }
+        fwrite(zeros, 1, (size_t)padding, stream);
+        XXH3_64bits_update(&state, zeros, (size_t)padding);
+        h->bytes += arrays[i].bytes + padding;
+    }
+    h->check = check_of(h, XXH3_64bits_digest(&state));
+}
+
+void kd_cache_write(const char *folder, const char *name, const kd_cache_key *key, const kd_dataset *data) {
     kd_dataset d = *data;
     array arrays[MAX_ARRAYS];
     header h;
     kd_atomic_file f;
     char *path;
-    XXH3_state_t state;
-    int64_t at = sizeof h;
     if (d.modality_count > MAX_CACHED_MODALITIES || !cache_path(folder, name, &path)) return;
     bool opened = kd_atomic_open(path, &f) == KD_OK;
     free(path);
     if (!opened) return;
-    fill_header(&d, sources_hash(folder), &h);
-    int n = list_arrays(&d, true, arrays);
-    XXH3_INITSTATE(&state);
-    XXH3_64bits_reset(&state);
-    fwrite(&h, sizeof h, 1, f.stream); /* again at the end, with places and hash */
-    for (int i = 0; i < n; i++) {
-        static const char zeros[8];
-        void *values;
-        int64_t padding = -arrays[i].bytes & 7;
-        memcpy(&values, arrays[i].pointer, sizeof values);
-        h.place[i] = (array_place){at, arrays[i].bytes};
-        if (arrays[i].bytes > 0) {
-            fwrite(values, 1, (size_t)arrays[i].bytes, f.stream);
-            XXH3_64bits_update(&state, values, (size_t)arrays[i].bytes);
-        }
-        fwrite(zeros, 1, (size_t)padding, f.stream);
-        XXH3_64bits_update(&state, zeros, (size_t)padding);
-        at += arrays[i].bytes + padding;
-    }
-    h.bytes = at;
-    h.contents = XXH3_64bits_digest(&state) ^ XXH3_64bits(&h, offsetof(header, contents));
+    fill_header(&d, key, &h);
+    fwrite(&h, sizeof h, 1, f.stream); /* again at the end, with places and check */
+    write_arrays(f.stream, list_arrays(&d, true, arrays), arrays, &h);
     if (fseek(f.stream, 0, SEEK_SET) == 0 && fwrite(&h, sizeof h, 1, f.stream) == 1)
         kd_atomic_commit(&f); /* a folder that cannot be written only costs time */
     kd_atomic_abort(&f);
@@ -183,27 +220,51 @@ static void take_sizes(const header *h, kd_dataset *d) {
     }
 }
 
+/* Every token of a map lies inside its text. */
+static bool is_map_whole(const kd_id_map *map, int64_t text_bytes) {
+    if (map->count == 0) return true;
+    if (text_bytes < 1 || map->text[text_bytes - 1] != '\0') return false;
+    for (int64_t i = 0; i < map->count; i++)
+        if (map->offset[i] < 0 || map->offset[i] >= text_bytes) return false;
+    return true;
+}
+
 /* Points every array into the mapping; false if a place does not fit. */
 static bool place_arrays(const header *h, const unsigned char *file, kd_dataset *d) {
+    const kd_id_map *map[] = {&d->user_ids, &d->item_ids, &d->entity_ids, &d->relation_ids};
     array arrays[MAX_ARRAYS];
     int n = list_arrays(d, false, arrays);
     for (int i = 0; i < n; i++) {
         array_place p = h->place[i];
-        const void *values = file + p.offset;
-        if (p.offset < (int64_t)sizeof *h || p.bytes < 0 || p.offset > h->bytes - p.bytes || p.offset % 8 != 0 ||
-            (arrays[i].bytes >= 0 && arrays[i].bytes != p.bytes))
+        if (p.offset < (int64_t)sizeof *h || p.bytes < 0 || p.bytes > h->bytes || p.offset > h->bytes - p.bytes ||
+            p.offset % 8 != 0 || (arrays[i].bytes >= 0 && arrays[i].bytes != p.bytes))
             return false;
+        const void *values = file + p.offset;
         memcpy(arrays[i].pointer, &values, sizeof values);
     }
+    for (int i = 0; i < 4; i++)
+        if (!is_map_whole(map[i], h->place[9 + 2 * i].bytes)) return false;
     return true;
 }
 
-static bool is_whole(const header *h, const kd_mapped_file *file, uint64_t sources) {
+/* No count is so large that the size of an array could overflow. */
+static bool are_counts_sane(const header *h) {
+    const int64_t counts[] = {h->users, h->items,   h->entities, h->relations, h->train,  h->valid,
+                              h->test,  h->triples, h->ids[0],   h->ids[1],    h->ids[2], h->ids[3]};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        if (counts[i] < 0 || counts[i] > INT64_MAX / 64) return false;
+    if (h->items > INT32_MAX || h->modalities < 0 || h->modalities > MAX_CACHED_MODALITIES) return false;
+    for (int64_t m = 0; m < h->modalities; m++)
+        if (h->width[m] < 1 || h->width[m] > INT32_MAX / 8) return false;
+    return true;
+}
+
+static bool is_whole(const header *h, const kd_mapped_file *file) {
     if (file->bytes < (int64_t)sizeof *h || memcmp(h->magic, MAGIC, sizeof MAGIC) != 0 || h->version != VERSION ||
-        h->bytes != file->bytes || h->sources != sources || h->modalities < 0 || h->modalities > MAX_CACHED_MODALITIES)
+        h->bytes != file->bytes)
         return false;
-    uint64_t contents = XXH3_64bits(file->data + sizeof *h, (size_t)(file->bytes - (int64_t)sizeof *h));
-    return h->contents == (contents ^ XXH3_64bits(h, offsetof(header, contents)));
+    uint64_t arrays = XXH3_64bits(file->data + sizeof *h, (size_t)(file->bytes - (int64_t)sizeof *h));
+    return h->check == check_of(h, arrays) && are_counts_sane(h);
 }
 
 bool kd_cache_read(const char *folder, const char *name, kd_dataset *out) {
@@ -218,7 +279,7 @@ bool kd_cache_read(const char *folder, const char *name, kd_dataset *out) {
     free(path);
     const header *h = (const header *)(const void *)file.data;
     *out = (kd_dataset){0};
-    if (is_whole(h, &file, sources_hash(folder))) {
+    if (is_whole(h, &file) && same_sources(folder, name, &h->key)) {
         out->modalities = calloc((size_t)h->modalities + 1, sizeof *out->modalities);
         if (out->modalities) {
             take_sizes(h, out);

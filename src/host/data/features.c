@@ -1,6 +1,5 @@
 #include "host/data/features.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,6 +39,10 @@ static int is_feature_file(const struct dirent *entry) {
     return length >= suffix && strcmp(entry->d_name + length - suffix, feature_suffix) == 0;
 }
 
+int kd_features_scan(const char *folder, struct dirent ***entries) {
+    return scandir(folder, entries, is_feature_file, alphasort);
+}
+
 static int compare_modalities(const void *a, const void *b) {
     return kd_modality_compare(((const kd_modality *)a)->name, ((const kd_modality *)b)->name);
 }
@@ -47,7 +50,7 @@ static int compare_modalities(const void *a, const void *b) {
 kd_status kd_features_load(const char *folder, kd_dataset *dataset) {
     kd_status status = KD_OK;
     struct dirent **entries = NULL;
-    int count = scandir(folder, &entries, is_feature_file, alphasort);
+    int count = kd_features_scan(folder, &entries);
 
     if (count < 0) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: cannot list: %s", folder, strerror(errno));
     KD_TRY(kd_host_alloc(&dataset->modalities, count, sizeof *dataset->modalities, "modalities"));

@@ -208,13 +208,30 @@ static kd_status find_name(const char *folder, char name[128]) {
     return KD_FAIL(KD_ERR_FORMAT, "%s: expected one NAME%s, found %d%s", folder, suffix, found, found ? "" : hint);
 }
 
-kd_status kd_dataset_load(const char *path, kd_dataset *out) {
-    char name[128];
-    *out = (kd_dataset){0};
-    kd_status status = find_name(path, name);
+/* Raw RecBole files with given splits look like a data set, but list no users and items. */
+static kd_status check_lists(const char *folder, const char *name) {
+    char *path;
+    kd_status status = file_path(folder, name, ".user", &path);
     if (status != KD_OK) return status;
-    if (kd_cache_read(path, name, out)) return KD_OK;
-    status = kd_format_read(path, name, out);
-    if (status == KD_OK) kd_cache_write(path, name, out);
+    if (!kd_file_exists(path))
+        status = KD_FAIL(KD_ERR_FORMAT,
+                         "%s: is not there; for RecBole files: kdiffe convert --from=recbole makes a data set of them",
+                         path);
+    free(path);
+    return status;
+}
+
+kd_status kd_dataset_load(const char *path, kd_dataset *out) {
+    kd_status status = KD_OK;
+    char name[128];
+    kd_cache_key key;
+    *out = (kd_dataset){0};
+    KD_TRY(find_name(path, name));
+    KD_TRY(check_lists(path, name));
+    if (kd_cache_read(path, name, out)) goto cleanup;
+    bool cacheable = kd_cache_key_of(path, name, &key);
+    KD_TRY(kd_format_read(path, name, out));
+    if (cacheable) kd_cache_write(path, name, &key, out);
+cleanup:
     return status;
 }

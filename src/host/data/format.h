@@ -5,8 +5,8 @@
 #include "host/data/dataset.h"
 
 /* Writes the data set into folder `path`, named after it. Everything is written into a temporary sibling first and
- * renamed at the end. KD_ERR_ARGUMENT if the folder is there and not empty, unless `force` (then it is replaced);
- * KD_ERR_IO. */
+ * renamed at the end. KD_ERR_ARGUMENT if the folder is there and not empty, unless `force` (then it is replaced, but
+ * only if it holds nothing but files of a data set); KD_ERR_IO. */
 kd_status kd_dataset_save(const char *path, bool force, const kd_dataset *data);
 
 /* Further files of a folder being saved: called with its temporary name before the rename. */
@@ -17,11 +17,21 @@ kd_status kd_dataset_save_with(const char *path, bool force, const kd_dataset *d
 /* The text files of a folder, without its cache. */
 kd_status kd_format_read(const char *folder, const char *name, kd_dataset *out);
 
-/* Reads the cache of folder/name into *out; false (and *out empty) if it is missing, damaged, of another version, or
- * older than its sources. */
+/* What tells whether a cache still belongs to its sources (NAME.* text files and features). */
+typedef struct kd_cache_key {
+    uint64_t times;    /* xxh3 of names, sizes and modification times */
+    uint64_t contents; /* xxh3 of names and bytes */
+} kd_cache_key;
+
+/* The key of the sources as they are now; false if one cannot be read. Taken before they are parsed, so that a file
+ * that changes meanwhile makes the cache stale. */
+bool kd_cache_key_of(const char *folder, const char *name, kd_cache_key *key);
+
+/* Maps folder/name.cache into *out; false (and *out empty) if it is missing, damaged, of another version, or made of
+ * other sources. */
 bool kd_cache_read(const char *folder, const char *name, kd_dataset *out);
 
 /* Writes the cache beside its sources; a folder that cannot be written is left as it is. */
-void kd_cache_write(const char *folder, const char *name, const kd_dataset *data);
+void kd_cache_write(const char *folder, const char *name, const kd_cache_key *key, const kd_dataset *data);
 
 #endif

@@ -83,7 +83,7 @@ static kd_status write_all(const char *folder, const kd_dataset *d) {
     KD_TRY(write_split(folder, ".train.inter", d, &d->train));
     KD_TRY(write_split(folder, ".valid.inter", d, &d->valid));
     KD_TRY(write_split(folder, ".test.inter", d, &d->test));
-    if (d->kg.count > 0) {
+    if (d->kg.count > 0 || d->kg_linked || d->relations > 0 || d->entities > d->items) {
         KD_TRY(write_ids(folder, d->name, ".entity", "entity_id", &d->entity_ids));
         KD_TRY(write_ids(folder, d->name, ".relation", "relation_id", &d->relation_ids));
         KD_TRY(write_triples(folder, d));
@@ -94,15 +94,52 @@ cleanup:
     return status;
 }
 
+static bool is_dots(const char *name) { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }
+
+/* Whether a file belongs to a data set: --force must not take anything else with it. */
+static bool is_own_file(const char *file) {
+    static const char *const suffixes[] = {".user",        ".item",       ".entity",    ".relation", ".train.inter",
+                                           ".valid.inter", ".test.inter", ".kg",        ".link",     "_feat.npy",
+                                           ".cache",       "_truth.tsv",  ".truth.json"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+        size_t length = strlen(file), tail = strlen(suffixes[i]);
+        if (length > tail && strcmp(file + length - tail, suffixes[i]) == 0) return true;
+    }
+    return false;
+}
+
+/* *there = whether the target has files that are to be replaced. KD_ERR_ARGUMENT if it must be left alone. */
+static kd_status check_target(const char *path, bool force, bool *there) {
+    kd_status status = KD_OK;
+    DIR *listing = opendir(path);
+    const struct dirent *entry;
+    *there = false;
+    if (!listing && errno == ENOENT) return KD_OK;
+    if (!listing) return KD_FAIL(KD_ERR_ARGUMENT, "%s: expected a folder: %s", path, strerror(errno));
+    while ((entry = readdir(listing)) != NULL) {
+        if (is_dots(entry->d_name)) continue;
+        *there = true;
+        if (!force)
+            KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "%s: is there and not an empty folder; choose another or add --force",
+                               path);
+        if (!is_own_file(entry->d_name))
+            KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "%s: holds %s, which is no part of a data set; --force leaves it alone",
+                               path, entry->d_name);
+    }
+cleanup:
+    closedir(listing);
+    return status;
+}
+
 /* Removes the plain files of a folder, then the folder; sub-folders stop it. */
 static kd_status remove_folder(const char *path) {
     kd_status status = KD_OK;
     DIR *listing = opendir(path);
     const struct dirent *entry;
-    if (!listing) return errno == ENOENT ? KD_OK : KD_FAIL(KD_ERR_IO, "%s: %s", path, strerror(errno));
+    if (!listing) return KD_FAIL(KD_ERR_IO, "%s: %s", path, strerror(errno));
     while ((entry = readdir(listing)) != NULL) {
         char *file;
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (is_dots(entry->d_name)) continue;
         KD_TRY(kd_path_join(path, entry->d_name, &file));
         int failed = unlink(file);
         free(file);
@@ -112,6 +149,21 @@ static kd_status remove_folder(const char *path) {
 cleanup:
     closedir(listing);
     return status;
+}
+
+/* Renames the finished folder into place; one that is there is put aside first and removed when all went well. */
+static kd_status put_in_place(char *temporary, const char *target, bool there) {
+    char aside[4200];
+    snprintf(aside, sizeof aside, "%s.old", temporary);
+    if (there && rename(target, aside) != 0)
+        return KD_FAIL(KD_ERR_IO, "%s: cannot be put aside: %s", target, strerror(errno));
+    if (rename(temporary, target) != 0) {
+        kd_status status = KD_FAIL(KD_ERR_IO, "%s: cannot be renamed into place: %s", target, strerror(errno));
+        if (there) rename(aside, target);
+        return status;
+    }
+    temporary[0] = '\0';
+    return there ? remove_folder(aside) : KD_OK;
 }
 
 /* "x/y/" as "x/y": the name that the data set gets and the rename wants. */
@@ -127,15 +179,14 @@ kd_status kd_dataset_save_with(const char *path, bool force, const kd_dataset *d
     char temporary[4096], *target = without_slashes(path);
     const char *slash;
     kd_dataset named = *data;
+    bool there;
     if (!target) return KD_FAIL(KD_ERR_MEMORY, "%s: out of memory", path);
     temporary[0] = '\0';
     slash = strrchr(target, '/');
     snprintf(named.name, sizeof named.name, "%s", slash ? slash + 1 : target);
-    if (named.name[0] == '\0' || strcmp(named.name, ".") == 0 || strcmp(named.name, "..") == 0)
+    if (named.name[0] == '\0' || is_dots(named.name))
         KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "%s: expected a folder name to create", path);
-    if (!force && rmdir(target) != 0 && errno != ENOENT)
-        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "%s: is there and not an empty folder; choose another or add --force",
-                           path);
+    KD_TRY(check_target(target, force, &there));
     if (snprintf(temporary, sizeof temporary, "%s.tmp.XXXXXX", target) >= (int)sizeof temporary ||
         !mkdtemp(temporary)) {
         temporary[0] = '\0';
@@ -144,10 +195,7 @@ kd_status kd_dataset_save_with(const char *path, bool force, const kd_dataset *d
     chmod(temporary, 0755);
     KD_TRY(write_all(temporary, &named));
     if (extra) KD_TRY(extra(context, temporary, named.name));
-    if (force) KD_TRY(remove_folder(target));
-    if (rename(temporary, target) != 0)
-        KD_FAIL_TO_CLEANUP(KD_ERR_IO, "%s: cannot be renamed into place: %s", path, strerror(errno));
-    temporary[0] = '\0';
+    KD_TRY(put_in_place(temporary, target, there));
 cleanup:
     if (temporary[0]) { /* the failure's own message is kept */
         char message[1024];

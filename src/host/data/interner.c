@@ -47,9 +47,10 @@ static kd_status grow(kd_interner *n) {
 
 kd_status kd_interner_add(kd_interner *n, const kd_table *t, kd_field token, int32_t *id) {
     kd_status status = KD_OK;
-    if (token.length == 0 || memchr(token.text, '\0', (size_t)token.length))
-        return KD_FAIL(KD_ERR_FORMAT, "%s:%lld: expected an id, got %s", t->path, (long long)t->line,
-                       token.length == 0 ? "nothing" : "a NUL byte");
+    if (token.length == 0) return KD_FAIL(KD_ERR_FORMAT, "%s:%lld: expected an id", t->path, (long long)t->line);
+    if (memchr(token.text, '\0', (size_t)token.length) || memchr(token.text, '\r', (size_t)token.length))
+        return KD_FAIL(KD_ERR_FORMAT, "%s:%lld: expected an id without NUL bytes and carriage returns", t->path,
+                       (long long)t->line);
     if (2 * n->count >= n->slots) KD_TRY(grow(n));
     int64_t slot = slot_of(n, token);
     if (n->slot[slot] == 0) {

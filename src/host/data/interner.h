@@ -15,7 +15,8 @@ typedef struct kd_interner {
 /* Id of the token, -1 if it is not there. */
 int32_t kd_interner_find(const kd_interner *interner, kd_field token);
 
-/* *id = the token's id, a new one at first sight. KD_ERR_FORMAT for an empty token, a NUL byte in it, or too many. */
+/* *id = the token's id, a new one at first sight. KD_ERR_FORMAT for an empty token, a NUL byte or carriage return in
+ * it, or too many. */
 kd_status kd_interner_add(kd_interner *interner, const kd_table *table, kd_field token, int32_t *id);
 
 /* The tokens as an id map; the interner is left empty. */

@@ -50,8 +50,10 @@ typedef struct columns {
 static kd_status find_columns(const kd_table *t, const kd_recbole_options *o, columns *c) {
     static const char *const ratings[] = {"rating", "weight", "label"};
     kd_status status = KD_OK;
-    KD_TRY(kd_table_require(t, "user_id", &c->user));
-    KD_TRY(kd_table_require(t, "item_id", &c->item));
+    c->user = kd_table_find(t, "userID"); /* MMRec's names */
+    c->item = kd_table_find(t, "itemID");
+    if (c->user < 0) KD_TRY(kd_table_require(t, "user_id", &c->user));
+    if (c->item < 0) KD_TRY(kd_table_require(t, "item_id", &c->item));
     c->rating = c->label = -1;
     if (o->rating_column) KD_TRY(kd_table_require(t, o->rating_column, &c->rating));
     for (int i = 0; i < 3 && c->rating < 0; i++) c->rating = kd_table_find(t, ratings[i]);
@@ -183,9 +185,8 @@ cleanup:
     return status;
 }
 
-/* Which item each row of the features is: --feature-ids, else NAME.item, else the items themselves. */
-static kd_status feature_rows(const char *folder, const char *name, const kd_recbole_options *o, kd_interner *out,
-                              bool *given) {
+/* Which item each row of the features is: --feature-ids, else NAME.item; none if there is neither. */
+static kd_status feature_rows(const char *folder, const char *name, const kd_recbole_options *o, kd_interner *out) {
     kd_status status = KD_OK;
     char file[256], *path = NULL;
     kd_table t = {0};
@@ -193,8 +194,7 @@ static kd_status feature_rows(const char *folder, const char *name, const kd_rec
     bool more;
     snprintf(file, sizeof file, "%s.item", name);
     KD_TRY(kd_path_join(folder, file, &path));
-    *given = o->feature_ids || kd_file_exists(path);
-    if (!*given) goto cleanup;
+    if (!o->feature_ids && !kd_file_exists(path)) goto cleanup;
     if (o->feature_ids) { /* no header: one id a line */
         t = (kd_table){.path = o->feature_ids, .columns = 1};
         KD_TRY(kd_file_map(o->feature_ids, &t.file));
@@ -242,17 +242,19 @@ kd_status kd_recbole_load(const char *path, const kd_recbole_options *o, kd_data
     kd_interner users = {0}, items = {0}, ids = {0};
     kd_recbole_rows rows = {0};
     char name[128];
-    bool given = false, named = false;
+    bool given = false;
     *d = (kd_dataset){0};
     KD_TRY(find_name(path, name, &given));
+    if (given && o->split_by_label)
+        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "%s: has %s.train.inter, so it cannot be split by x_label", path, name);
     snprintf(d->name, sizeof d->name, "%s", name);
     KD_TRY(read_interactions(path, name, given, o, &users, &items, &rows));
     d->users = users.count;
     d->items = items.count;
     KD_TRY(give_splits(&rows, d));
     KD_TRY(kd_recbole_graph(path, name, &items, d));
-    KD_TRY(feature_rows(path, name, o, &ids, &named));
-    KD_TRY(kd_recbole_features(path, named ? &ids : &items, &items, d));
+    KD_TRY(feature_rows(path, name, o, &ids));
+    KD_TRY(kd_recbole_features(path, &ids, &items, d));
     kd_interner_give(&users, &d->user_ids);
     kd_interner_give(&items, &d->item_ids);
     d->hash = kd_dataset_hash(d);

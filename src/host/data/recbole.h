@@ -12,7 +12,7 @@ typedef struct kd_recbole_options {
     double split[3];           /* shares of each user's interactions for train, valid and test */
     bool split_by_label;       /* by the x_label column: 0 train, 1 valid, 2 test */
     uint64_t seed;             /* of the split by shares */
-    const char *feature_ids; /* file that names the rows of the features, one item id a line; NULL: NAME.item or none */
+    const char *feature_ids;   /* file that names the rows of the features, one item id a line; NULL: NAME.item */
 } kd_recbole_options;
 
 /* threshold none, no k-core, split 0.8, 0.1, 0.1, seed 421. */

@@ -46,6 +46,9 @@ static int by_user_then_draw(const void *x, const void *y) {
     return (a->row > b->row) - (a->row < b->row);
 }
 
+/* A share of n, rounded down; 10 * 0.3 / 1.0 is to be 3 whatever the last bit says. */
+static int64_t part(int64_t n, double share) { return (int64_t)((double)n * share + 1e-9); }
+
 kd_status kd_recbole_split(const double share[3], uint64_t seed, kd_recbole_rows *rows) {
     kd_rng rng = {seed, KD_RNG_SPLIT, 0, 0};
     double sum = share[0] + share[1] + share[2];
@@ -60,9 +63,17 @@ kd_status kd_recbole_split(const double share[3], uint64_t seed, kd_recbole_rows
     qsort(order, (size_t)rows->count, sizeof *order, by_user_then_draw);
     for (int64_t begin = 0, end; begin < rows->count; begin = end) {
         for (end = begin; end < rows->count && order[end].user == order[begin].user;) end++;
-        double n = (double)(end - begin);
-        int64_t valid = (int64_t)(n * share[1] / sum), test = (int64_t)(n * share[2] / sum);
-        if (valid + test == end - begin) test > 0 ? test-- : valid--;
+        int64_t n = end - begin, train, valid = part(n, share[1] / sum), test = part(n, share[2] / sum);
+        train = n - valid - test;
+        if (test == 0 && share[2] > 0 && train > 1) {
+            test = 1;
+            train--;
+        }
+        if (valid == 0 && share[1] > 0 && train > 1) {
+            valid = 1;
+            train--;
+        }
+        if (train == 0) test > 0 ? test-- : valid--;
         for (int64_t i = begin; i < end; i++)
             rows->row[order[i].row].split = i - begin < valid ? 1 : i - begin < valid + test ? 2 : 0;
     }

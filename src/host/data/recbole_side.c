@@ -29,7 +29,11 @@ static kd_status read_links(const char *path, const kd_interner *items, kd_inter
         KD_TRY(kd_table_next(&t, &more));
         if (!more) break;
         int32_t i = kd_interner_find(items, t.field[item]);
-        if (i >= 0) entity_of[i] = t.field[entity]; /* items that were filtered away are passed over */
+        if (i < 0) continue; /* filtered away */
+        if (entity_of[i].text)
+            KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s:%lld: item '%s' is linked twice", path, (long long)t.line,
+                               items->text + items->offset[i]);
+        entity_of[i] = t.field[entity];
     }
     for (int64_t i = 0; i < items->count; i++) {
         int32_t id;
@@ -123,11 +127,20 @@ static kd_status reorder(const char *folder, const kd_interner *ids, const kd_in
 
 kd_status kd_recbole_features(const char *folder, const kd_interner *ids, const kd_interner *items, kd_dataset *out) {
     kd_status status = KD_OK;
+    struct dirent **files = NULL;
     int64_t final_items = out->items;
+    int count = kd_features_scan(folder, &files);
+    if (count > 0 && ids->count == 0)
+        KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT,
+                           "%s/%s: expected NAME.item or --feature-ids=FILE, to say whose rows these are", folder,
+                           files[0]->d_name);
     out->items = ids->count; /* the files have a row for each id, kept or not */
     status = kd_features_load(folder, out);
     out->items = final_items;
     for (int64_t m = 0; status == KD_OK && m < out->modality_count; m++)
         status = reorder(folder, ids, items, &out->modalities[m]);
+cleanup:
+    for (int i = 0; i < count; i++) free(files[i]);
+    free(files);
     return status;
 }

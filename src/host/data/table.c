@@ -29,6 +29,19 @@ static bool next_line(kd_table *t, const char **begin, const char **end) {
     return true;
 }
 
+/* Takes ":type" off a header name. A header without types is MMRec's; what is not a type at all is a mistake. */
+static kd_status take_type(const char *path, kd_field *name) {
+    static const char *const types[] = {"token", "float", "token_seq", "float_seq"};
+    const char *colon = memchr(name->text, ':', (size_t)name->length);
+    if (!colon) return KD_OK;
+    int64_t length = name->length - (colon + 1 - name->text);
+    name->length = colon - name->text;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strlen(types[i]) == (size_t)length && memcmp(types[i], colon + 1, (size_t)length) == 0) return KD_OK;
+    return KD_FAIL(KD_ERR_FORMAT, "%s:1: column type '%.*s': expected token, float, token_seq or float_seq", path,
+                   (int)(length < 60 ? length : 60), colon + 1);
+}
+
 kd_status kd_table_open(const char *path, kd_table *t) {
     const char *begin, *end;
     *t = (kd_table){.path = path};
@@ -40,13 +53,7 @@ kd_status kd_table_open(const char *path, kd_table *t) {
     t->columns = split(begin, end, t->name);
     if (t->columns < 0)
         KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s:1: more than %d columns", path, (int)KD_TABLE_MAX_COLUMNS);
-    for (int i = 0; i < t->columns; i++) {
-        const char *colon = memchr(t->name[i].text, ':', (size_t)t->name[i].length);
-        if (!colon)
-            KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s:1: column '%.*s': expected name:type", path,
-                               (int)(t->name[i].length < 60 ? t->name[i].length : 60), t->name[i].text);
-        t->name[i].length = colon - t->name[i].text;
-    }
+    for (int i = 0; i < t->columns; i++) KD_TRY(take_type(path, &t->name[i]));
 cleanup:
     if (status != KD_OK) kd_table_close(t);
     return status;
@@ -82,7 +89,7 @@ kd_status kd_table_next(kd_table *t, bool *more) {
 }
 
 kd_status kd_table_real(const kd_table *t, int column, double *out) {
-    char text[64], *end = text;
+    char text[64] = "", *end = text;
     const kd_field *f = &t->field[column];
     if (f->length > 0 && f->length < (int64_t)sizeof text) {
         memcpy(text, f->text, (size_t)f->length);

@@ -21,7 +21,8 @@ typedef struct kd_table {
     kd_field field[KD_TABLE_MAX_COLUMNS]; /* the row that was read last */
 } kd_table;
 
-/* Maps the file and reads its header. KD_ERR_FORMAT; on failure *out is empty. Lines may end in CRLF. */
+/* Maps the file and reads its header; a column may lack its type, as in MMRec. KD_ERR_FORMAT; on failure *out is empty.
+ * Lines may end in CRLF. */
 kd_status kd_table_open(const char *path, kd_table *out);
 void kd_table_close(kd_table *table);
 
