@@ -50,6 +50,14 @@ static inline const char *write_bytes(const char *name, const void *bytes, size_
     return path;
 }
 
+/* An empty folder in the scratch folder; its path, valid until the next call of scratch(). */
+static inline const char *fresh_folder(const char *name) {
+    char command[1100];
+    snprintf(command, sizeof command, "rm -rf '%s' && mkdir '%s'", scratch(name), scratch_file);
+    assert_int_equal(system(command), 0);
+    return scratch(name);
+}
+
 static inline const char *write_text(const char *name, const char *text) {
     return write_bytes(name, text, strlen(text));
 }
