@@ -26,7 +26,7 @@ int64_t kd_infonce_workspace(int64_t count, int64_t width) {
 static scratch lay_out(void *workspace, int64_t count, int64_t d) {
     scratch s;
     s.sum = workspace;
-    s.tile = (float *)(s.sum + RANGES * count);
+    s.tile = (void *)((char *)workspace + RANGES * count * (int64_t)sizeof(double));
     s.danchor = s.tile + RANGES * count * TILE;
     s.anchor = s.danchor + RANGES * count * d;
     s.scale = s.anchor + count * d;
