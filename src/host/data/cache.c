@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -68,8 +69,9 @@ static int list_arrays(kd_dataset *d, bool writing, array *out) {
     return n;
 }
 
-/* Adds one source file to the key; one that is not there counts as such. False if it cannot be read. */
-static bool add_source(const char *folder, const char *file, bool contents, kd_cache_key *key) {
+/* Adds one source file to the key and its modification time to *newest, in seconds; one that is not there counts as
+ * such. False if it cannot be read. */
+static bool add_source(const char *folder, const char *file, bool contents, kd_cache_key *key, int64_t *newest) {
     char *path;
     struct stat info = {0};
     kd_mapped_file mapped = {0};
@@ -77,6 +79,7 @@ static bool add_source(const char *folder, const char *file, bool contents, kd_c
     if (kd_path_join(folder, file, &path) != KD_OK) return false;
     bool there = stat(path, &info) == 0;
     const int64_t facts[] = {there, (int64_t)info.st_size, (int64_t)info.st_mtim.tv_sec, (int64_t)info.st_mtim.tv_nsec};
+    if (facts[2] > *newest) *newest = facts[2];
     key->times = XXH3_64bits_withSeed(file, strlen(file), key->times);
     key->times = XXH3_64bits_withSeed(facts, sizeof facts, key->times);
     if (contents && there) {
@@ -89,20 +92,21 @@ static bool add_source(const char *folder, const char *file, bool contents, kd_c
     return read;
 }
 
-static bool make_key(const char *folder, const char *name, bool contents, kd_cache_key *key) {
+static bool make_key(const char *folder, const char *name, bool contents, kd_cache_key *key, int64_t *newest) {
     static const char *const suffixes[] = {".user",        ".item",       ".entity", ".relation", ".train.inter",
                                            ".valid.inter", ".test.inter", ".kg",     ".link"};
     struct dirent **features = NULL;
     char file[256];
     int count = kd_features_scan(folder, &features);
     bool good = count >= 0;
+    *newest = 0;
     *key = (kd_cache_key){1, 1};
     for (size_t i = 0; good && i < sizeof suffixes / sizeof *suffixes; i++) {
         snprintf(file, sizeof file, "%s%s", name, suffixes[i]);
-        good = add_source(folder, file, contents, key);
+        good = add_source(folder, file, contents, key, newest);
     }
     for (int i = 0; i < count; i++) {
-        if (good) good = add_source(folder, features[i]->d_name, contents, key);
+        if (good) good = add_source(folder, features[i]->d_name, contents, key, newest);
         free(features[i]);
     }
     free(features);
@@ -110,15 +114,19 @@ static bool make_key(const char *folder, const char *name, bool contents, kd_cac
 }
 
 bool kd_cache_key_of(const char *folder, const char *name, kd_cache_key *key) {
-    return make_key(folder, name, true, key);
+    int64_t newest;
+    if (!make_key(folder, name, true, key, &newest)) return false;
+    if (newest + 1 >= (int64_t)time(NULL)) key->times = 0; /* a change in the same tick of the clock would not show */
+    return true;
 }
 
 /* Whether the sources are those that the cache was made of. Times decide quickly; where they differ (a copied folder)
  * the contents do. */
 static bool same_sources(const char *folder, const char *name, const kd_cache_key *made_of) {
     kd_cache_key now;
-    if (make_key(folder, name, false, &now) && now.times == made_of->times) return true;
-    return make_key(folder, name, true, &now) && now.contents == made_of->contents;
+    int64_t newest;
+    if (make_key(folder, name, false, &now, &newest) && now.times == made_of->times) return true;
+    return make_key(folder, name, true, &now, &newest) && now.contents == made_of->contents;
 }
 
 static bool cache_path(const char *folder, const char *name, char **path) {

@@ -19,7 +19,7 @@ kd_status kd_format_read(const char *folder, const char *name, kd_dataset *out);
 
 /* What tells whether a cache still belongs to its sources (NAME.* text files and features). */
 typedef struct kd_cache_key {
-    uint64_t times;    /* xxh3 of names, sizes and modification times */
+    uint64_t times;    /* xxh3 of names, sizes and modification times; 0 if the latter are too new to be trusted */
     uint64_t contents; /* xxh3 of names and bytes */
 } kd_cache_key;
 
