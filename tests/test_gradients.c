@@ -1,0 +1,194 @@
+/* Gradients of whole losses against central differences, with dropout and thinning on: masks and noise are functions of
+ * their keys, so the loss is a function of the parameters alone. */
+#include "op_fixture.h"
+
+#include "host/data/synth.h"
+#include "host/train/epoch.h"
+
+typedef struct gradient_case {
+    kd_dataset data;
+    kd_config config;
+    kd_bipartite graph;
+    kd_model model;
+    int64_t count; /* of the batch */
+} gradient_case;
+
+static void open_case(op_fixture *f, int64_t cl_method, int64_t trans, gradient_case *g) {
+    kd_synth_config s;
+    uint8_t *informative;
+    kd_observer silent = {0};
+    kd_synth_defaults(&s);
+    *g = (gradient_case){.count = 24};
+    s.users = 40;
+    s.items = 30;
+    s.tastes = 4;
+    s.interactions = 5;
+    s.modality[0].width = 6;
+    s.modality[1].width = 5;
+    kd_config_defaults(&g->config);
+    g->config.batch = 32;
+    g->config.dim = 8;
+    g->config.hidden = 12;
+    g->config.gnn_layers = g->config.kg_hops = 2;
+    g->config.cl_method = cl_method;
+    g->config.trans = trans;
+    g->config.ssl_reg = 0.3;
+    g->config.reg = 1e-2;
+    g->config.mess_dropout = 0.2;
+    g->config.kg.train_view = KD_TRAIN_VIEW_GENERATED;
+    assert_ok(kd_synth_generate(&s, &g->data, &informative));
+    free(informative);
+    assert_ok(kd_bipartite_build(g->data.users, g->data.items, &g->data.train, &g->graph));
+    assert_ok(kd_model_shape_of(&g->config, &g->data, &g->model));
+    g->model.ctx = f->ctx;
+    kd_pool_init(&g->model.pool, f->ctx);
+    assert_ok(kd_model_allocate(&g->model));
+    assert_ok(kd_model_fill(&g->model, &g->graph, NULL));
+    assert_ok(kd_guide_kg(&g->model, &(kd_denoiser_guidance){0}));
+    assert_ok(kd_rebuild_graphs(&g->model, 0, &silent));
+}
+
+static void close_case(gradient_case *g) {
+    kd_model_free(&g->model);
+    kd_bipartite_free(&g->graph);
+    kd_dataset_free(&g->data);
+}
+
+static double step_loss(op_fixture *f, gradient_case *g, bool backward) {
+    kd_model *m = &g->model;
+    kd_view_pass pass = {.training = true, .main_kg = kd_model_train_kg(m), .seed = 5, .step = 3};
+    double parts[KD_LOSS_PARTS];
+    assert_ok(kd_zero(f->ctx, m->loss, KD_LOSS_PARTS * (int64_t)sizeof(double)));
+    assert_ok(kd_zero(f->ctx, m->params.gradient, m->params.count * (int64_t)sizeof(float)));
+    assert_ok(kd_views_forward(f->ctx, &m->params, &m->graphs, &pass, &m->views));
+    assert_ok(kd_step_losses_gradient(f->ctx, g->count, &m->params, &m->views, &m->losses, m->loss));
+    if (backward) assert_ok(kd_views_backward(f->ctx, &m->params, &m->graphs, &m->views));
+    assert_ok(kd_download(f->ctx, parts, m->loss, sizeof parts));
+    return parts[0] + parts[1] + parts[2];
+}
+
+static void load_batch(op_fixture *f, gradient_case *g) {
+    kd_model *m = &g->model;
+    kd_rng order = {1, KD_RNG_SHUFFLE, 0, 0}, negative = {1, KD_RNG_NEGATIVE, 0, 0};
+    assert_ok(kd_permutation(f->ctx, g->data.train.count, &order, m->order));
+    assert_ok(kd_sample_negatives(f->ctx, m->graphs.train, g->data.train.count, m->user, &negative, m->negative));
+    assert_ok(kd_step_load(f->ctx, g->count, m->order, m->user, m->positive, m->negative, &m->losses));
+}
+
+/* The slope of the loss along a random direction of each parameter, by differences and by the gradient: single elements
+ * would drown in float32 rounding. */
+static void step_gradients_match_differences(void **state) {
+    op_fixture *f = *state;
+    for (int64_t method = 0; method < 2; method++) {
+        gradient_case g;
+        open_case(f, method, method, &g);
+        load_batch(f, &g);
+        kd_params *p = &g.model.params;
+        step_loss(f, &g, true);
+        float *gradient = malloc((size_t)p->count * sizeof *gradient); /* later passes overwrite it on the device */
+        assert_ok(kd_download(f->ctx, gradient, p->gradient, p->count * (int64_t)sizeof *gradient));
+        for (int64_t e = 0; e < p->entries; e++) {
+            kd_mat value = p->entry[e].value;
+            int64_t n = value.rows * value.cols;
+            const float *slope = gradient + (value.data - p->value);
+            float *start = op_read(f, value);
+            float *moved = malloc((size_t)n * sizeof *moved);
+            double along = 0.0, side[2], step = 1e-3;
+            for (int64_t i = 0; i < n; i++) along += (double)slope[i] * (op_value(40, i) > 0.0f ? 1.0 : -1.0);
+            for (int s = 0; s < 2; s++) {
+                for (int64_t i = 0; i < n; i++)
+                    moved[i] = start[i] + (float)((s ? step : -step) * (op_value(40, i) > 0.0f ? 1.0 : -1.0));
+                assert_ok(kd_mat_upload(f->ctx, moved, value));
+                side[s] = step_loss(f, &g, false);
+            }
+            assert_ok(kd_mat_upload(f->ctx, start, value));
+            double difference = (side[1] - side[0]) / (2.0 * step);
+            if (!(fabs(difference - along) <= 2e-2 * fmax(0.05, fabs(along))))
+                fail_msg("cl_method %d, %s: slope %.6g by differences, %.6g by the gradient", (int)method,
+                         p->entry[e].name, difference, along);
+            free(start);
+            free(moved);
+        }
+        free(gradient);
+        close_case(&g);
+    }
+}
+
+static double denoiser_loss(op_fixture *f, gradient_case *g, kd_denoiser *d, const kd_denoiser_batch *batch,
+                            const kd_denoiser_guidance *guidance) {
+    double loss;
+    assert_ok(kd_zero(f->ctx, g->model.loss, sizeof loss));
+    assert_ok(kd_denoiser_gradient(f->ctx, batch, guidance, d, g->model.loss));
+    assert_ok(kd_download(f->ctx, &loss, g->model.loss, sizeof loss));
+    return loss;
+}
+
+static void denoiser_gradients_match_differences(void **state) {
+    op_fixture *f = *state;
+    gradient_case g;
+    kd_denoiser_guidance guidance;
+    open_case(f, 1, 1, &g);
+    kd_denoiser *d = &g.model.kg_denoiser;
+    assert_ok(kd_guide_kg(&g.model, &guidance));
+    kd_denoiser_batch batch = {.x0 = g.model.graphs.neighbours,
+                               .count = 20,
+                               .row = g.model.row,
+                               .g = g.model.guidance.entity_mean,
+                               .dropout = 0.5,
+                               .seed = 9,
+                               .epoch = 2};
+    denoiser_loss(f, &g, d, &batch, &guidance);
+    kd_mat parts[] = {d->w1, d->w1_time, d->b1, d->w2, d->b2, d->time_w, d->time_b};
+    float *gradient = malloc((size_t)d->count * sizeof *gradient);
+    assert_ok(kd_download(f->ctx, gradient, d->gradient, d->count * (int64_t)sizeof *gradient));
+    for (int k = 0; k < 7; k++) {
+        int64_t n = parts[k].rows * parts[k].cols, at = parts[k].data - d->value;
+        float *start = op_read(f, parts[k]), *moved = malloc((size_t)n * sizeof *moved);
+        double along = 0.0, side[2], step = 1e-3;
+        for (int64_t i = 0; i < n; i++) along += (double)gradient[at + i] * (op_value(41, i) > 0.0f ? 1.0 : -1.0);
+        for (int s = 0; s < 2; s++) {
+            for (int64_t i = 0; i < n; i++)
+                moved[i] = start[i] + (float)((s ? step : -step) * (op_value(41, i) > 0.0f ? 1.0 : -1.0));
+            assert_ok(kd_mat_upload(f->ctx, moved, parts[k]));
+            side[s] = denoiser_loss(f, &g, d, &batch, &guidance);
+        }
+        assert_ok(kd_mat_upload(f->ctx, start, parts[k]));
+        double difference = (side[1] - side[0]) / (2.0 * step);
+        if (!(fabs(difference - along) <= 2e-2 * fmax(0.01, fabs(along))))
+            fail_msg("denoiser part %d: slope %.6g by differences, %.6g by the gradient", k, difference, along);
+        free(start);
+        free(moved);
+    }
+    free(gradient);
+    close_case(&g);
+}
+
+/* Half of the edges, and of A_m's entries, survive thinning at keep rate 0.5; kept entries of A_m are doubled. */
+static void thinning_keeps_the_rate(void **state) {
+    op_fixture *f = *state;
+    gradient_case g;
+    open_case(f, 1, 1, &g);
+    kd_modality_graph *a = &g.model.graphs.modality[0];
+    int64_t entries = a->nodes + 2 * a->users * a->q, kept = 0, asymmetric = 0;
+    float *val = malloc((size_t)entries * sizeof *val), *transpose = malloc((size_t)entries * sizeof *val);
+    assert_ok(kd_download(f->ctx, val, a->val, entries * (int64_t)sizeof *val));
+    assert_ok(kd_download(f->ctx, transpose, a->val_transpose, entries * (int64_t)sizeof *val));
+    for (int64_t i = 0; i < entries; i++) {
+        kept += val[i] != 0.0f;
+        asymmetric += (val[i] != 0.0f) != (transpose[i] != 0.0f);
+    }
+    assert_near((double)kept / (double)entries, 0.5, 0.12);
+    assert_true(asymmetric > 0); /* the two directions are thinned separately */
+    free(val);
+    free(transpose);
+    close_case(&g);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(step_gradients_match_differences),
+        cmocka_unit_test(denoiser_gradients_match_differences),
+        cmocka_unit_test(thinning_keeps_the_rate),
+    };
+    return cmocka_run_group_tests(tests, op_set_up, op_tear_down);
+}
