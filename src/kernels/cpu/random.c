@@ -13,9 +13,9 @@ void kd_normal_row(const kd_rng *rng, uint32_t row, uint32_t first, float noise[
     }
 #pragma omp simd
     for (int i = 0; i < PAIRS; i++) radius[i] = sqrtf(-2.0f * logf(radius[i]));
+    /* two loops: side by side the calls would become one sincosf, which has no vector variant here */
 #pragma omp simd
-    for (int i = 0; i < PAIRS; i++) {
-        noise[2 * i] = radius[i] * cosf(angle[i]);
-        noise[2 * i + 1] = radius[i] * sinf(angle[i]);
-    }
+    for (int i = 0; i < PAIRS; i++) noise[2 * i] = radius[i] * cosf(angle[i]);
+#pragma omp simd
+    for (int i = 0; i < PAIRS; i++) noise[2 * i + 1] = radius[i] * sinf(angle[i]);
 }
