@@ -23,10 +23,10 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 GOLDEN   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/published/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
-SOURCES  := $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] tests/*.[ch] tests/published/*.[ch])
+SOURCES  := $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] tests/*.[ch] tests/published/*.[ch] bench/*.c)
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all tests run test check config install clean help setup format lint sanitize
+.PHONY: all tests run test check config install clean help bench-epoch setup format lint sanitize
 
 all: $(BUILD)/kdiffe
 tests: all $(TEST_BIN) $(BUILD)/tests/golden
@@ -52,7 +52,7 @@ $(BUILD)/%.o: %.c Makefile
 	@echo "  CC $<"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(LIB_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(GOLDEN:.o=.d) $(BUILD)/src/host/cli/main.d
+-include $(BUILD)/bench/gemm.d $(LIB_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(GOLDEN:.o=.d) $(BUILD)/src/host/cli/main.d
 
 # What needs packages goes through setup first; a second make then sees what setup installed.
 setup:
@@ -91,6 +91,13 @@ install: all
 	install -m 755 $(BUILD)/kdiffe $(DESTDIR)$(PREFIX)/bin/kdiffe
 	install -m 644 include/kdiffe/*.h $(DESTDIR)$(PREFIX)/include/kdiffe
 
+# Stage times of an epoch beside their floor: make bench-epoch DATA=data/demo [ARGS="--key=value ..."]
+bench-epoch: all $(BUILD)/bench/gemm
+	@python3 bench/epoch.py $(BUILD)/kdiffe $(BUILD)/bench/gemm $(DATA) $(BUILD)/bench/run $(ARGS)
+
+$(BUILD)/bench/gemm: $(BUILD)/bench/gemm.o
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 clean:
 	rm -rf build
 
@@ -101,5 +108,6 @@ help:
 	@echo "make check      format, cppcheck, and the tests under AddressSanitizer and UBSan"
 	@echo "make config     which parts and packages are there"
 	@echo "make install    into PREFIX ($(PREFIX)) below DESTDIR"
+	@echo "make bench-epoch DATA=DIR   stage times of an epoch beside their floor"
 	@echo "make clean      remove build/"
 	@echo "variables: CC BUILD ARCH (-march=native) OPT (-O3) PREFIX DESTDIR"
