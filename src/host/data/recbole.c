@@ -162,6 +162,7 @@ static int by_pair(const void *x, const void *y) {
 
 static void remove_duplicates(kd_recbole_rows *rows) {
     int64_t kept = 0;
+    if (rows->count == 0) return; /* row may be NULL, which qsort does not take */
     qsort(rows->row, (size_t)rows->count, sizeof *rows->row, by_pair);
     for (int64_t i = 0; i < rows->count; i++)
         if (kept == 0 || rows->row[i].user != rows->row[kept - 1].user || rows->row[i].item != rows->row[kept - 1].item)
