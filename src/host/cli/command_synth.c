@@ -39,8 +39,8 @@ static kd_status take_modalities(const char *text, kd_synth_config *c) {
         long long width;
         int used = 0;
         if (c->modality_count == KD_SYNTH_MAX_MODALITIES ||
-            sscanf(text, "%63[a-zA-Z0-9_]:%lld%n", name, &width, &used) != 2 || width < 1 || width > 65536 ||
-            (text[used] && text[used] != ','))
+            sscanf(text, "%63[a-zA-Z0-9_]:%9lld%n", name, &width, &used) != 2 || width < 1 ||
+            width > KD_SYNTH_MAX_WIDTH || (text[used] && text[used] != ','))
             return KD_FAIL(KD_ERR_ARGUMENT, "--modalities: expected NAME:WIDTH,... with up to %d of them, got '%s'",
                            (int)KD_SYNTH_MAX_MODALITIES, text);
         snprintf(c->modality[c->modality_count].name, sizeof name, "%s", name);
@@ -56,7 +56,7 @@ static kd_status take_options(kd_args *args, kd_synth_config *c) {
     char end;
     const char *split = kd_args_take(args, "split");
     KD_TRY(kd_args_take_int(args, "users", 1, 1000000000, &c->users));
-    KD_TRY(kd_args_take_int(args, "items", 4, 1000000000, &c->items));
+    KD_TRY(kd_args_take_int(args, "items", 6, 1000000000, &c->items));
     KD_TRY(kd_args_take_int(args, "tastes", 1, 1000000, &c->tastes));
     KD_TRY(kd_args_take_int(args, "user-tastes", 1, 1000, &c->user_tastes));
     KD_TRY(kd_args_take_real(args, "interactions", 3, 1e6, &c->interactions));
@@ -84,54 +84,52 @@ typedef struct truth {
     const uint8_t *informative;
 } truth;
 
-static kd_status open_truth(const char *folder, const char *name, const char *suffix, kd_atomic_file *out) {
-    char file[256], *path;
-    snprintf(file, sizeof file, "%s%s", name, suffix);
-    kd_status status = kd_path_join(folder, file, &path);
-    if (status != KD_OK) return status;
-    status = kd_atomic_open(path, out);
-    free(path);
-    return status;
-}
-
-static kd_status write_parameters(const truth *t, const char *folder, const char *name) {
-    const kd_synth_config *c = t->config;
+/* The parameters as JSON; NULL if memory ran out. Free with cJSON_free(). */
+static char *parameters_json(const kd_synth_config *c) {
     const struct {
         const char *name;
         double value;
-    } parameter[] = {{"users", (double)c->users},
-                     {"items", (double)c->items},
-                     {"tastes", (double)c->tastes},
-                     {"user_tastes", (double)c->user_tastes},
-                     {"interactions", c->interactions},
-                     {"stray", c->stray},
-                     {"popularity", c->popularity},
-                     {"feature_noise", c->feature_noise},
-                     {"relations", (double)c->relations},
-                     {"attributes", (double)c->attributes},
-                     {"kg_informative", c->kg_informative},
-                     {"kg_noise", c->kg_noise},
-                     {"seed", (double)c->seed}};
-    kd_atomic_file f;
-    kd_status status = open_truth(folder, name, ".truth.json", &f);
-    if (status != KD_OK) return status;
-    cJSON *object = cJSON_CreateObject();
+    } parameter[] = {{"users", (double)c->users},           {"items", (double)c->items},
+                     {"tastes", (double)c->tastes},         {"user_tastes", (double)c->user_tastes},
+                     {"interactions", c->interactions},     {"stray", c->stray},
+                     {"popularity", c->popularity},         {"feature_noise", c->feature_noise},
+                     {"relations", (double)c->relations},   {"attributes", (double)c->attributes},
+                     {"kg_informative", c->kg_informative}, {"kg_noise", c->kg_noise}};
+    char seed[24];
+    cJSON *object = cJSON_CreateObject(), *modalities = cJSON_CreateObject();
     for (size_t i = 0; i < sizeof parameter / sizeof parameter[0]; i++)
         cJSON_AddNumberToObject(object, parameter[i].name, parameter[i].value);
+    for (int64_t m = 0; m < c->modality_count; m++)
+        cJSON_AddNumberToObject(modalities, c->modality[m].name, (double)c->modality[m].width);
+    cJSON_AddItemToObject(object, "modalities", modalities);
+    cJSON_AddItemToObject(object, "split", cJSON_CreateDoubleArray(c->split, 3));
+    snprintf(seed, sizeof seed, "%" PRIu64, c->seed); /* as a double it would lose digits beyond 2^53 */
+    cJSON_AddRawToObject(object, "seed", seed);
     char *text = cJSON_Print(object);
-    fprintf(f.stream, "%s\n", text ? text : "");
-    cJSON_free(text);
     cJSON_Delete(object);
-    return kd_atomic_commit(&f);
+    return text;
+}
+
+static kd_status write_parameters(const kd_synth_config *c, const char *folder, const char *name) {
+    kd_atomic_file f;
+    char *text = parameters_json(c);
+    if (!text) return KD_FAIL(KD_ERR_MEMORY, "%s.truth.json: out of memory", name);
+    kd_status status = kd_atomic_open_in(folder, name, ".truth.json", &f);
+    if (status == KD_OK) {
+        fprintf(f.stream, "%s\n", text);
+        status = kd_atomic_commit(&f);
+    }
+    cJSON_free(text);
+    return status;
 }
 
 static kd_status write_truth(void *context, const char *folder, const char *name) {
     const truth *t = context;
     const kd_dataset *d = t->data;
     kd_atomic_file f;
-    kd_status status = write_parameters(t, folder, name);
+    kd_status status = write_parameters(t->config, folder, name);
     if (status != KD_OK || d->kg.count == 0) return status;
-    status = open_truth(folder, name, ".kg_truth.tsv", &f);
+    status = kd_atomic_open_in(folder, name, ".kg_truth.tsv", &f);
     if (status != KD_OK) return status;
     fputs("head\trelation\ttail\tinformative\n", f.stream);
     for (int64_t i = 0; i < d->kg.count; i++)
@@ -145,8 +143,9 @@ static kd_status command(kd_args *args) {
     kd_synth_config config;
     kd_dataset data = {0};
     uint8_t *informative = NULL;
-    bool force = kd_args_take(args, "force") != NULL;
+    bool force;
     kd_synth_defaults(&config);
+    KD_TRY(kd_args_take_flag(args, "force", &force));
     KD_TRY(take_options(args, &config));
     KD_TRY(kd_args_finish(args, 1));
     KD_TRY(kd_synth_generate(&config, &data, &informative));

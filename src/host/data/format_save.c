@@ -11,20 +11,10 @@
 #include "host/data/npy.h"
 #include "host/util/file.h"
 
-static kd_status open_file(const char *folder, const char *name, const char *suffix, kd_atomic_file *out) {
-    char file[256], *path;
-    snprintf(file, sizeof file, "%s%s", name, suffix);
-    kd_status status = kd_path_join(folder, file, &path);
-    if (status != KD_OK) return status;
-    status = kd_atomic_open(path, out);
-    free(path);
-    return status;
-}
-
 static kd_status write_ids(const char *folder, const char *name, const char *suffix, const char *header,
                            const kd_id_map *ids) {
     kd_atomic_file f;
-    kd_status status = open_file(folder, name, suffix, &f);
+    kd_status status = kd_atomic_open_in(folder, name, suffix, &f);
     if (status != KD_OK) return status;
     fprintf(f.stream, "%s:token\n", header);
     for (int64_t i = 0; i < ids->count; i++) fprintf(f.stream, "%s\n", kd_id_token(ids, i));
@@ -35,7 +25,7 @@ static kd_status write_split(const char *folder, const char *suffix, const kd_da
                              const kd_interactions *split) {
     kd_atomic_file f;
     if (split->count == 0) return KD_OK;
-    kd_status status = open_file(folder, d->name, suffix, &f);
+    kd_status status = kd_atomic_open_in(folder, d->name, suffix, &f);
     if (status != KD_OK) return status;
     fputs("user_id:token\titem_id:token\n", f.stream);
     for (int64_t i = 0; i < split->count; i++)
@@ -46,7 +36,7 @@ static kd_status write_split(const char *folder, const char *suffix, const kd_da
 
 static kd_status write_triples(const char *folder, const kd_dataset *d) {
     kd_atomic_file f;
-    kd_status status = open_file(folder, d->name, ".kg", &f);
+    kd_status status = kd_atomic_open_in(folder, d->name, ".kg", &f);
     if (status != KD_OK) return status;
     fputs("head_id:token\trelation_id:token\ttail_id:token\n", f.stream);
     for (int64_t i = 0; i < d->kg.count; i++)
@@ -57,7 +47,7 @@ static kd_status write_triples(const char *folder, const kd_dataset *d) {
 
 static kd_status write_links(const char *folder, const kd_dataset *d) {
     kd_atomic_file f;
-    kd_status status = open_file(folder, d->name, ".link", &f);
+    kd_status status = kd_atomic_open_in(folder, d->name, ".link", &f);
     if (status != KD_OK) return status;
     fputs("item_id:token\tentity_id:token\n", f.stream);
     for (int64_t i = 0; i < d->items; i++)

@@ -12,6 +12,8 @@
 /* What is drawn; part of every key. */
 enum { DRAW_TASTE, DRAW_USER_TASTE, DRAW_COUNT, DRAW_ITEM, DRAW_CENTRE, DRAW_FEATURE, DRAW_TRIPLE };
 
+enum { LEAST_ITEMS = 3 }; /* of a user: one for each split */
+
 typedef struct planted {
     const kd_synth_config *config;
     int32_t *taste;  /* [items] */
@@ -50,18 +52,45 @@ static double normal(const kd_synth_config *c, uint32_t what, int64_t row, int64
     return sqrt(-2.0 * log(1.0 - kd_uniform(bits[0]))) * cos(6.283185307179586 * kd_uniform(bits[1]));
 }
 
+static kd_status check_modalities(const kd_synth_config *c) {
+    if (c->modality_count < 0 || c->modality_count > KD_SYNTH_MAX_MODALITIES)
+        return KD_FAIL(KD_ERR_ARGUMENT, "synth: modalities: expected at most %d", (int)KD_SYNTH_MAX_MODALITIES);
+    for (int64_t m = 0; m < c->modality_count; m++) {
+        if (!c->modality[m].name[0] || c->modality[m].width < 1 || c->modality[m].width > KD_SYNTH_MAX_WIDTH)
+            return KD_FAIL(KD_ERR_ARGUMENT, "synth: modality '%s': expected a name and 1 to %d columns",
+                           c->modality[m].name, (int)KD_SYNTH_MAX_WIDTH);
+        for (int64_t other = 0; other < m; other++)
+            if (strcmp(c->modality[m].name, c->modality[other].name) == 0)
+                return KD_FAIL(KD_ERR_ARGUMENT, "synth: modality '%s' is given twice", c->modality[m].name);
+    }
+    return KD_OK;
+}
+
+/* Conditions that NaN fails. */
 static kd_status check(const kd_synth_config *c) {
-    if (c->users < 1 || c->items < 4 || c->users > INT32_MAX / 2 || c->items > INT32_MAX / 2)
-        return KD_FAIL(KD_ERR_ARGUMENT, "synth: expected at least 1 user and 4 items");
+    int64_t attributes;
+    if (c->users < 1 || c->items < 6 || c->users > INT32_MAX / 2 || c->items > INT32_MAX / 2)
+        return KD_FAIL(KD_ERR_ARGUMENT, "synth: expected at least 1 user and 6 items, and fewer than 2^30 of either");
     if (c->tastes < 1 || c->tastes > c->items || c->user_tastes < 1)
         return KD_FAIL(KD_ERR_ARGUMENT, "synth: expected 1 to %lld tastes, and 1 or more of a user",
                        (long long)c->items);
-    if (!(c->interactions >= 3.0 && c->interactions <= (double)c->items / 2.0))
-        return KD_FAIL(KD_ERR_ARGUMENT, "synth: interactions: expected 3 to half the number of items");
-    if (c->relations < 1 || c->attributes < 1 || c->modality_count > KD_SYNTH_MAX_MODALITIES)
-        return KD_FAIL(KD_ERR_ARGUMENT, "synth: expected at least 1 relation and attribute, at most %d modalities",
-                       (int)KD_SYNTH_MAX_MODALITIES);
-    return KD_OK;
+    if (!(c->interactions >= LEAST_ITEMS && c->interactions <= (double)c->items / 2.0))
+        return KD_FAIL(KD_ERR_ARGUMENT, "synth: interactions: expected %d to half the number of items",
+                       (int)LEAST_ITEMS);
+    if (!(c->stray >= 0.0 && c->stray <= 1.0) || !(c->popularity >= 0.0 && c->popularity <= 100.0) ||
+        !(c->feature_noise >= 0.0 && c->feature_noise <= 1e6))
+        return KD_FAIL(KD_ERR_ARGUMENT,
+                       "synth: expected stray from 0 to 1, popularity from 0 to 100, feature noise from 0 to 1e6");
+    if (!(c->kg_informative >= 0.0 && c->kg_informative <= 1e4) || !(c->kg_noise >= 0.0 && c->kg_noise <= 1e4))
+        return KD_FAIL(KD_ERR_ARGUMENT, "synth: expected 0 to 10000 triples of an item");
+    if (!(c->split[0] > 0.0 && c->split[1] >= 0.0 && c->split[2] >= 0.0 &&
+          isfinite(c->split[0] + c->split[1] + c->split[2])))
+        return KD_FAIL(KD_ERR_ARGUMENT, "synth: split: expected three shares, the first above 0");
+    if (c->relations < 1 || c->attributes < 1 || __builtin_mul_overflow(c->relations, c->tastes, &attributes) ||
+        __builtin_mul_overflow(attributes, c->attributes, &attributes) || attributes > INT32_MAX / 2)
+        return KD_FAIL(KD_ERR_ARGUMENT,
+                       "synth: relations x tastes x attributes: expected at least 1 and fewer than 2^30 entities");
+    return check_modalities(c);
 }
 
 static void free_planted(planted *p) {
@@ -101,12 +130,12 @@ cleanup:
     return status;
 }
 
-/* One item for the user: by popularity within one of its tastes, or any. */
-static int32_t draw_item(const planted *p, int64_t user, int64_t attempt) {
+/* One item for the user: by popularity within one of its tastes, or any with probability `stray`. */
+static int32_t draw_item(const planted *p, int64_t user, int64_t attempt, double stray) {
     const kd_synth_config *c = p->config;
     uint32_t bits[4], taste_bits[4];
     draw(c, DRAW_ITEM, user, attempt, bits);
-    if (kd_uniform(bits[0]) < c->stray) return (int32_t)kd_uniform_below(bits[1], (uint32_t)c->items);
+    if (kd_uniform(bits[0]) < stray) return (int32_t)kd_uniform_below(bits[1], (uint32_t)c->items);
     draw(c, DRAW_USER_TASTE, user, kd_uniform_below(bits[2], (uint32_t)c->user_tastes), taste_bits);
     int64_t t = kd_uniform_below(taste_bits[0], (uint32_t)c->tastes), low = p->first[t], high = p->first[t + 1] - 1;
     double wanted = kd_uniform(bits[3]) * p->weight[high];
@@ -120,16 +149,17 @@ static int32_t draw_item(const planted *p, int64_t user, int64_t attempt) {
     return p->member[low];
 }
 
-/* Distinct items of a user into list; at least three, half the items at most. */
+/* Distinct items of a user into list: half the items at most, and at least LEAST_ITEMS, with stray ones where the
+ * user's tastes have too few. */
 static int64_t items_of_user(const planted *p, int64_t user, int32_t *list) {
     const kd_synth_config *c = p->config;
     uint32_t bits[4];
     draw(c, DRAW_COUNT, user, 0, bits);
     double spread = -log(1.0 - kd_uniform(bits[0])); /* exponential above the least: a long tail of activity */
-    int64_t wanted = 3 + (int64_t)((c->interactions - 3.0) * spread + 0.5), count = 0;
+    int64_t wanted = LEAST_ITEMS + (int64_t)((c->interactions - LEAST_ITEMS) * spread + 0.5), count = 0;
     if (wanted > c->items / 2) wanted = c->items / 2;
-    for (int64_t attempt = 0; count < wanted && attempt < 20 * wanted; attempt++) {
-        int32_t item = draw_item(p, user, attempt);
+    for (int64_t attempt = 0; count < wanted && (count < LEAST_ITEMS || attempt < 20 * wanted); attempt++) {
+        int32_t item = draw_item(p, user, attempt, attempt >= 20 * wanted ? 1.0 : c->stray);
         int64_t at = 0;
         while (at < count && list[at] != item) at++;
         if (at == count) list[count++] = item;
@@ -175,21 +205,42 @@ cleanup:
     return status;
 }
 
+/* Fills modality m: centre of the item's taste + noise. Draws belong to the modality's place in the data set's order.
+ */
+static kd_status fill_features(const planted *p, int64_t m, kd_modality *to) {
+    kd_status status = KD_OK;
+    const kd_synth_config *c = p->config;
+    const uint32_t centre_of = DRAW_CENTRE + 100 * (uint32_t)(m + 1), noise_of = DRAW_FEATURE + 100 * (uint32_t)(m + 1);
+    const int64_t width = to->width;
+    double *centre = NULL;
+    KD_TRY(kd_host_alloc(&to->values, c->items * width, sizeof(float), "features"));
+    KD_TRY(kd_host_alloc(&centre, c->tastes * width, sizeof *centre, "features"));
+    for (int64_t i = 0; i < c->tastes * width; i++) centre[i] = normal(c, centre_of, i / width, i % width);
+#pragma omp parallel for
+    for (int64_t i = 0; i < c->items; i++)
+        for (int64_t f = 0; f < width; f++)
+            to->values[i * width + f] =
+                (float)(centre[p->taste[i] * width + f] + c->feature_noise * normal(c, noise_of, i, f));
+cleanup:
+    free(centre);
+    return status;
+}
+
+static int by_name(const void *a, const void *b) {
+    return kd_modality_compare(((const kd_modality *)a)->name, ((const kd_modality *)b)->name);
+}
+
 static kd_status make_features(const planted *p, kd_dataset *d) {
     kd_status status = KD_OK;
     const kd_synth_config *c = p->config;
     KD_TRY(kd_host_alloc(&d->modalities, c->modality_count, sizeof *d->modalities, "features"));
-    for (int64_t m = 0; m < c->modality_count; m++) {
-        kd_modality *to = &d->modalities[d->modality_count++];
-        uint32_t centre = DRAW_CENTRE + 100 * (uint32_t)(m + 1), noise = DRAW_FEATURE + 100 * (uint32_t)(m + 1);
-        snprintf(to->name, sizeof to->name, "%s", c->modality[m].name);
-        to->width = c->modality[m].width;
-        KD_TRY(kd_host_alloc(&to->values, c->items * to->width, sizeof(float), "features"));
-        for (int64_t i = 0; i < c->items; i++)
-            for (int64_t f = 0; f < to->width; f++)
-                to->values[i * to->width + f] =
-                    (float)(normal(c, centre, p->taste[i], f) + c->feature_noise * normal(c, noise, i, f));
+    for (; d->modality_count < c->modality_count; d->modality_count++) {
+        kd_modality *to = &d->modalities[d->modality_count];
+        snprintf(to->name, sizeof to->name, "%s", c->modality[d->modality_count].name);
+        to->width = c->modality[d->modality_count].width;
     }
+    qsort(d->modalities, (size_t)d->modality_count, sizeof *d->modalities, by_name);
+    for (int64_t m = 0; m < d->modality_count; m++) KD_TRY(fill_features(p, m, &d->modalities[m]));
 cleanup:
     return status;
 }

@@ -108,6 +108,22 @@ cleanup:
     return status;
 }
 
+kd_status kd_atomic_open_in(const char *folder, const char *name, const char *suffix, kd_atomic_file *out) {
+    kd_status status = KD_OK;
+    const int64_t length = (int64_t)(strlen(name) + strlen(suffix)) + 1;
+    char *file = NULL, *path = NULL;
+
+    *out = (kd_atomic_file){0};
+    KD_TRY(kd_host_alloc(&file, length, 1, "a path"));
+    snprintf(file, (size_t)length, "%s%s", name, suffix);
+    KD_TRY(kd_path_join(folder, file, &path));
+    KD_TRY(kd_atomic_open(path, out));
+cleanup:
+    free(file);
+    free(path);
+    return status;
+}
+
 kd_status kd_atomic_commit(kd_atomic_file *file) {
     kd_status status = KD_OK;
     FILE *stream = file->stream;

@@ -37,6 +37,9 @@ typedef struct kd_atomic_file {
 /* Creates the temporary file; *out is overwritten. KD_ERR_IO names the path and the reason. */
 kd_status kd_atomic_open(const char *path, kd_atomic_file *out);
 
+/* As kd_atomic_open for "folder/<name><suffix>". */
+kd_status kd_atomic_open_in(const char *folder, const char *name, const char *suffix, kd_atomic_file *out);
+
 /* Flushes, fsyncs, renames over the final name and fsyncs the folder, then frees *file. On any failure, an earlier
  * failed write to the stream included, the temporary is removed, the old file (if any) stays, and KD_ERR_IO names the
  * step. */
