@@ -313,6 +313,45 @@ static void names_file_and_line(void **state) {
     expect_error(&o, "in: No such file");
 }
 
+static kd_status read_folder(void) {
+    const kd_recbole_options o = options(1, 0, 0);
+    kd_dataset d;
+    kd_status status = kd_recbole_load(scratch(FOLDER), &o, &d);
+    if (status == KD_OK) kd_dataset_free(&d);
+    return status;
+}
+
+/* Each file cut at every byte, and with every byte replaced in many ways. */
+static void survives_damage(void **state) {
+    (void)state;
+    static const char *const files[][2] = {
+        {INTER, "user_id:token\titem_id:token\nu\tb\nu\ta\nv\ta\n"},
+        {FOLDER "/music.link", "item_id:token\tentity_id:token\na\tE1\nb\tE2\n"},
+        {FOLDER "/music.kg", "head_id:token\trelation_id:token\ttail_id:token\nE1\tby\tX\nE2\tof\tE1\n"},
+    };
+    enum { FILES = sizeof files / sizeof *files };
+    for (size_t damaged = 0; damaged < FILES; damaged++) {
+        const char *text = files[damaged][1];
+        size_t count = strlen(text);
+        char copy[128];
+        fresh_folder(FOLDER);
+        for (size_t i = 0; i < FILES; i++) write_text(files[i][0], files[i][1]);
+        assert_int_equal(read_folder(), KD_OK);
+        for (size_t at = 0; at < count; at++) {
+            write_bytes(files[damaged][0], text, at);
+            kd_status status = read_folder();
+            assert_true(status == KD_OK || status == KD_ERR_FORMAT);
+            for (int byte = 0; byte < 256; byte += 15) { /* digits, tab, line breaks and NUL are hit somewhere */
+                memcpy(copy, text, count);
+                copy[at] = (char)(byte + (int)at % 15);
+                write_bytes(files[damaged][0], copy, count);
+                status = read_folder();
+                assert_true(status == KD_OK || status == KD_ERR_FORMAT);
+            }
+        }
+    }
+}
+
 static void reads_lastfm(void **state) {
     (void)state;
     kd_recbole_options o;
@@ -344,6 +383,7 @@ int main(void) {
         cmocka_unit_test(puts_features_in_order),
         cmocka_unit_test(links_items_to_entities),
         cmocka_unit_test(names_file_and_line),
+        cmocka_unit_test(survives_damage),
         cmocka_unit_test(reads_lastfm),
     };
     return cmocka_run_group_tests_name("recbole", tests, make_scratch, remove_scratch);
