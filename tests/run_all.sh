@@ -1,24 +1,36 @@
 #!/usr/bin/env bash
 # run_all.sh BUILD: every test program, golden folder and command-line script; names what it skips and why; ends with
-# "N passed, N failed, N skipped" over single tests.
+# "N passed, N failed, N skipped" over single tests, golden arrays and scripts. Exits 1 if any failed or none passed.
 set -u
 build=$1
 passed=0 failed=0 skipped=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+log=$(mktemp) errors=$(mktemp)
+trap 'rm -f "$log" "$errors"' EXIT
 export OMP_WAIT_POLICY=passive # other processes may want the cores
 
 count() { grep -c "$1" "$log" || true; }
+indent() { sed 's/^/    /' "$@"; }
 
-for program in "$build"/tests/test_*; do
-    [ -x "$program" ] && [ ! -d "$program" ] && [[ $program != *.[od] ]] || continue
-    CMOCKA_MESSAGE_OUTPUT=STDOUT "$program" >"$log" 2>&1
+# A skipped test by name, with the reason that it printed before.
+name_skipped() {
+    awk '/^\[  SKIPPED \]/ { sub(/^skipped: /, "", said); print "skipped " $4 ": " (said ? said : "gives no reason") }
+         { said = /^\[/ ? "" : $0 }' "$log" | indent
+}
+
+for source in tests/test_*.c; do
+    name=$(basename "$source" .c)
+    # Results go to stdout; stderr repeats the failed and skipped ones in a summary, which must not be counted again.
+    "$build/tests/$name" >"$log" 2>"$errors"
     status=$?
-    ok=$(count '\[       OK \]') bad=$(count '\[  FAILED  \] [^0-9]') skip=$(count '\[  SKIPPED \] [^0-9]')
+    ok=$(count '^\[       OK \]') bad=$(count '^\[  FAILED  \]') skip=$(count '^\[  SKIPPED \]')
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
-    printf '%-40s %s ok, %s failed, %s skipped\n' "$(basename "$program")" "$ok" "$bad" "$skip"
-    grep -iE '^skipped|^[^ ]*: Pearson|^[a-z_]+: (AUC|recall)' "$log" | sed 's/^/    /'
-    [ "$bad" -eq 0 ] || sed 's/^/    /' "$log"
+    printf '%-40s %s ok, %s failed, %s skipped\n' "$name" "$ok" "$bad" "$skip"
+    grep -E '^[^ ]*: Pearson|^[a-z_]+: (AUC|recall)' "$log" | indent
+    name_skipped
+    if [ "$bad" -gt 0 ]; then
+        echo "    exit status $status"
+        indent "$log" "$errors"
+    fi
     passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
 done
 
@@ -36,18 +48,17 @@ for folder in "${folders[@]}"; do
     ok=$(count 'PASS$') bad=$(count 'FAIL$')
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
     printf '%-40s %s arrays ok, %s failed\n' "golden $folder" "$ok" "$bad"
-    [ "$bad" -eq 0 ] || grep -vE 'PASS$' "$log" | sed 's/^/    /'
+    [ "$bad" -eq 0 ] || grep -vE 'PASS$' "$log" | indent
     passed=$((passed + ok)) failed=$((failed + bad))
 done
 
 for script in tests/cli_*.sh; do
-    [ -f "$script" ] || continue
     if KDIFFE=$build/kdiffe bash "$script" >"$log" 2>&1; then
-        echo "$(basename "$script") ok"
+        printf '%-40s ok\n' "$(basename "$script")"
         passed=$((passed + 1))
     else
-        echo "$(basename "$script") FAILED"
-        sed 's/^/    /' "$log"
+        printf '%-40s FAILED\n' "$(basename "$script")"
+        indent "$log"
         failed=$((failed + 1))
     fi
 done
