@@ -51,9 +51,6 @@ cleanup:
     return status;
 }
 
-static kd_mat users_of(const kd_views *v, kd_mat nodes) { return kd_mat_rows(nodes, 0, v->shape.users); }
-static kd_mat items_of(const kd_views *v, kd_mat nodes) { return kd_mat_rows(nodes, v->shape.users, v->shape.items); }
-
 static kd_status bpr(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, double *loss) {
     kd_mat score = kd_mat_cols(v->output, 0, v->slots.score * v->shape.dim);
     kd_mat dscore = kd_mat_cols(v->doutput, 0, v->slots.score * v->shape.dim);
@@ -64,10 +61,10 @@ static kd_status bpr(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_ste
                         .negative = l->item + count,
                         .users = l->users,
                         .items = l->items,
-                        .user_view = users_of(v, score),
-                        .item_view = items_of(v, score),
-                        .duser = users_of(v, dscore),
-                        .ditem = items_of(v, dscore),
+                        .user_view = kd_users_of(v, score),
+                        .item_view = kd_items_of(v, score),
+                        .duser = kd_users_of(v, dscore),
+                        .ditem = kd_items_of(v, dscore),
                         .loss = loss};
     return kd_bpr(ctx, &args);
 }
@@ -81,18 +78,18 @@ static kd_status contrast(kd_ctx *ctx, int64_t count, const kd_views *v, const k
                             .temp = (float)l->config.temp,
                             .weight = (float)l->config.ssl_reg,
                             .nodes = l->users,
-                            .a = users_of(v, unit_a),
-                            .b = users_of(v, unit_b),
-                            .da = users_of(v, da),
-                            .db = users_of(v, db),
+                            .a = kd_users_of(v, unit_a),
+                            .b = kd_users_of(v, unit_b),
+                            .da = kd_users_of(v, da),
+                            .db = kd_users_of(v, db),
                             .loss = loss};
     kd_status status = kd_infonce(ctx, &args);
     if (status != KD_OK) return status;
     args.nodes = l->positives;
-    args.a = items_of(v, unit_a);
-    args.b = items_of(v, unit_b);
-    args.da = items_of(v, da);
-    args.db = items_of(v, db);
+    args.a = kd_items_of(v, unit_a);
+    args.b = kd_items_of(v, unit_b);
+    args.da = kd_items_of(v, da);
+    args.db = kd_items_of(v, db);
     return kd_infonce(ctx, &args);
 }
 

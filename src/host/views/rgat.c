@@ -1,7 +1,5 @@
 #include "host/views/rgat.h"
 
-static const float LEAKY_SLOPE = 0.2f;
-
 kd_status kd_rgat_allocate(kd_pool *pool, const kd_model_shape *s, kd_rgat *out) {
     kd_status status = KD_OK;
     kd_mat *tables[] = {&out->head, &out->tail, &out->dhead, &out->dtail};
@@ -58,7 +56,7 @@ kd_status kd_rgat_pass_forward(kd_ctx *ctx, const kd_params *p, const kd_kg *kg,
     KD_TRY(kd_add_scaled(ctx, 1.0f, e, 0.0f, pass->result));
     for (int64_t k = 0; k < pass->hops; k++) {
         kd_rng key = hop_rng(pass, k);
-        KD_TRY(kd_rgat_forward(ctx, kg, LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k], pass->alpha[k],
+        KD_TRY(kd_rgat_forward(ctx, kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k], pass->alpha[k],
                                rgat->agg));
         KD_TRY(kd_unit_rows_forward(ctx, rgat->agg, dropout, &key, pass->rows[k], pass->norm[k]));
         KD_TRY(kd_add_scaled(ctx, 1.0f, pass->rows[k], (float)rgat->res_lambda, pass->result));
@@ -80,8 +78,8 @@ kd_status kd_rgat_pass_backward(kd_ctx *ctx, const kd_params *p, kd_mat dresult,
         KD_TRY(kd_unit_rows_backward(ctx, pass->rows[k], pass->norm[k], rgat->drows, pass->dropout, &key, 0.0f,
                                      rgat->agg));
         KD_TRY(kd_zero(ctx, rgat->de.data, bytes));
-        KD_TRY(kd_rgat_backward(ctx, pass->kg, LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k], pass->alpha[k],
-                                rgat->agg, rgat->de, rgat->dhead, rgat->dtail));
+        KD_TRY(kd_rgat_backward(ctx, pass->kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k],
+                                pass->alpha[k], rgat->agg, rgat->de, rgat->dhead, rgat->dtail));
         KD_TRY(kd_add_scaled(ctx, 0.0f, dresult, lambda, dresult));
         carried = 1.0f;
     }

@@ -4,6 +4,8 @@
 
 #include "host/views/params.h"
 
+#define KD_LEAKY_SLOPE 0.2f /* of every LeakyReLU of the model */
+
 enum { KD_MAX_HOPS = 8 };
 
 /* What one forward pass leaves for its backward pass. */

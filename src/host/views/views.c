@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-static const float LEAKY_SLOPE = 0.2f;
-
 kd_views_config kd_views_configure(const kd_config *c, int64_t modalities) {
     kd_views_config v = {c->gnn_layers,   c->kg_hops, c->res_lambda, c->ris_adj_lambda,
                          c->mess_dropout, false,      false,         false};
@@ -81,19 +79,16 @@ cleanup:
 
 kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *p, const kd_views *v, int64_t m, kd_mat out) {
     kd_status status = kd_linear(ctx, false, v->modality[m].feature, p->feature_w[m], p->feature_b[m], out);
-    if (status == KD_OK && !p->feature_b[m].data) status = kd_leaky_relu_forward(ctx, LEAKY_SLOPE, out);
+    if (status == KD_OK && !p->feature_b[m].data) status = kd_leaky_relu_forward(ctx, KD_LEAKY_SLOPE, out);
     return status;
 }
-
-static kd_mat users_of(const kd_views *v, kd_mat nodes) { return kd_mat_rows(nodes, 0, v->shape.users); }
-static kd_mat items_of(const kd_views *v, kd_mat nodes) { return kd_mat_rows(nodes, v->shape.users, v->shape.items); }
 
 /* The slot's Z = [uE ; the items' rows of the pass]. */
 static kd_status kg_input(kd_ctx *ctx, const kd_params *p, kd_views *v, const kd_rgat_pass *pass, int64_t slot) {
     kd_mat z = kd_slot(v, v->input, slot);
-    kd_status status = kd_add_scaled(ctx, 1.0f, p->user, 0.0f, users_of(v, z));
+    kd_status status = kd_add_scaled(ctx, 1.0f, p->user, 0.0f, kd_users_of(v, z));
     if (status != KD_OK) return status;
-    return kd_add_scaled(ctx, 1.0f, kd_mat_rows(pass->result, 0, v->shape.items), 0.0f, items_of(v, z));
+    return kd_add_scaled(ctx, 1.0f, kd_mat_rows(pass->result, 0, v->shape.items), 0.0f, kd_items_of(v, z));
 }
 
 static kd_status kg_inputs(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, const kd_view_pass *pass, kd_views *v) {
@@ -116,8 +111,8 @@ cleanup:
 static kd_status modality_nodes(kd_ctx *ctx, const kd_params *p, kd_views *v) {
     kd_status status = KD_OK;
     for (int64_t m = 0; m < v->shape.modalities; m++) {
-        kd_mat nodes = v->modality[m].nodes, items = items_of(v, nodes);
-        KD_TRY(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, users_of(v, nodes)));
+        kd_mat nodes = v->modality[m].nodes, items = kd_items_of(v, nodes);
+        KD_TRY(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, kd_users_of(v, nodes)));
         KD_TRY(kd_feature_transform(ctx, p, v, m, items));
         KD_TRY(kd_unit_rows_forward(ctx, items, 0.0f, NULL, items, v->modality[m].norm));
     }
@@ -129,14 +124,15 @@ cleanup:
  * are linear in the features and the weights s_m sum to 1, so the modalities merge before the products. */
 static kd_status multimodal_input(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, kd_views *v) {
     kd_status status = KD_OK;
-    kd_mat z = kd_slot(v, v->input, v->slots.multimodal), none = {0}, items = items_of(v, v->mixed);
+    kd_mat z = kd_slot(v, v->input, v->slots.multimodal), none = {0}, items = kd_items_of(v, v->mixed);
     KD_TRY(kd_softmax_forward(ctx, v->shape.modalities, p->modal_weight.data, v->share));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, users_of(v, v->mixed)));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, kd_users_of(v, v->mixed)));
     for (int64_t m = 0; m < v->shape.modalities; m++)
-        KD_TRY(kd_add_weighted(ctx, 1.0f, v->share + m, items_of(v, v->modality[m].nodes), m > 0 ? 1.0f : 0.0f, items));
+        KD_TRY(
+            kd_add_weighted(ctx, 1.0f, v->share + m, kd_items_of(v, v->modality[m].nodes), m > 0 ? 1.0f : 0.0f, items));
     KD_TRY(kd_spmm(ctx, 1.0f, g->adjacency, v->mixed, 0.0f, none, z));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, users_of(v, z), 0.0f, users_of(v, v->spread)));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, p->item, 0.0f, items_of(v, v->spread)));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_users_of(v, z), 0.0f, kd_users_of(v, v->spread)));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, p->item, 0.0f, kd_items_of(v, v->spread)));
     KD_TRY(kd_spmm(ctx, 1.0f, g->adjacency, v->spread, 1.0f, z, z));
     for (int64_t m = 0; m < v->shape.modalities; m++) {
         kd_csr a = kd_modality_adjacency(&g->modality[m], false);

@@ -6,8 +6,6 @@
 #include "host/views/graphs.h"
 #include "host/views/rgat.h"
 
-enum { KD_MAX_SLOTS = 3 + KD_MAX_MODALITIES };
-
 /* Which column block of the stack holds which view; -1: the run has no such view. The views that make the score come
  * first, so that their concatenation is one matrix. */
 typedef struct kd_view_slots {
@@ -77,6 +75,14 @@ kd_status kd_views_backward(kd_ctx *ctx, const kd_params *params, const kd_graph
 /* A column block of a stack. */
 static inline kd_mat kd_slot(const kd_views *views, kd_mat stack, int64_t slot) {
     return kd_mat_cols(stack, slot * views->shape.dim, views->shape.dim);
+}
+
+/* The user rows and the item rows of a matrix over all nodes. */
+static inline kd_mat kd_users_of(const kd_views *views, kd_mat nodes) {
+    return kd_mat_rows(nodes, 0, views->shape.users);
+}
+static inline kd_mat kd_items_of(const kd_views *views, kd_mat nodes) {
+    return kd_mat_rows(nodes, views->shape.users, views->shape.items);
 }
 
 /* out [items, dim] = f_m of MODEL section 3, not normalised: X W + b, or LeakyReLU_0.2(X W). */

@@ -1,11 +1,6 @@
 /* Gradients of the views: the forward pass of views.c read from the end. */
 #include "host/views/views.h"
 
-static const float LEAKY_SLOPE = 0.2f;
-
-static kd_mat users_of(const kd_views *v, kd_mat nodes) { return kd_mat_rows(nodes, 0, v->shape.users); }
-static kd_mat items_of(const kd_views *v, kd_mat nodes) { return kd_mat_rows(nodes, v->shape.users, v->shape.items); }
-
 /* The gradients of [uE ; iE] as one matrix. */
 static kd_mat dnodes(const kd_params *p) { return kd_gradient_of(p, kd_params_nodes(p)); }
 
@@ -13,9 +8,9 @@ static kd_mat dnodes(const kd_params *p) { return kd_gradient_of(p, kd_params_no
 static kd_status kg_backward(kd_ctx *ctx, const kd_params *p, kd_views *v, kd_rgat_pass *pass, kd_mat dz) {
     kd_status status = KD_OK;
     kd_mat de = v->dentity;
-    KD_TRY(kd_add_scaled(ctx, 1.0f, users_of(v, dz), 1.0f, kd_gradient_of(p, p->user)));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_users_of(v, dz), 1.0f, kd_gradient_of(p, p->user)));
     KD_TRY(kd_zero(ctx, de.data, de.rows * de.cols * (int64_t)sizeof(float)));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, items_of(v, dz), 0.0f, kd_mat_rows(de, 0, v->shape.items)));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_items_of(v, dz), 0.0f, kd_mat_rows(de, 0, v->shape.items)));
     KD_TRY(kd_rgat_pass_backward(ctx, p, de, &v->rgat, pass));
 cleanup:
     return status;
@@ -25,20 +20,20 @@ cleanup:
  * that is the same for every modality would cancel in the softmax, so only what depends on m is summed. */
 static kd_status multimodal_backward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, kd_views *v, kd_mat dz) {
     kd_status status = KD_OK;
-    kd_mat none = {0}, dq = v->dspread, dp = v->node_scratch, ditems = items_of(v, v->dmixed);
+    kd_mat none = {0}, dq = v->dspread, dp = v->node_scratch, ditems = kd_items_of(v, v->dmixed);
     float lambda = (float)v->config.ris_adj_lambda;
     KD_TRY(kd_spmm(ctx, 1.0f, g->adjacency, dz, 0.0f, none, dq));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, items_of(v, dq), 1.0f, kd_gradient_of(p, p->item)));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_items_of(v, dq), 1.0f, kd_gradient_of(p, p->item)));
     KD_TRY(kd_add_scaled(ctx, 1.0f, dz, 0.0f, dp));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, users_of(v, dq), 1.0f, users_of(v, dp)));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_users_of(v, dq), 1.0f, kd_users_of(v, dp)));
     KD_TRY(kd_spmm(ctx, 1.0f, g->adjacency, dp, 0.0f, none, v->dmixed));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, users_of(v, v->dmixed), 1.0f, kd_gradient_of(p, p->user)));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_users_of(v, v->dmixed), 1.0f, kd_gradient_of(p, p->user)));
     for (int64_t m = 0; m < v->shape.modalities; m++) {
         KD_TRY(kd_spmm(ctx, lambda, kd_modality_adjacency(&g->modality[m], true), dz, 0.0f, none, dp));
         KD_TRY(kd_add_weighted(ctx, 1.0f, v->share + m, dp, 1.0f, dnodes(p)));
         KD_TRY(kd_matrix_dot(ctx, dz, v->modality[m].neighbour, 0.0f, v->dshare + m));
         KD_TRY(kd_add_scaled(ctx, 0.0f, kd_mat_make(v->dshare + m, 1, 1), lambda, kd_mat_make(v->dshare + m, 1, 1)));
-        KD_TRY(kd_matrix_dot(ctx, ditems, items_of(v, v->modality[m].nodes), 1.0f, v->dshare + m));
+        KD_TRY(kd_matrix_dot(ctx, ditems, kd_items_of(v, v->modality[m].nodes), 1.0f, v->dshare + m));
         KD_TRY(kd_add_weighted(ctx, 1.0f, v->share + m, ditems, 0.0f, v->modality[m].gradient));
     }
     KD_TRY(kd_softmax_backward(ctx, v->shape.modalities, v->share, v->dshare, kd_gradient_of(p, p->modal_weight).data));
@@ -53,8 +48,8 @@ static kd_status contrastive_backward(kd_ctx *ctx, const kd_params *p, const kd_
     kd_mat none = {0}, dnode = v->node_scratch;
     float beta = v->slots.multimodal >= 0 ? 1.0f : 0.0f;
     KD_TRY(kd_spmm(ctx, 1.0f, kd_modality_adjacency(&g->modality[m], true), dz, 0.0f, none, dnode));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, users_of(v, dnode), 1.0f, kd_gradient_of(p, p->user)));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, items_of(v, dnode), beta, v->modality[m].gradient));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_users_of(v, dnode), 1.0f, kd_gradient_of(p, p->user)));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_items_of(v, dnode), beta, v->modality[m].gradient));
 cleanup:
     return status;
 }
@@ -62,12 +57,12 @@ cleanup:
 /* Through the unit rows and the transform into W and b. */
 static kd_status feature_backward(kd_ctx *ctx, const kd_params *p, kd_views *v, int64_t m) {
     kd_status status = KD_OK;
-    kd_mat unit = items_of(v, v->modality[m].nodes), d = v->modality[m].gradient;
+    kd_mat unit = kd_items_of(v, v->modality[m].nodes), d = v->modality[m].gradient;
     KD_TRY(kd_unit_rows_backward(ctx, unit, v->modality[m].norm, d, 0.0f, NULL, 0.0f, d));
     if (p->feature_b[m].data)
         KD_TRY(kd_column_sum(ctx, d, 1.0f, kd_gradient_of(p, p->feature_b[m])));
     else /* unit rows have the signs of the LeakyReLU's output */
-        KD_TRY(kd_leaky_relu_backward(ctx, LEAKY_SLOPE, unit, d));
+        KD_TRY(kd_leaky_relu_backward(ctx, KD_LEAKY_SLOPE, unit, d));
     KD_TRY(kd_gemm(ctx, true, false, 1.0f, v->modality[m].feature, d, 1.0f, kd_gradient_of(p, p->feature_w[m])));
 cleanup:
     return status;
