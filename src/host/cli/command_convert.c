@@ -39,20 +39,29 @@ static kd_status take_split(const char *text, kd_recbole_options *o) {
     return KD_OK;
 }
 
+/* A value that may not be empty, as in a bare --feature-ids; *out is NULL when it is not given. */
+static kd_status take_text(kd_args *args, const char *key, const char **out) {
+    *out = kd_args_take(args, key);
+    if (*out && !**out) return KD_FAIL(KD_ERR_ARGUMENT, "--%s: expected --%s=VALUE", key, key);
+    return KD_OK;
+}
+
 static kd_status take_recbole(kd_args *args, kd_recbole_options *o) {
     kd_status status = KD_OK;
-    int64_t seed = 421;
-    double before = o->threshold = -1e300;
+    const double not_given = -1e300;
+    const char *split;
     kd_recbole_defaults(o);
-    o->threshold = before;
+    int64_t seed = (int64_t)o->seed;
+    o->threshold = not_given;
     KD_TRY(kd_args_take_real(args, "threshold", -1e299, 1e299, &o->threshold));
-    o->has_threshold = o->threshold != before;
+    o->has_threshold = o->threshold != not_given;
     KD_TRY(kd_args_take_int(args, "k-core", 0, 1000000, &o->k_core));
     KD_TRY(kd_args_take_int(args, "seed", 0, INT64_MAX, &seed));
     o->seed = (uint64_t)seed;
-    o->rating_column = kd_args_take(args, "rating-column");
-    o->feature_ids = kd_args_take(args, "feature-ids");
-    KD_TRY(take_split(kd_args_take(args, "split"), o));
+    KD_TRY(take_text(args, "rating-column", &o->rating_column));
+    KD_TRY(take_text(args, "feature-ids", &o->feature_ids));
+    KD_TRY(take_text(args, "split", &split));
+    KD_TRY(take_split(split, o));
 cleanup:
     return status;
 }

@@ -7,7 +7,7 @@
 static const char HELP[] =
     "usage: kdiffe validate DATA\n\n"
     "Reads the data set and prints a line for each finding: `warn` for what deserves a look, such as users\n"
-    "without items, and `ok` when it can be trained. What cannot be trained is an error, exit code 3.\n\n"
+    "without items, then `ok` when it can be trained, or `error` with what stands in the way, exit code 3.\n\n"
     "example: kdiffe validate data/tiktok\n";
 
 static kd_status command(kd_args *args) {
@@ -20,6 +20,7 @@ static kd_status command(kd_args *args) {
     for (int64_t i = 0; i < warnings.count; i++) printf("warn  %s\n", warnings.warning[i].text);
     printf("ok    %s can be trained\n", args->positional[0]);
 cleanup:
+    if (status == KD_ERR_FORMAT) printf("error %s\n", kd_last_error());
     kd_dataset_free(&data);
     return status;
 }
