@@ -17,16 +17,17 @@ typedef struct walked {
     int64_t edges;
 } walked;
 
-/* Room for the visits of each start: no walk of it can reach more nodes than there are, or than it takes steps. */
+/* Room for the visits of each start: its walks can visit no more nodes than there are, or than they have moves. */
 static kd_status lay_out(kd_ctx *ctx, const kd_config *c, const kd_bipartite *g, walked *w) {
     kd_status status = KD_OK;
-    int64_t per_edge, *ptr = NULL;
     bool cumulative = c->attention.method == KD_ATTENTION_CUMULATIVE;
+    int64_t longest = cumulative ? kd_walk_longest(c->attention.walk_steps) : c->attention.walk_steps;
+    int64_t per_edge, *ptr = NULL;
     kd_pool_init(&w->pool, ctx);
     w->edges = g->row_ptr[g->nodes];
     w->graph = (kd_csr){.rows = g->nodes, .cols = g->nodes};
     w->visits = (kd_visits){.starts = g->nodes};
-    if (__builtin_mul_overflow(c->attention.walks, c->attention.walk_steps, &per_edge))
+    if (__builtin_mul_overflow(c->attention.walks, longest, &per_edge))
         KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "attention.walks * attention.walk_steps: too large");
     KD_TRY(kd_host_alloc(&ptr, g->nodes + 1, sizeof *ptr, "walks"));
     for (int64_t u = 0; u < g->nodes; u++) {
@@ -41,9 +42,9 @@ static kd_status lay_out(kd_ctx *ctx, const kd_config *c, const kd_bipartite *g,
     KD_TRY(kd_pool_alloc(&w->pool, w->edges, sizeof(float), "walks", &w->similarity));
     if (kd_pool_alloc(&w->pool, ptr[g->nodes], sizeof(int32_t), "walks", &w->visits.node) != KD_OK)
         KD_FAIL_TO_CLEANUP(KD_ERR_MEMORY,
-                           "attention: the walks' lists need up to %lld bytes; lower attention.walks or "
-                           "attention.walk_steps, or take attention.method=node or power",
-                           (long long)(ptr[g->nodes] * (int64_t)sizeof(int32_t)));
+                           "attention: the walks' lists may need %.1f GB, which are not to be had; lower "
+                           "attention.walks or attention.walk_steps, or take attention.method=node or power",
+                           (double)ptr[g->nodes] * sizeof(int32_t) * 1e-9);
     KD_TRY(kd_workspace_reserve(ctx, kd_walk_workspace(ctx, g->nodes, c->attention.walk_steps)));
 cleanup:
     free(ptr);

@@ -15,8 +15,8 @@ kd_status kd_attention_matrix(kd_ctx *ctx, const kd_config *config, const kd_dat
 
 /* The published walks, given in order, as lists of visits: for each edge (item ascending, its users ascending)
  * `per_edge` pairs of the item's walk and the user's walk. walks [count, width]: start, length, visited nodes, padding.
- * ptr [nodes+1], node and end [edges] are allocated; free them with free(). KD_ERR_FORMAT if the walks do not follow
- * that order. */
+ * ptr [nodes+1], node and end [edges] are allocated; free them with free(). KD_ERR_FORMAT names the first walk that
+ * does not follow that order, is longer than its row or visits what is no node; *out is empty then. */
 kd_status kd_visits_from_walks(const kd_bipartite *graph, int64_t users, int64_t count, int64_t width,
                                const int32_t *walks, kd_visits *out);
 

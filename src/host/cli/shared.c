@@ -40,12 +40,8 @@ cleanup:
 }
 
 kd_status kd_cli_check_memory(int64_t bytes) {
-    char line[256], need[32], have[32];
-    int64_t available = INT64_MAX;
-    FILE *f = fopen("/proc/meminfo", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %" SCNd64 " kB", &available) == 1) available *= 1024;
-    if (f) fclose(f);
+    char need[32], have[32];
+    int64_t available = kd_host_available();
     if (bytes <= available) return KD_OK;
     return KD_FAIL(KD_ERR_MEMORY, "the run needs %s and %s are available; lower dim, hidden or batch",
                    kd_console_bytes(bytes, need), kd_console_bytes(available, have));

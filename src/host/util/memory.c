@@ -1,5 +1,7 @@
 #include "host/util/memory.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,4 +33,14 @@ kd_status kd_host_grow(void *buffer, int64_t *capacity, int64_t needed, int64_t 
     memcpy(buffer, &grown, sizeof grown);
     *capacity = wanted;
     return KD_OK;
+}
+
+int64_t kd_host_available(void) {
+    char line[256];
+    int64_t available = INT64_MAX;
+    FILE *f = fopen("/proc/meminfo", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %" SCNd64 " kB", &available) == 1) available *= 1024;
+    if (f) fclose(f);
+    return available;
 }

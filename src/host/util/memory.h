@@ -13,4 +13,7 @@ kd_status kd_host_alloc(void *out, int64_t count, int64_t size, const char *what
 /* Grows *buffer (capacity *capacity elements of `size` bytes) so that `needed` elements fit; contents are kept. */
 kd_status kd_host_grow(void *buffer, int64_t *capacity, int64_t needed, int64_t size, const char *what);
 
+/* Bytes that the machine can still give without swapping; INT64_MAX where it does not say. */
+int64_t kd_host_available(void);
+
 #endif

@@ -1,16 +1,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/util/error.h"
+#include "host/util/memory.h"
 #include "kernels/cpu/cpu.h"
 
-enum { ALIGNMENT = 64 };
+enum {
+    ALIGNMENT = 64,
+    LARGE = 64 << 20 /* such a block is weighed first: the system promises more memory than it has */
+};
 
 kd_status kd_cpu_alloc(kd_ctx *ctx, int64_t bytes, const char *what, void **out) {
     (void)ctx;
     *out = NULL;
     int64_t padded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    void *block = aligned_alloc(ALIGNMENT, padded > 0 ? (size_t)padded : ALIGNMENT);
+    void *block = NULL;
+    if (bytes < LARGE || bytes <= kd_host_available())
+        block = aligned_alloc(ALIGNMENT, padded > 0 ? (size_t)padded : ALIGNMENT);
     if (!block) return KD_FAIL(KD_ERR_MEMORY, "%s: out of memory (%lld bytes)", what, (long long)bytes);
     memset(block, 0, padded > 0 ? (size_t)padded : ALIGNMENT);
     *out = block;

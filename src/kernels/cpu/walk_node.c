@@ -28,23 +28,10 @@ kd_status kd_cpu_walk_node(kd_ctx *ctx, kd_csr graph, const kd_walk_config *conf
                     node = kd_walk_neighbour(&graph, node, draw, threshold, share);
                     scratch.path[length++] = (int32_t)node;
                 }
-                count = kd_walk_collect(scratch.path, length, (int32_t)(u + 1), scratch.mark, list, count);
+                count = kd_walk_collect(scratch.path, length, 1, (int32_t)(u + 1), scratch.mark, list, count);
             }
             for (int64_t k = graph.row_ptr[u]; k < graph.row_ptr[u + 1]; k++) visits->end[k] = visits->ptr[u] + count;
         }
-    }
-    return KD_OK;
-}
-
-kd_status kd_cpu_visits_above(kd_ctx *ctx, kd_csr graph, int64_t first, kd_mat score, float threshold,
-                              kd_visits *visits) {
-    (void)ctx;
-#pragma omp parallel for schedule(static)
-    for (int64_t s = 0; s < score.cols; s++) {
-        int64_t u = first + s, at = visits->ptr[u];
-        for (int64_t x = 0; x < score.rows && at < visits->ptr[u + 1]; x++)
-            if (score.data[x * score.ld + s] >= threshold) visits->node[at++] = (int32_t)x;
-        for (int64_t k = graph.row_ptr[u]; k < graph.row_ptr[u + 1]; k++) visits->end[k] = at;
     }
     return KD_OK;
 }

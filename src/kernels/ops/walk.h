@@ -40,6 +40,10 @@ typedef kd_status kd_visits_above_fn(kd_ctx *ctx, kd_csr graph, int64_t first, k
  * Workspace: kd_walk_workspace. */
 typedef kd_status kd_prefix_jaccard_fn(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, float *val);
 
+/* Most nodes that a cumulative walk of `steps` steps leaves in its list: five moves make the sixth step a restart,
+ * which takes one back. */
+static inline int64_t kd_walk_longest(int64_t steps) { return steps / 6 * 4 + steps % 6; }
+
 /* Scratch of the walk ops for a graph of `nodes` nodes and walks of `steps` steps; depends on the context's threads. */
 int64_t kd_walk_workspace(const kd_ctx *ctx, int64_t nodes, int64_t steps);
 
