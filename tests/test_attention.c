@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "host/attention/attention.h"
 #include "host/data/published.h"
@@ -149,6 +150,139 @@ static void threads_and_repeats_give_the_same_bits(void **state) {
     }
 }
 
+static uint32_t draw_of(const kd_rng *rng, int64_t start, int64_t walk, int64_t steps, int64_t step) {
+    uint32_t four[4];
+    kd_rng_draw4(rng, (uint32_t)start, (uint32_t)(walk * ((steps + 3) / 4) + step / 4), four);
+    return four[step % 4];
+}
+
+static int32_t neighbour_of(const kd_bipartite *g, int64_t node, uint64_t draw, uint64_t range) {
+    uint64_t degree = (uint64_t)(g->row_ptr[node + 1] - g->row_ptr[node]);
+    return g->col[g->row_ptr[node] + (int64_t)(draw * degree / range)];
+}
+
+/* The published walk, word for word: its list when it ends. */
+static int64_t cumulative_walk(const kd_bipartite *g, const kd_rng *rng, int64_t start, int64_t walk, int64_t steps,
+                               int32_t *list) {
+    int64_t length = 0, node = start, previous = start;
+    uint64_t fifths = 0;
+    for (int64_t step = 0; step < steps; step++) {
+        uint64_t draw = draw_of(rng, start, walk, steps, step), below = (fifths << 32) / 5;
+        if (draw < below) {
+            node = previous;
+            length--;
+            fifths = 0;
+        } else {
+            previous = node;
+            node = neighbour_of(g, node, draw - below, (UINT64_C(1) << 32) - below);
+            list[length++] = (int32_t)node;
+            fifths++;
+        }
+    }
+    return length;
+}
+
+static int64_t node_walk(const kd_bipartite *g, const kd_rng *rng, int64_t start, int64_t walk, int64_t steps,
+                         float restart, int32_t *list) {
+    int64_t length = 0, node = start;
+    uint64_t below = (uint64_t)((double)restart * 0x1p32);
+    for (int64_t step = 0; step < steps; step++) {
+        uint64_t draw = draw_of(rng, start, walk, steps, step);
+        if (draw < below) {
+            node = start;
+        } else {
+            node = neighbour_of(g, node, draw - below, (UINT64_C(1) << 32) - below);
+            list[length++] = (int32_t)node;
+        }
+    }
+    return length;
+}
+
+/* The ops' lists against walks taken one at a time, searched one by one, on 1 and 2 threads. */
+static void compare_lists(bool cumulative, int threads) {
+    walked_graph g = random_graph();
+    int64_t n = g.graph.nodes, edges = g.graph.row_ptr[n], *ptr = malloc((size_t)(n + 1) * 8);
+    kd_walk_config c = {3, 17, 0.2f};
+    kd_rng rng = {5, KD_RNG_WALK, 0, 0};
+    op_fixture f;
+    assert_ok(kd_ctx_open(KD_DEVICE_CPU, threads, KD_PRECISION_FP32, &f.ctx));
+    kd_pool_init(&f.pool, f.ctx);
+    assert_ok(kd_workspace_reserve(f.ctx, kd_walk_workspace(f.ctx, n, c.steps)));
+    for (int64_t u = 0; u <= n; u++) ptr[u] = u * n;
+    kd_csr graph = {n, n, op_copy(&f, g.graph.row_ptr, n + 1, 8), op_copy(&f, g.graph.col, edges, 4), NULL};
+    kd_visits v = {n, op_copy(&f, ptr, n + 1, 8), NULL, NULL};
+    assert_ok(kd_pool_alloc(&f.pool, n * n, 4, "test", &v.node));
+    assert_ok(kd_pool_alloc(&f.pool, edges, 8, "test", &v.end));
+    assert_ok(cumulative ? kd_walk_cumulative(f.ctx, graph, &c, &rng, &v) : kd_walk_node(f.ctx, graph, &c, &rng, &v));
+    int64_t *end = malloc((size_t)edges * 8);
+    int32_t *node = malloc((size_t)(n * n) * 4), *expected = malloc((size_t)n * 4), list[17];
+    assert_ok(kd_download(f.ctx, end, v.end, edges * 8));
+    assert_ok(kd_download(f.ctx, node, v.node, n * n * 4));
+    for (int64_t u = 0; u < n; u++) {
+        int64_t count = 0, degree = g.graph.row_ptr[u + 1] - g.graph.row_ptr[u];
+        int64_t walks = (cumulative ? degree : degree > 0) * c.walks;
+        for (int64_t walk = 0; walk < walks; walk++) {
+            int64_t length = cumulative ? cumulative_walk(&g.graph, &rng, u, walk, c.steps, list)
+                                        : node_walk(&g.graph, &rng, u, walk, c.steps, c.restart, list);
+            assert_true(length >= 0 && (!cumulative || length <= kd_walk_longest(c.steps)));
+            for (int64_t i = 0; i < length; i++) {
+                int64_t at = 0;
+                while (at < count && expected[at] != list[i]) at++;
+                if (at == count) expected[count++] = list[i];
+            }
+            if (cumulative && walk % c.walks == c.walks - 1)
+                assert_int_equal(end[g.graph.row_ptr[u] + walk / c.walks], ptr[u] + count);
+        }
+        for (int64_t k = g.graph.row_ptr[u]; !cumulative && k < g.graph.row_ptr[u + 1]; k++)
+            assert_int_equal(end[k], ptr[u] + count);
+        assert_memory_equal(node + ptr[u], expected, (size_t)count * 4);
+    }
+    free(ptr);
+    free(end);
+    free(node);
+    free(expected);
+    free_graph(&g);
+    kd_pool_free(&f.pool);
+    kd_ctx_close(f.ctx);
+}
+
+static void lists_are_those_of_single_walks(void **state) {
+    (void)state;
+    for (int threads = 1; threads <= 2; threads++) {
+        compare_lists(true, threads);
+        compare_lists(false, threads);
+    }
+}
+
+/* 21 starts from node 3 on: more than a cache line of columns, not a multiple of one. */
+static void visits_above_takes_what_fits(void **state) {
+    enum { FIRST = 3, BLOCK = 21, ROOM = 12 };
+    op_fixture *f = *state;
+    walked_graph g = random_graph();
+    int64_t n = g.graph.nodes, edges = g.graph.row_ptr[n], ptr[71], end[800];
+    float *score = op_host(n * BLOCK, 31);
+    int32_t node[70 * ROOM];
+    for (int64_t u = 0; u <= n; u++) ptr[u] = u * ROOM;
+    kd_csr graph = {n, n, op_copy(f, g.graph.row_ptr, n + 1, 8), op_copy(f, g.graph.col, edges, 4), NULL};
+    kd_visits v = {n, op_copy(f, ptr, n + 1, 8), NULL, NULL};
+    assert_ok(kd_pool_alloc(&f->pool, n * ROOM, 4, "test", &v.node));
+    assert_ok(kd_pool_alloc(&f->pool, edges, 8, "test", &v.end));
+    assert_ok(kd_visits_above(f->ctx, graph, FIRST, op_mat(f, n, BLOCK, BLOCK + 3, score), 0.7f, &v));
+    assert_ok(kd_download(f->ctx, node, v.node, n * ROOM * 4));
+    assert_ok(kd_download(f->ctx, end, v.end, edges * 8));
+    int64_t full = 0;
+    for (int64_t s = 0; s < BLOCK; s++) {
+        int64_t u = FIRST + s, at = ptr[u];
+        for (int64_t x = 0; x < n && at < ptr[u + 1]; x++)
+            if (score[x * BLOCK + s] >= 0.7f) assert_int_equal(node[at++], x);
+        full += at == ptr[u + 1];
+        for (int64_t k = g.graph.row_ptr[u]; k < g.graph.row_ptr[u + 1]; k++) assert_int_equal(end[k], at);
+    }
+    assert_true(full > 0 && full < BLOCK);
+    free(score);
+    free_graph(&g);
+}
+
 /* The prefix Jaccard op against sets, on visits that are not walks at all. */
 static void jaccard_matches_sets(void **state) {
     op_fixture *f = *state;
@@ -180,6 +314,93 @@ static void jaccard_matches_sets(void **state) {
     free(ptr);
     free(end);
     free(node);
+    free_graph(&g);
+}
+
+/* Given walks on the path i0 - u0 - i1 - u1 (nodes 2, 0, 3, 1), worked out by hand. Edges in published order: (i0, u0),
+ * (i1, u0), (i1, u1); what i1 visits for its second edge does not count for its first. */
+static const int32_t PAIRS[][2] = {{0, 0}, {0, 1}, {1, 1}};
+static const int32_t WALKS[6][5] = {
+    {2, 2, 0, 3, -1},  {0, 1, 2, -1, -1}, /* {0, 3} and {2}: 0 */
+    {3, 3, 0, 2, 1},   {0, 2, 3, 0, -1},  /* {0, 2, 1} and {2, 3, 0}: 2/4 */
+    {3, 1, 3, -1, -1}, {1, 3, 3, 1, 3},   /* {0, 2, 1, 3} and {3, 1}: 2/4 */
+};
+
+static void given_walks_give_their_jaccard(void **state) {
+    op_fixture *f = *state;
+    walked_graph g = make_graph(2, 2, 3, PAIRS);
+    kd_visits host;
+    assert_ok(kd_visits_from_walks(&g.graph, 2, 6, 5, WALKS[0], &host));
+    kd_csr graph = {4, 4, op_copy(f, g.graph.row_ptr, 5, 8), op_copy(f, g.graph.col, 6, 4), NULL};
+    kd_visits v = {4, op_copy(f, host.ptr, 5, 8), op_copy(f, host.node, 16, 4), op_copy(f, host.end, 6, 8)};
+    float *val = op_copy(f, g.similarity, 6, 4);
+    assert_ok(kd_prefix_jaccard(f->ctx, graph, &v, val));
+    assert_ok(kd_download(f->ctx, g.similarity, val, 6 * 4));
+    assert_near(similarity_of(&g, 0, 0), 0.0, 0.0);
+    assert_near(similarity_of(&g, 0, 1), 0.5, 0.0);
+    assert_near(similarity_of(&g, 1, 1), 0.5, 0.0);
+    free(host.ptr);
+    free(host.node);
+    free(host.end);
+    free_graph(&g);
+}
+
+static void given_walks_are_checked(void **state) {
+    (void)state;
+    walked_graph g = make_graph(2, 2, 3, PAIRS);
+    const struct {
+        int row, column;
+        int32_t value;
+    } damage[] = {{1, 0, 1}, {2, 1, 4}, {2, 1, -1}, {3, 2, 4}, {5, 4, -1}};
+    kd_visits v;
+    for (int i = 0; i < 5; i++) {
+        char name[16];
+        int32_t walks[6][5];
+        memcpy(walks, WALKS, sizeof walks);
+        walks[damage[i].row][damage[i].column] = damage[i].value;
+        assert_int_equal(kd_visits_from_walks(&g.graph, 2, 6, 5, walks[0], &v), KD_ERR_FORMAT);
+        snprintf(name, sizeof name, "walk %d:", damage[i].row);
+        assert_non_null(strstr(kd_last_error(), name));
+    }
+    assert_int_equal(kd_visits_from_walks(&g.graph, 2, 5, 5, WALKS[0], &v), KD_ERR_FORMAT);
+    assert_int_equal(kd_visits_from_walks(&g.graph, 2, 0, 5, WALKS[0], &v), KD_ERR_FORMAT);
+    free_graph(&g);
+}
+
+/* attention.file: an edge that it lacks is 0, an entry that is no edge is named. */
+static void a_given_matrix_is_laid_on_the_edges(void **state) {
+    op_fixture *f = *state;
+    char folder[] = "/tmp/kdiffe-test-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    walked_graph g = make_graph(2, 2, 3, PAIRS);
+    kd_config c = configure(KD_ATTENTION_CUMULATIVE, 6, 130);
+    snprintf(c.attention.file, sizeof c.attention.file, "%s/given.tsv", folder);
+    kd_similarity given = {4, (int32_t[]){0, 1, 2, 3}, (int32_t[]){2, 3, 0, 1}, (float[]){0.25f, 0.75f, 0.25f, 0.75f}};
+    assert_ok(kd_similarity_save(c.attention.file, &given));
+    walk(f, &c, &g);
+    assert_near(similarity_of(&g, 0, 0), 0.25, 0.0);
+    assert_near(similarity_of(&g, 0, 1), 0.0, 0.0);
+    assert_near(similarity_of(&g, 1, 1), 0.75, 0.0);
+    given.col[1] = 2; /* user 1 and item 0 never met */
+    assert_ok(kd_similarity_save(c.attention.file, &given));
+    assert_int_equal(kd_attention_matrix(f->ctx, &c, &g.data, &g.graph, g.similarity), KD_ERR_FORMAT);
+    assert_non_null(strstr(kd_last_error(), "entry (1, 2)"));
+    unlink(c.attention.file);
+    rmdir(folder);
+    free_graph(&g);
+}
+
+/* Two million users of one item, with walks that may visit everybody: 16 TB of lists. */
+static void lists_that_cannot_fit_are_refused(void **state) {
+    enum { USERS = 2000000 };
+    op_fixture *f = *state;
+    int32_t(*pairs)[2] = calloc(USERS, sizeof *pairs);
+    for (int32_t u = 0; u < USERS; u++) pairs[u][0] = u;
+    walked_graph g = make_graph(USERS, 1, USERS, (const int32_t(*)[2])pairs);
+    kd_config c = configure(KD_ATTENTION_CUMULATIVE, 1000, 1000000);
+    assert_int_equal(kd_attention_matrix(f->ctx, &c, &g.data, &g.graph, g.similarity), KD_ERR_MEMORY);
+    assert_non_null(strstr(kd_last_error(), "attention.walks"));
+    free(pairs);
     free_graph(&g);
 }
 
@@ -245,7 +466,13 @@ int main(void) {
         cmocka_unit_test(edges_of_a_cycle_look_alike),
         cmocka_unit_test(isolated_nodes_are_left_alone),
         cmocka_unit_test(threads_and_repeats_give_the_same_bits),
+        cmocka_unit_test(lists_are_those_of_single_walks),
+        cmocka_unit_test(visits_above_takes_what_fits),
         cmocka_unit_test(jaccard_matches_sets),
+        cmocka_unit_test(given_walks_give_their_jaccard),
+        cmocka_unit_test(given_walks_are_checked),
+        cmocka_unit_test(a_given_matrix_is_laid_on_the_edges),
+        cmocka_unit_test(lists_that_cannot_fit_are_refused),
         cmocka_unit_test(tiktok_matches_the_published_matrix),
         cmocka_unit_test(baby_matches_the_published_matrix),
     };
