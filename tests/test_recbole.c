@@ -341,9 +341,9 @@ static void survives_damage(void **state) {
             write_bytes(files[damaged][0], text, at);
             kd_status status = read_folder();
             assert_true(status == KD_OK || status == KD_ERR_FORMAT);
-            for (int byte = 0; byte < 256; byte += 15) { /* digits, tab, line breaks and NUL are hit somewhere */
+            for (int byte = 0; byte < 256; byte += 45) {
                 memcpy(copy, text, count);
-                copy[at] = (char)(byte + (int)at % 15);
+                copy[at] = (char)(byte + (int)at % 45); /* tab, line breaks and NUL come at some byte */
                 write_bytes(files[damaged][0], copy, count);
                 status = read_folder();
                 assert_true(status == KD_OK || status == KD_ERR_FORMAT);
