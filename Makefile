@@ -1,9 +1,12 @@
 # kdiffe: `make run` trains on the demo data set, `make test` runs every test this machine can run; `make help` tells more.
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 BUILD   ?= build
 ARCH    ?= -march=native
 OPT     ?= -O3
 PREFIX  ?= /usr/local
+JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 CSTD    := -std=c11
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 
@@ -11,7 +14,7 @@ WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototyp
 BLAS_INC := $(firstword $(wildcard /usr/include/*/openblas-openmp) $(shell pkg-config --variable=includedir openblas 2>/dev/null))
 BLAS_LIB := $(firstword $(wildcard /usr/lib/*/openblas-openmp))
 PKGS     := libcjson libxxhash yaml-0.1
-CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc -Itests $(if $(BLAS_INC),-isystem $(BLAS_INC)) \
+CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc $(if $(BLAS_INC),-isystem $(BLAS_INC)) \
             $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS   += $(CSTD) $(WARN) $(OPT) $(ARCH) -g -fopenmp -fno-math-errno -fno-trapping-math $(SANITIZE)
 COMMA    := ,
@@ -24,16 +27,30 @@ GOLDEN   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/published/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 SOURCES  := $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] tests/*.[ch] tests/published/*.[ch] bench/*.c)
+ASAN     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 MAKEFLAGS += --no-print-directory
+# Targets for people call make once more for what they build: it then sees what setup has installed, and uses every core.
+PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: all tests run test check config install clean help bench-epoch setup format lint sanitize
+.PHONY: all tests run test check config install clean help bench-epoch setup format lint sanitize FORCE
 
-all: $(BUILD)/kdiffe
-tests: all $(TEST_BIN) $(BUILD)/tests/golden
+all:
+	@$(MAKE) $(PARALLEL) $(BUILD)/kdiffe
 
-$(BUILD)/libkdiffe.a: $(LIB_OBJ)
+tests: $(BUILD)/kdiffe $(TEST_BIN) $(BUILD)/tests/golden
+
+# Rewritten only when they change: other flags compile everything anew, a source file that went away links anew.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)' >$@
+
+$(BUILD)/sources: FORCE
+	@mkdir -p $(@D)
+	@echo '$(LIB_OBJ)' | cmp -s - $@ || echo '$(LIB_OBJ)' >$@
+
+$(BUILD)/libkdiffe.a: $(LIB_OBJ) $(BUILD)/sources
 	@rm -f $@
-	@ar rcs $@ $^
+	@ar rcs $@ $(LIB_OBJ)
 
 $(BUILD)/kdiffe: $(BUILD)/src/host/cli/main.o $(BUILD)/libkdiffe.a
 	@echo "  LD $@"
@@ -47,49 +64,56 @@ $(TEST_BIN): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libkdiffe.a
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
-$(BUILD)/%.o: %.c Makefile
+$(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CC $<"
-	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@$(CC) $(CPPFLAGS) $(if $(filter tests/%,$<),-Itests) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(BUILD)/bench/gemm.d $(LIB_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(GOLDEN:.o=.d) $(BUILD)/src/host/cli/main.d
 
-# What needs packages goes through setup first; a second make then sees what setup installed.
 setup:
 	@sh tests/setup.sh build
 
 run: setup
-	@$(MAKE) -j2 all
+	@$(MAKE) $(PARALLEL) $(BUILD)/kdiffe
 	@sh datasets/demo.sh $(BUILD)/kdiffe
 
 test: setup
-	@$(MAKE) -j2 tests
+	@$(MAKE) $(PARALLEL) tests
 	@bash tests/run_all.sh $(BUILD)
 
-# Everything that should be true of the sources: format, static analysis, and the tests under the sanitizers.
-check: format lint sanitize
+# Everything that should be true of the sources, cheapest first.
+check:
+	@sh tests/setup.sh check
+	@$(MAKE) format
+	@$(MAKE) lint
+	@$(MAKE) sanitize
 
 format:
-	@sh tests/setup.sh check
-	@clang-format --dry-run -Werror $(SOURCES) && echo "format: $(words $(SOURCES)) files as .clang-format wants them"
+	@clang-format --dry-run -Werror $(SOURCES)
+	@echo "format: $(words $(SOURCES)) files are as .clang-format wants them"
 
-lint: setup
-	@cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
-	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --suppress=unknownMacro -Iinclude -Isrc -D__GNUC__=12 src
-	@echo "lint: cppcheck has no findings"
+lint:
+	@cppcheck --quiet -j $(JOBS) --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
+	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --suppress=unknownMacro \
+	    -Iinclude -Isrc -D__GNUC__=12 src
+	@printf '%s\n' $(LIB_SRC) | xargs -P $(JOBS) -n 8 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) $(CSTD) 2>/dev/null' lint
+	@echo "lint: cppcheck and clang-tidy have no findings"
 
-# vptr of OpenMP's runtime and OpenBLAS's buffers live until exit: only leaks with our frames count (tests/lsan.supp).
+# Under AddressSanitizer, its leak checker and UBSan; what the runtimes of OpenMP and OpenBLAS keep until the end is theirs.
 sanitize: setup
-	@$(MAKE) -j2 BUILD=build/asan OPT=-O1 SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" tests
-	@LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 bash tests/run_all.sh build/asan
+	@$(MAKE) $(PARALLEL) BUILD=$(BUILD)/asan OPT=-O1 SANITIZE="$(ASAN)" tests
+	@LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 bash tests/run_all.sh $(BUILD)/asan
 
 config:
-	@sh tests/setup.sh report
+	@CC="$(CC)" sh tests/setup.sh report
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/kdiffe
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/kdiffe $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(BUILD)/kdiffe $(DESTDIR)$(PREFIX)/bin/kdiffe
 	install -m 644 include/kdiffe/*.h $(DESTDIR)$(PREFIX)/include/kdiffe
+	sh docs/manpage.sh $(BUILD)/kdiffe >$(BUILD)/kdiffe.1
+	install -m 644 $(BUILD)/kdiffe.1 $(DESTDIR)$(PREFIX)/share/man/man1/kdiffe.1
 
 # Stage times of an epoch beside their floor: make bench-epoch DATA=data/demo [ARGS="--key=value ..."]
 bench-epoch: all $(BUILD)/bench/gemm
@@ -99,15 +123,15 @@ $(BUILD)/bench/gemm: $(BUILD)/bench/gemm.o
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 clean:
-	rm -rf build
+	rm -rf $(BUILD)
 
 help:
 	@echo "make            build $(BUILD)/kdiffe"
 	@echo "make run        install what is missing, build, make the demo data set, train on it"
 	@echo "make test       install what is missing, build, run every test that this machine can run"
-	@echo "make check      format, cppcheck, and the tests under AddressSanitizer and UBSan"
-	@echo "make config     which parts and packages are there"
-	@echo "make install    into PREFIX ($(PREFIX)) below DESTDIR"
+	@echo "make check      format, cppcheck, clang-tidy, and the tests under AddressSanitizer and UBSan"
+	@echo "make config     which packages and optional parts are there"
+	@echo "make install    program, headers and man page into PREFIX ($(PREFIX)) below DESTDIR"
 	@echo "make bench-epoch DATA=DIR   stage times of an epoch beside their floor"
-	@echo "make clean      remove build/"
-	@echo "variables: CC BUILD ARCH (-march=native) OPT (-O3) PREFIX DESTDIR"
+	@echo "make clean      remove $(BUILD)/"
+	@echo "variables: CC BUILD ARCH (-march=native) OPT (-O3) JOBS (every core) PREFIX DESTDIR"

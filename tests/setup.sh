@@ -1,9 +1,9 @@
 #!/bin/sh
-# setup.sh build|check|report: the Debian packages that building and testing need; installs what is missing as root or
-# through sudo, otherwise prints the one line that does and stops.
+# setup.sh build|check|report: the Debian packages that building and testing need. build and check install what is
+# missing, as root or through sudo, otherwise print the one line that does and stop; report prints what is there.
 set -eu
 build="gcc make pkg-config libopenblas-openmp-dev libcjson-dev libyaml-dev libcmocka-dev libxxhash-dev uthash-dev"
-check="$build clang-format cppcheck"
+check="$build clang-format clang-tidy cppcheck"
 
 missing() {
     for package in $1; do
@@ -11,15 +11,34 @@ missing() {
     done
 }
 
+# probe NAME COMPILER SOURCE FLAGS: an optional part is there if SOURCE compiles and links.
+probe() {
+    file=$(mktemp -d)
+    printf '%s\n' "$3" >"$file/probe.c"
+    # shellcheck disable=SC2086
+    if ! command -v "$2" >/dev/null 2>&1; then
+        state="missing (no $2)"
+    elif "$2" -o "$file/probe" "$file/probe.c" $4 >/dev/null 2>&1; then
+        state="found, not used yet"
+    else
+        state="missing (a probe with $4 does not build)"
+    fi
+    rm -r "$file"
+    printf '%-24s %s\n' "$1" "$state"
+}
+
 report() {
     for package in $check; do
         if [ -z "$(missing "$package")" ]; then state=found; else state=missing; fi
         printf '%-24s %s\n' "$package" "$state"
     done
-    for tool in nvcc mpirun; do
-        if command -v "$tool" >/dev/null 2>&1; then state="found, not used yet"; else state=missing; fi
-        printf '%-24s %s\n' "$tool" "$state"
-    done
+    cuda="-I${CUDA_HOME:-/usr/local/cuda}/include -L${CUDA_HOME:-/usr/local/cuda}/lib64"
+    probe CUDA nvcc '#include <cuda_runtime.h>
+int main(void) { int n; return cudaGetDeviceCount(&n) == cudaErrorUnknown; }' "-lcudart"
+    probe NCCL "${CC:-gcc}" '#include <nccl.h>
+int main(void) { int v; return ncclGetVersion(&v); }' "$cuda -lnccl"
+    probe MPI mpicc '#include <mpi.h>
+int main(int c, char **v) { return MPI_Init(&c, &v); }' "-lm"
 }
 
 if [ "${1:-build}" = report ]; then
@@ -35,15 +54,15 @@ lacking=$(missing "$wanted")
 [ -n "$lacking" ] || exit 0
 line="apt-get install -y --no-install-recommends $lacking"
 if [ "$(id -u)" = 0 ]; then
-    as_root=
+    as_root=env
 elif sudo -n true 2>/dev/null; then
-    as_root="sudo -n"
+    as_root="sudo -n env"
 else
     echo "setup: packages are missing; as root: $line" >&2
     exit 1
 fi
 echo "setup: installing $lacking"
-export DEBIAN_FRONTEND=noninteractive
-$as_root apt-get update -qq
 # shellcheck disable=SC2086
-$as_root $line -qq >/dev/null
+$as_root DEBIAN_FRONTEND=noninteractive apt-get update -qq
+# shellcheck disable=SC2086
+$as_root DEBIAN_FRONTEND=noninteractive $line -qq >/dev/null
