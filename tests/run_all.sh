@@ -1,66 +1,48 @@
 #!/usr/bin/env bash
 # run_all.sh BUILD: every test program, golden folder and command-line script; names what it skips and why; ends with
-# "N passed, N failed, N skipped" over single tests, golden arrays and scripts. Exits 1 if any failed or none passed.
+# "N passed, N failed, N skipped" over single tests (for golden folders: arrays).
 set -u
 build=$1
 passed=0 failed=0 skipped=0
-log=$(mktemp) errors=$(mktemp)
-trap 'rm -f "$log" "$errors"' EXIT
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 export OMP_WAIT_POLICY=passive # other processes may want the cores
 
-count() { grep -c "$1" "$log" || true; }
-indent() { sed 's/^/    /' "$@"; }
+# How many lines of the log hold a pattern; cmocka's closing summary names failures again and is left out.
+count() { sed '/^\[==========\] .* run\.$/q' "$log" | grep -cE "$1"; }
 
-# A skipped test by name, with the reason that it printed before.
-name_skipped() {
-    awk '/^\[  SKIPPED \]/ { sub(/^skipped: /, "", said); print "skipped " $4 ": " (said ? said : "gives no reason") }
-         { said = /^\[/ ? "" : $0 }' "$log" | indent
+# add NAME STATUS OK BAD SKIPPED: one line, and the log of what failed; a crash counts as one failure.
+add() {
+    local name=$1 status=$2 ok=$3 bad=$4 skip=$5
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+    if [ "$status" -eq 0 ] && [ $((ok + bad + skip)) -eq 0 ]; then bad=1; fi
+    printf '%-36s %4d ok %3d failed %3d skipped %4d s\n' "$name" "$ok" "$bad" "$skip" $((SECONDS - started))
+    grep -iE '^(skipped|\[  SKIPPED \] [^0-9])|: Pearson|^planted: ' "$log" | sort -u | sed 's/^/    /'
+    [ "$bad" -eq 0 ] || sed "s/^/    /; \$a\\    $name: exit status $status" "$log"
+    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
 }
 
 for source in tests/test_*.c; do
-    name=$(basename "$source" .c)
-    # Results go to stdout; stderr repeats the failed and skipped ones in a summary, which must not be counted again.
-    "$build/tests/$name" >"$log" 2>"$errors"
-    status=$?
-    ok=$(count '^\[       OK \]') bad=$(count '^\[  FAILED  \]') skip=$(count '^\[  SKIPPED \]')
-    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
-    printf '%-40s %s ok, %s failed, %s skipped\n' "$name" "$ok" "$bad" "$skip"
-    grep -E '^[^ ]*: Pearson|^[a-z_]+: (AUC|recall)' "$log" | indent
-    name_skipped
-    if [ "$bad" -gt 0 ]; then
-        echo "    exit status $status"
-        indent "$log" "$errors"
-    fi
-    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+    name=$(basename "$source" .c) started=$SECONDS
+    CMOCKA_MESSAGE_OUTPUT=STDOUT "$build/tests/$name" >"$log" 2>&1
+    add "$name" $? "$(count '^\[       OK \]')" "$(count '^\[  (FAILED|ERROR)  *\] [^-0-9]')" "$(count '^\[  SKIPPED \]')"
 done
 
-folders=()
 for folder in tests/cases/*/ ../shared/golden/*/; do
-    [ -f "$folder/manifest.json" ] && folders+=("$folder")
+    [ -f "$folder/manifest.json" ] || continue
+    started=$SECONDS
+    "$build/tests/golden" "$folder" >"$log" 2>&1
+    add "golden $folder" $? "$(count ' PASS$')" "$(count ' FAIL$')" 0
 done
 if [ ! -d ../shared/golden ]; then
-    echo "golden: ../shared/golden is not there, only tests/cases is compared"
+    echo "golden: skipped ../shared/golden, which is not there; tests/cases is compared"
     skipped=$((skipped + 1))
 fi
-for folder in "${folders[@]}"; do
-    "$build/tests/golden" "$folder" >"$log" 2>&1
-    status=$?
-    ok=$(count 'PASS$') bad=$(count 'FAIL$')
-    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
-    printf '%-40s %s arrays ok, %s failed\n' "golden $folder" "$ok" "$bad"
-    [ "$bad" -eq 0 ] || grep -vE 'PASS$' "$log" | indent
-    passed=$((passed + ok)) failed=$((failed + bad))
-done
 
 for script in tests/cli_*.sh; do
-    if KDIFFE=$build/kdiffe bash "$script" >"$log" 2>&1; then
-        printf '%-40s ok\n' "$(basename "$script")"
-        passed=$((passed + 1))
-    else
-        printf '%-40s FAILED\n' "$(basename "$script")"
-        indent "$log"
-        failed=$((failed + 1))
-    fi
+    started=$SECONDS
+    KDIFFE=$build/kdiffe bash "$script" >"$log" 2>&1
+    add "$(basename "$script" .sh)" $? "$(count '^ok ')" "$(count '^FAIL ')" 0
 done
 
 echo "$passed passed, $failed failed, $skipped skipped"
