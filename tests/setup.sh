@@ -54,7 +54,7 @@ lacking=$(missing "$wanted")
 [ -n "$lacking" ] || exit 0
 line="apt-get install -y --no-install-recommends $lacking"
 if [ "$(id -u)" = 0 ]; then
-    as_root=env
+    as_root="env"
 elif sudo -n true 2>/dev/null; then
     as_root="sudo -n env"
 else
