@@ -1,4 +1,5 @@
-/* Training on planted data: it learns, the KG denoiser keeps informative triples, the knowledge graph earns its place. */
+/* Training on planted data: it learns, the KG denoiser keeps informative triples, the knowledge graph earns its place.
+ */
 #include "op_fixture.h"
 
 #include "host/data/synth.h"
@@ -169,6 +170,21 @@ static void threads_do_not_change_the_losses(void **state) {
     kd_dataset_free(&d);
 }
 
+/* Features so large that squares overflow: the run stops and says where. */
+static void a_loss_that_is_not_finite_stops_the_run(void **state) {
+    op_fixture *f = *state;
+    kd_synth_config s = small_data();
+    kd_config c = small_model();
+    kd_dataset d = make_data(&s);
+    outcome o = {0};
+    kd_observer observer = {.context = &o, .epoch = on_epoch, .best = on_best};
+    for (int64_t i = 0; i < d.items * d.modalities[0].width; i++) d.modalities[0].values[i] *= 1e30f;
+    assert_int_equal(kd_train(f->ctx, &c, &d, &observer), KD_ERR_NUMERIC);
+    assert_non_null(strstr(kd_last_error(), "epoch 0, stage denoise_modalities, step 0"));
+    assert_int_equal(kd_exit_code(KD_ERR_NUMERIC), 5);
+    kd_dataset_free(&d);
+}
+
 /* Area under the ROC curve of score for label, by counting pairs; ties count half. */
 static double auc(int64_t n, const float *score, const uint8_t *label) {
     double wins = 0.0, pairs = 0.0;
@@ -262,6 +278,7 @@ int main(void) {
         cmocka_unit_test(every_ablation_trains),
         cmocka_unit_test(the_same_seed_gives_the_same_bits),
         cmocka_unit_test(threads_do_not_change_the_losses),
+        cmocka_unit_test(a_loss_that_is_not_finite_stops_the_run),
         cmocka_unit_test(the_kg_denoiser_tells_noise_from_information),
         cmocka_unit_test(an_informative_kg_beats_none),
     };

@@ -53,6 +53,29 @@ cleanup:
     return status;
 }
 
+/* A snapshot of `value`; linear transforms are stored [F, dim] here and [dim, F] by those who published the names. */
+static kd_status copy_out(kd_ctx *ctx, kd_mat value, const char *name, float **host, kd_tensor *out) {
+    kd_status status = KD_OK;
+    const char *suffix = strstr(name, "_trans.weight");
+    float *turned;
+    *out = (kd_tensor){.rank = 2, .shape = {value.rows, value.cols}};
+    snprintf(out->name, sizeof out->name, "%s", name);
+    KD_TRY(kd_host_alloc(host, value.rows * value.cols, sizeof **host, "snapshot"));
+    KD_TRY(kd_mat_download(ctx, value, *host));
+    if (suffix && suffix[strlen("_trans.weight")] == '\0') {
+        KD_TRY(kd_host_alloc(&turned, value.rows * value.cols, sizeof *turned, "snapshot"));
+        for (int64_t i = 0; i < value.rows * value.cols; i++)
+            turned[i % value.cols * value.rows + i / value.cols] = (*host)[i];
+        free(*host);
+        *host = turned;
+        out->shape[0] = value.cols;
+        out->shape[1] = value.rows;
+    }
+    out->data = *host;
+cleanup:
+    return status;
+}
+
 /* Hands the parameters and the evaluated views to the observer. */
 static kd_status hand_over(kd_model *m, int64_t epoch, const kd_observer *observer) {
     enum { MOST = KD_MAX_PARAMS + 2 };
@@ -64,10 +87,7 @@ static kd_status hand_over(kd_model *m, int64_t epoch, const kd_observer *observ
         int64_t view = i - m->params.entries;
         kd_mat value = view < 0 ? m->params.entry[i].value : view == 0 ? kd_model_user_view(m) : kd_model_item_view(m);
         const char *name = view < 0 ? m->params.entry[i].name : view == 0 ? "view.user" : "view.item";
-        KD_TRY(kd_host_alloc(&host[i], value.rows * value.cols, sizeof(float), "snapshot"));
-        KD_TRY(kd_mat_download(m->ctx, value, host[i]));
-        tensor[i] = (kd_tensor){.rank = 2, .shape = {value.rows, value.cols}, .data = host[i]};
-        snprintf(tensor[i].name, sizeof tensor[i].name, "%s", name);
+        KD_TRY(copy_out(m->ctx, value, name, &host[i], &tensor[i]));
     }
     if (observer->best) status = observer->best(observer->context, epoch, count, tensor);
 cleanup:
