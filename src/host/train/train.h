@@ -46,8 +46,8 @@ typedef struct kd_observer {
     void *context;
     void (*progress)(void *context, int64_t epoch, kd_stage stage, int64_t done, int64_t total);
     kd_status (*epoch)(void *context, const kd_epoch_record *record);
-    /* parameters under their published names and shapes, and "view.user" [U,w], "view.item" [I,w]: score(u,i) = dot of their rows
-     */
+    /* parameters under their published names and shapes, and "view.user" [U,w], "view.item" [I,w] whose rows' dot
+     * products are the scores */
     kd_status (*best)(void *context, int64_t epoch, int64_t count, const kd_tensor *tensors);
 } kd_observer;
 

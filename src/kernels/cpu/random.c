@@ -2,6 +2,8 @@
 
 #include "kernels/cpu/vector_math.h"
 
+/* Box-Muller, cosine and sine in loops of their own: together they would become one sincosf, which has no vector
+ * variant here. */
 void kd_normal_row(const kd_rng *rng, uint32_t row, uint32_t first, float noise[KD_RANDOM_WIDTH]) {
     enum { PAIRS = KD_RANDOM_WIDTH / 2 };
     uint32_t bits[KD_RANDOM_WIDTH];
@@ -13,7 +15,6 @@ void kd_normal_row(const kd_rng *rng, uint32_t row, uint32_t first, float noise[
     }
 #pragma omp simd
     for (int i = 0; i < PAIRS; i++) radius[i] = sqrtf(-2.0f * logf(radius[i]));
-    /* two loops: side by side the calls would become one sincosf, which has no vector variant here */
 #pragma omp simd
     for (int i = 0; i < PAIRS; i++) noise[2 * i] = radius[i] * cosf(angle[i]);
 #pragma omp simd
