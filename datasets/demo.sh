@@ -2,7 +2,6 @@
 # demo.sh KDIFFE: makes the demo data set if it is not there and trains on it; about two minutes on two cores.
 set -eu
 kdiffe=$1
-mkdir -p data runs
 if [ ! -f data/demo/demo.train.inter ]; then
     "$kdiffe" synth data/demo --force --users=3000 --items=1200 --tastes=40 --interactions=12 \
         --modalities=image:64,text:64,audio:32 --seed=1

@@ -130,7 +130,8 @@ for file in embeddings.safetensors view.user.npy view.item.npy users.tsv items.t
     holds "arrays/$file" test -s "arrays/$file"
 done
 same "a row for each user" 121 "$(wc -l <arrays/users.tsv)"
-check "export into a folder that cannot be made" 1 "no/arrays" "$KDIFFE" export run no/arrays
+check "export into a folder that cannot be made" 1 "users.txt/arrays" "$KDIFFE" export run users.txt/arrays
+check "export makes the folders above its own" 0 "" "$KDIFFE" export run deep/er/arrays
 mkdir outward && sed 's/"uEmbeds"/"..\/beds"/' run/model.safetensors >outward/model.safetensors
 check "export: an array's name that leads out of the folder" 3 "'../beds'" "$KDIFFE" export outward arrays/inside
 holds "writes nothing there" test ! -e arrays/beds.npy

@@ -1,9 +1,7 @@
 /* kdiffe export: embeddings and id maps of a finished run. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "host/cli/shared.h"
 #include "host/data/npy.h"
@@ -66,8 +64,7 @@ static kd_status command(kd_args *args) {
     const char *data = kd_args_take(args, "data");
     KD_TRY(kd_args_finish(args, 2));
     KD_TRY(kd_cli_run_open(args->positional[0], data, &run));
-    if (mkdir(args->positional[1], 0777) != 0 && errno != EEXIST)
-        KD_FAIL_TO_CLEANUP(KD_ERR_IO, "%s: cannot be made: %s", args->positional[1], strerror(errno));
+    KD_TRY(kd_folder_make(args->positional[1]));
     KD_TRY(write_all(args->positional[1], &run));
 cleanup:
     kd_cli_run_close(&run);

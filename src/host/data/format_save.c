@@ -177,6 +177,7 @@ kd_status kd_dataset_save_with(const char *path, bool force, const kd_dataset *d
     if (named.name[0] == '\0' || is_dots(named.name))
         KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "%s: expected a folder name to create", path);
     KD_TRY(check_target(target, force, &there));
+    KD_TRY(kd_parents_make(target));
     if (snprintf(temporary, sizeof temporary, "%s.tmp.XXXXXX", target) >= (int)sizeof temporary ||
         !mkdtemp(temporary)) {
         temporary[0] = '\0';

@@ -1,10 +1,8 @@
 #include "host/report/run_folder.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/util/file.h"
@@ -33,13 +31,9 @@ static bool is_empty(const char *path) {
 }
 
 kd_status kd_run_folder_create(const char *path, bool overwrite, kd_run_folder *out) {
-    struct stat info;
     kd_status status = name_files(path, out);
     if (status != KD_OK) return status;
-    if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        KD_FAIL_TO_CLEANUP(KD_ERR_IO, "--out=%s: cannot be made: %s", path, strerror(errno));
-    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
-        KD_FAIL_TO_CLEANUP(KD_ERR_IO, "--out=%s: is not a folder", path);
+    KD_TRY(kd_folder_make(path));
     if (overwrite) {
         unlink(out->config);
         unlink(out->metrics);

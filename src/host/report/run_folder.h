@@ -10,7 +10,7 @@ typedef struct kd_run_folder {
     char *path, *config, *metrics, *model; /* paths of the folder and its files */
 } kd_run_folder;
 
-/* Makes the folder (its parent must exist). KD_ERR_ARGUMENT if it is there and not empty, unless `overwrite`: then the
+/* Makes the folder, and those above it. KD_ERR_ARGUMENT if it is there and not empty, unless `overwrite`: then the
  * three files of an earlier run are removed and everything else is left alone. KD_ERR_IO if it cannot be made. *out is
  * overwritten; on failure it is empty. Free with kd_run_folder_free. */
 kd_status kd_run_folder_create(const char *path, bool overwrite, kd_run_folder *out);

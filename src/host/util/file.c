@@ -55,6 +55,37 @@ kd_status kd_path_join(const char *folder, const char *name, char **out) {
     return status;
 }
 
+static kd_status make_one(const char *part, const char *path) {
+    struct stat info;
+    if (mkdir(part, 0777) == 0) return KD_OK;
+    int reason = errno;
+    if (stat(part, &info) == 0) { /* EEXIST is not the only answer for a folder that is there: "/" may give EROFS */
+        if (S_ISDIR(info.st_mode)) return KD_OK;
+        reason = ENOTDIR;
+    }
+    return KD_FAIL(KD_ERR_IO, "%s: cannot be made: %s", path, strerror(reason));
+}
+
+kd_status kd_parents_make(const char *path) {
+    kd_status status = KD_OK;
+    char *part = strdup(path);
+    if (part == NULL) return KD_FAIL(KD_ERR_MEMORY, "%s: out of memory", path);
+    size_t length = strlen(part);
+    while (length > 1 && part[length - 1] == '/') part[--length] = '\0';
+    for (char *slash = strchr(part + 1, '/'); status == KD_OK && slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        status = make_one(part, path);
+        *slash = '/';
+    }
+    free(part);
+    return status;
+}
+
+kd_status kd_folder_make(const char *path) {
+    kd_status status = kd_parents_make(path);
+    return status == KD_OK ? make_one(path, path) : status;
+}
+
 /* fsync of the folder that holds `path`: without it a crash can lose the rename. */
 static kd_status sync_folder_of(const char *path) {
     kd_status status = KD_OK;

@@ -27,6 +27,14 @@ bool kd_file_exists(const char *path);
 /* *out = a new string "folder/name" with a single '/' between them; free with free(). KD_ERR_MEMORY. */
 kd_status kd_path_join(const char *folder, const char *name, char **out);
 
+/* Makes the folders that `path` names before its last component, those that are missing. KD_ERR_IO names the path and
+ * the reason. */
+kd_status kd_parents_make(const char *path);
+
+/* Makes the folder `path` and the missing ones above it; one that is there is success. KD_ERR_IO as above, also if
+ * `path` is something else. */
+kd_status kd_folder_make(const char *path);
+
 /* A file being written under a temporary name in the folder of its final name. */
 typedef struct kd_atomic_file {
     FILE *stream;    /* write here; NULL once committed or aborted */
