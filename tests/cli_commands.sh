@@ -74,7 +74,7 @@ printf 'dim: 8\nattention:\n  walk: 4\n' >bad.yaml
 check "train: file and line of an unknown key" 2 "bad.yaml:3: unknown key 'attention.walk'" \
     "$KDIFFE" train data --out=run --config=bad.yaml
 check "train: a flag takes no value" 2 "--overwrite: takes no value" "$KDIFFE" train data --out=run --overwrite=false
-check "train: parent of the run folder is not there" 1 "no/run" "$KDIFFE" train data --out=no/run "$small"
+check "train: the run folder cannot be made" 1 "data/data.user/run" "$KDIFFE" train data --out=data/data.user/run "$small"
 holds "no run folder after errors" test ! -e run
 check "train --dry-run" 0 "memory: " "$KDIFFE" train data --out=run --dry-run
 holds "no run folder after --dry-run" test ! -e run

@@ -303,10 +303,10 @@ static void folders_that_cannot_be_runs(void **state) {
     (void)state;
     kd_run_folder run;
     const char *file = write_text("file", "text");
-    assert_failed(kd_run_folder_create(file, false, &run), KD_ERR_IO, "not a folder");
-    assert_failed(kd_run_folder_create(file, true, &run), KD_ERR_IO, "not a folder");
+    assert_failed(kd_run_folder_create(file, false, &run), KD_ERR_IO, "Not a directory");
+    assert_failed(kd_run_folder_create(file, true, &run), KD_ERR_IO, "Not a directory");
     assert_string_equal(text_at(scratch("file")), "text");
-    assert_failed(kd_run_folder_create(scratch("no/run"), false, &run), KD_ERR_IO, "no/run");
+    assert_failed(kd_run_folder_create(scratch("file/run"), false, &run), KD_ERR_IO, "file/run");
     assert_failed(kd_run_folder_open(scratch("absent"), &run), KD_ERR_FORMAT, "absent");
 }
 
