@@ -53,7 +53,7 @@ static inline int op_tear_down(void **state) {
 
 /* Uniform in [-1, 1): value i of stream `what`. */
 static inline float op_value(uint32_t what, int64_t i) {
-    kd_rng rng = {7, KD_RNG_INIT, 999, what};
+    kd_rng rng = {7, KD_RNG_INIT, 999, what, NULL};
     uint32_t draw[4];
     kd_rng_draw4(&rng, (uint32_t)i, 0, draw);
     return 2.0f * kd_uniform(draw[0]) - 1.0f;

@@ -203,7 +203,7 @@ static void compare_lists(bool cumulative, int threads) {
     walked_graph g = random_graph();
     int64_t n = g.graph.nodes, edges = g.graph.row_ptr[n], *ptr = malloc((size_t)(n + 1) * 8);
     kd_walk_config c = {3, 17, 0.2f};
-    kd_rng rng = {5, KD_RNG_WALK, 0, 0};
+    kd_rng rng = {5, KD_RNG_WALK, 0, 0, NULL};
     op_fixture f;
     assert_ok(kd_ctx_open(KD_DEVICE_CPU, threads, KD_PRECISION_FP32, &f.ctx));
     kd_pool_init(&f.pool, f.ctx);

@@ -69,10 +69,10 @@ static double step_loss(op_fixture *f, gradient_case *g, bool backward) {
 
 static void load_batch(op_fixture *f, gradient_case *g) {
     kd_model *m = &g->model;
-    kd_rng order = {1, KD_RNG_SHUFFLE, 0, 0}, negative = {1, KD_RNG_NEGATIVE, 0, 0};
+    kd_rng order = {1, KD_RNG_SHUFFLE, 0, 0, NULL}, negative = {1, KD_RNG_NEGATIVE, 0, 0, NULL};
     assert_ok(kd_permutation(f->ctx, g->data.train.count, &order, m->order));
     assert_ok(kd_sample_negatives(f->ctx, m->graphs.train, g->data.train.count, m->user, &negative, m->negative));
-    assert_ok(kd_step_load(f->ctx, g->count, m->order, m->user, m->positive, m->negative, &m->losses));
+    assert_ok(kd_step_load(f->ctx, g->count, NULL, m->order, m->user, m->positive, m->negative, &m->losses));
 }
 
 /* The slope of the loss along a random direction of each parameter, by differences and by the gradient: single elements

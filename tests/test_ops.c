@@ -86,7 +86,7 @@ static void unit_rows_gradient_matches_differences(void **state) {
     op_fixture *f = *state;
     for (int dropped = 0; dropped < 2; dropped++) {
         int64_t rows = 3, cols = 70;
-        kd_rng rng = {3, KD_RNG_MESSAGE_DROPOUT, 0, 5};
+        kd_rng rng = {3, KD_RNG_MESSAGE_DROPOUT, 0, 5, NULL};
         float p = dropped ? 0.3f : 0.0f, *x = op_host(rows * cols, 1), *up = op_host(rows * cols, 2);
         kd_mat dx = op_mat(f, rows, cols, cols + 1, x), y = op_mat(f, rows, cols, cols, NULL);
         kd_mat dup = op_mat(f, rows, cols, cols, up), gradient = op_mat(f, rows, cols, cols, NULL);
@@ -140,7 +140,7 @@ static void dropout_keeps_the_mean(void **state) {
                           .sigma = op_copy(f, (float[]){1.0f}, 1, 4),
                           .noise = op_copy(f, ones, rows * cols, 4),
                           .p = 0.5f,
-                          .drop_rng = {1, KD_RNG_INPUT_DROPOUT, 0, 0},
+                          .drop_rng = {1, KD_RNG_INPUT_DROPOUT, 0, 0, NULL},
                           .x = op_mat(f, rows, cols, cols, NULL)};
     assert_ok(kd_q_sample(f->ctx, &q));
     float *got = op_read(f, q.x);
@@ -165,7 +165,7 @@ static void q_sample_noise_is_standard_normal(void **state) {
                           .t = op_copy(f, t, ROWS, sizeof *t),
                           .signal = op_copy(f, (float[]){1.0f}, 1, 4),
                           .sigma = op_copy(f, (float[]){1.0f}, 1, 4),
-                          .noise_rng = {1, KD_RNG_NOISE, 0, 0},
+                          .noise_rng = {1, KD_RNG_NOISE, 0, 0, NULL},
                           .x = op_mat(f, ROWS, COLS, COLS, NULL)};
     assert_ok(kd_q_sample(f->ctx, &q));
     float *got = op_read(f, q.x);

@@ -38,6 +38,18 @@ kd_status kd_zero(kd_ctx *ctx, void *device, int64_t bytes) {
 }
 kd_status kd_synchronize(kd_ctx *ctx) { return ctx->ops->synchronize(ctx); }
 kd_status kd_workspace_reserve(kd_ctx *ctx, int64_t bytes) { return ctx->ops->workspace_reserve(ctx, bytes); }
+kd_status kd_cursor_begin(kd_ctx *ctx, int64_t epoch, kd_cursor *cursor) {
+    REQUIRE(cursor);
+    return ctx->ops->cursor_begin(ctx, epoch, cursor);
+}
+kd_status kd_cursor_advance(kd_ctx *ctx, int64_t count, int64_t parts, double *slot, double *log, kd_cursor *cursor) {
+    REQUIRE(count >= 0 && parts >= 0 && cursor);
+    return ctx->ops->cursor_advance(ctx, count, parts, slot, log, cursor);
+}
+kd_status kd_replay(kd_ctx *ctx, kd_step_fn *step, void *arg, kd_recording **recording) {
+    return ctx->ops->replay(ctx, step, arg, recording);
+}
+void kd_recording_free(kd_ctx *ctx, kd_recording **recording) { ctx->ops->recording_free(ctx, recording); }
 
 /* Dense. */
 
@@ -104,10 +116,10 @@ kd_status kd_softmax_backward(kd_ctx *ctx, int64_t count, const float *s, const 
     REQUIRE(count >= 1);
     return ctx->ops->softmax_backward(ctx, count, s, ds, dw);
 }
-kd_status kd_adam(kd_ctx *ctx, const kd_adam_config *config, int64_t step, int64_t n, float *p, const float *g,
+kd_status kd_adam(kd_ctx *ctx, const kd_adam_config *config, const int64_t *steps, int64_t n, float *p, const float *g,
                   float *m, float *v) {
-    REQUIRE(step >= 1 && n >= 0);
-    return ctx->ops->adam(ctx, config, step, n, p, g, m, v);
+    REQUIRE(steps && n >= 0);
+    return ctx->ops->adam(ctx, config, steps, n, p, g, m, v);
 }
 
 /* Graphs. */
@@ -161,9 +173,10 @@ kd_status kd_sample_negatives(kd_ctx *ctx, kd_csr train, int64_t n, const int32_
     REQUIRE(n >= 0 && n <= INT32_MAX && train.cols >= 1);
     return ctx->ops->sample_negatives(ctx, train, n, user, rng, negative);
 }
-kd_status kd_gather(kd_ctx *ctx, int64_t n, const int32_t *order, const int32_t *values, int32_t *out) {
+kd_status kd_gather(kd_ctx *ctx, int64_t n, const int64_t *first, const int32_t *order, const int32_t *values,
+                    int32_t *out) {
     REQUIRE(n >= 0);
-    return ctx->ops->gather(ctx, n, order, values, out);
+    return ctx->ops->gather(ctx, n, first, order, values, out);
 }
 kd_status kd_group(kd_ctx *ctx, int64_t n, const int32_t *key, kd_groups *out) {
     REQUIRE(n >= 0 && n <= out->capacity);
@@ -232,11 +245,13 @@ static bool square(kd_csr a) { return a.rows == a.cols && a.row_ptr; }
 kd_status kd_walk_cumulative(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
                              kd_visits *visits) {
     REQUIRE(square(graph) && visits->starts == graph.rows && config->walks >= 1 && config->steps >= 1);
+    REQUIRE(!rng->clock);
     REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows, config->steps));
     return ctx->ops->walk_cumulative(ctx, graph, config, rng, visits);
 }
 kd_status kd_walk_node(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng, kd_visits *visits) {
     REQUIRE(square(graph) && visits->starts == graph.rows && config->walks >= 1 && config->steps >= 1);
+    REQUIRE(!rng->clock);
     REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows, config->steps));
     return ctx->ops->walk_node(ctx, graph, config, rng, visits);
 }

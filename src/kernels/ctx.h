@@ -9,6 +9,7 @@ struct kd_ctx {
     int threads;
     void *workspace;         /* device memory, 64-byte aligned */
     int64_t workspace_bytes; /* its size */
+    void *backend;           /* what the backend keeps besides (kd_cuda) */
     char description[256];
 };
 

@@ -26,6 +26,10 @@ typedef struct kd_ops {
     kd_zero_fn *zero;
     kd_synchronize_fn *synchronize;
     kd_workspace_reserve_fn *workspace_reserve;
+    kd_cursor_begin_fn *cursor_begin;
+    kd_cursor_advance_fn *cursor_advance;
+    kd_replay_fn *replay;
+    kd_recording_free_fn *recording_free;
     /* dense */
     kd_gemm_fn *gemm;
     kd_linear_fn *linear;
@@ -81,6 +85,10 @@ kd_download_fn kd_download;
 kd_zero_fn kd_zero;
 kd_synchronize_fn kd_synchronize;
 kd_workspace_reserve_fn kd_workspace_reserve;
+kd_cursor_begin_fn kd_cursor_begin;
+kd_cursor_advance_fn kd_cursor_advance;
+kd_replay_fn kd_replay;
+kd_recording_free_fn kd_recording_free;
 kd_gemm_fn kd_gemm;
 kd_linear_fn kd_linear;
 kd_column_sum_fn kd_column_sum;

@@ -138,7 +138,7 @@ static int64_t load_batch(golden_case *c, kd_model *m) {
     golden_require(kd_upload(c->ctx, m->user, user, bytes), "batch");
     golden_require(kd_upload(c->ctx, m->positive, positive, bytes), "batch");
     golden_require(kd_upload(c->ctx, m->negative, negative, bytes), "batch");
-    golden_require(kd_step_load(c->ctx, count, m->order, m->user, m->positive, m->negative, &m->losses), "batch");
+    golden_require(kd_step_load(c->ctx, count, NULL, m->order, m->user, m->positive, m->negative, &m->losses), "batch");
     free(user);
     free(positive);
     free(negative);
@@ -202,20 +202,24 @@ static void check_adam(golden_case *c) {
     int64_t shape[4], n;
     float *p = golden_floats(c, "adam_p0", shape), *state, *device;
     void *block;
+    kd_cursor *cursor;
     const kd_adam_config adam = {1e-3, 0.9, 0.999, 1e-8};
     if (!p) return;
     n = shape[0] * shape[1];
     golden_require(kd_alloc(c->ctx, 4 * n * (int64_t)sizeof(float), "test", &block), "test");
+    golden_require(kd_alloc(c->ctx, sizeof *cursor, "test", (void **)&cursor), "test");
     device = block;
     state = device + 2 * n;
     golden_require(kd_upload(c->ctx, device, p, n * (int64_t)sizeof(float)), "adam");
     c->inputs++;
     for (int64_t i = 0; golden_has(c, golden_name("adam_g%d", (int)i)); i++) {
         golden_upload(c, golden_name("adam_g%d", (int)i), kd_mat_make(device + n, 1, n), false);
-        golden_require(kd_adam(c->ctx, &adam, i + 1, n, device, device + n, state, state + n), "adam");
+        golden_require(kd_adam(c->ctx, &adam, &cursor->step, n, device, device + n, state, state + n), "adam");
+        golden_require(kd_cursor_advance(c->ctx, 1, 0, NULL, NULL, cursor), "adam");
         golden_compare_mat(c, golden_name("adam_p%d", (int)i + 1), kd_mat_make(device, 1, n), false);
     }
     kd_release(c->ctx, block);
+    kd_release(c->ctx, cursor);
     free(p);
 }
 
@@ -249,7 +253,8 @@ void golden_check_training(golden_case *c, kd_model *m) {
         double parts[KD_LOSS_PARTS];
         step(c, m, count, &m->graphs.generated, parts);
         losses[i] = parts[KD_LOSS_BPR] + parts[KD_LOSS_WEIGHT_DECAY] + parts[KD_LOSS_CONTRASTIVE];
-        golden_require(kd_params_adam(c->ctx, 1e-3, &m->params), "adam");
+        golden_require(kd_params_adam(c->ctx, 1e-3, &m->cursor->step, &m->params), "adam");
+        golden_require(kd_cursor_advance(c->ctx, count, 0, NULL, NULL, m->cursor), "adam");
     }
     golden_compare_doubles(c, "train_losses_f64", losses, steps, 1e-5);
     compare_trained(c, m);

@@ -107,7 +107,7 @@ static kd_status from_walks(kd_ctx *ctx, const kd_config *c, const kd_bipartite 
     kd_status status = KD_OK;
     walked w = {0};
     kd_walk_config walk = {c->attention.walks, c->attention.walk_steps, (float)c->attention.restart};
-    kd_rng rng = {c->seed, KD_RNG_WALK, 0, 0};
+    kd_rng rng = {c->seed, KD_RNG_WALK, 0, 0, NULL};
     KD_TRY(lay_out(ctx, c, g, &w));
     switch (c->attention.method) {
     case KD_ATTENTION_CUMULATIVE: KD_TRY(kd_walk_cumulative(ctx, w.graph, &walk, &rng, &w.visits)); break;

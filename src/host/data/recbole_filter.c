@@ -50,7 +50,7 @@ static int by_user_then_draw(const void *x, const void *y) {
 static int64_t part(int64_t n, double share) { return (int64_t)((double)n * share + 1e-9); }
 
 kd_status kd_recbole_split(const double share[3], uint64_t seed, kd_recbole_rows *rows) {
-    kd_rng rng = {seed, KD_RNG_SPLIT, 0, 0};
+    kd_rng rng = {seed, KD_RNG_SPLIT, 0, 0, NULL};
     double sum = share[0] + share[1] + share[2];
     drawn *order;
     kd_status status = kd_host_alloc(&order, rows->count, sizeof *order, "split");

@@ -42,7 +42,7 @@ void kd_synth_defaults(kd_synth_config *out) {
 }
 
 static void draw(const kd_synth_config *c, uint32_t what, int64_t row, int64_t block, uint32_t bits[4]) {
-    kd_rng rng = {c->seed, KD_RNG_SYNTH, what, 0};
+    kd_rng rng = {c->seed, KD_RNG_SYNTH, what, 0, NULL};
     kd_rng_draw4(&rng, (uint32_t)row, (uint32_t)block, bits);
 }
 

@@ -21,6 +21,7 @@ kd_status kd_diffusion_scratch_allocate(kd_pool *pool, int64_t batch, int64_t wi
     KD_TRY(kd_pool_alloc(pool, batch, sizeof(float), what, &out->row_loss[0]));
     KD_TRY(kd_pool_alloc(pool, batch, sizeof(float), what, &out->row_loss[1]));
     KD_TRY(kd_pool_alloc(pool, batch, sizeof(int32_t), what, &out->t));
+    KD_TRY(kd_pool_alloc(pool, batch, sizeof(int32_t), what, &out->row));
     out->x = x.data;
     out->out = o.data;
     out->h = h.data;
@@ -64,6 +65,7 @@ kd_status kd_denoiser_allocate(kd_pool *pool, const kd_denoiser_shape *s, kd_den
         d->m = d->gradient + d->count;
         d->v = d->m + d->count;
     }
+    KD_TRY(kd_pool_alloc(pool, 1, sizeof *d->cursor, what, &d->cursor));
     KD_TRY(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->signal));
     KD_TRY(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->sigma));
     KD_TRY(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->weight));
@@ -132,7 +134,7 @@ static void fill_normal(const kd_rng *rng, uint32_t tensor, double deviation, in
 
 static kd_status init_weights(kd_ctx *ctx, uint64_t seed, kd_denoiser *d) {
     const kd_denoiser_shape *s = &d->shape;
-    kd_rng rng = {seed, KD_RNG_INIT, 1000 + d->instance, 0};
+    kd_rng rng = {seed, KD_RNG_INIT, 1000 + d->instance, 0, NULL};
     double first = sqrt(2.0 / (double)(s->width + s->time_dim + s->hidden)), bias = 0.001;
     double last = sqrt(2.0 / (double)(s->width + s->hidden)), time = sqrt(2.0 / (double)(2 * s->time_dim));
     float *host, *at;
@@ -159,7 +161,6 @@ kd_status kd_denoiser_init(kd_ctx *ctx, const kd_config *c, uint32_t instance, c
     kd_status status = KD_OK;
     d->instance = instance;
     d->scratch = scratch;
-    d->step = 0;
     KD_TRY(kd_schedule_make(d->shape.steps, c->noise_scale, c->noise_min, c->noise_max, &d->schedule));
     KD_TRY(upload_tables(ctx, d));
     KD_TRY(init_weights(ctx, c->seed, d));
@@ -200,8 +201,8 @@ static kd_status noised_input(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_
                           .g = b->g,
                           .noise = b->noise,
                           .p = (float)b->dropout,
-                          .noise_rng = {b->seed, KD_RNG_NOISE, d->instance, (uint32_t)b->epoch},
-                          .drop_rng = {b->seed, KD_RNG_INPUT_DROPOUT, d->instance, (uint32_t)b->epoch},
+                          .noise_rng = {b->seed, KD_RNG_NOISE, d->instance, (uint32_t)b->epoch, b->clock},
+                          .drop_rng = {b->seed, KD_RNG_INPUT_DROPOUT, d->instance, (uint32_t)b->epoch, b->clock},
                           .x = x};
     return kd_q_sample(ctx, &q);
 }
@@ -228,7 +229,7 @@ kd_status kd_denoiser_gradient(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
     const int32_t *t = b->t ? b->t : s->t;
     kd_mat x = kd_mat_make(s->x, b->count, d->shape.width), out = kd_mat_make(s->out, b->count, d->shape.width);
     kd_mat h = kd_mat_make(s->h, b->count, d->shape.hidden), dh = kd_mat_make(s->dh, b->count, d->shape.hidden);
-    kd_rng steps = {b->seed, KD_RNG_DIFFUSION_STEP, d->instance, (uint32_t)b->epoch};
+    kd_rng steps = {b->seed, KD_RNG_DIFFUSION_STEP, d->instance, (uint32_t)b->epoch, b->clock};
     if (!b->t) KD_TRY(kd_diffusion_steps(ctx, b->count, b->row, d->shape.steps, &steps, s->t));
     KD_TRY(time_table(ctx, d));
     KD_TRY(noised_input(ctx, b, d, t, x));
@@ -249,5 +250,5 @@ cleanup:
 
 kd_status kd_denoiser_adam(kd_ctx *ctx, double lr, kd_denoiser *d) {
     const kd_adam_config adam = {lr, 0.9, 0.999, 1e-8};
-    return kd_adam(ctx, &adam, ++d->step, d->count, d->value, d->gradient, d->m, d->v);
+    return kd_adam(ctx, &adam, &d->cursor->step, d->count, d->value, d->gradient, d->m, d->v);
 }

@@ -18,7 +18,7 @@ typedef struct kd_diffusion_scratch {
     float *chain;       /* [hidden, hidden] W2^T W1 */
     float *guided;      /* [batch, guidance_width] */
     float *row_loss[2]; /* [batch] reconstruction and guidance */
-    int32_t *t;         /* [batch] */
+    int32_t *t, *row;   /* [batch] */
 } kd_diffusion_scratch;
 
 typedef struct kd_denoiser {
@@ -28,7 +28,9 @@ typedef struct kd_denoiser {
     kd_schedule schedule;
     float *signal, *sigma, *weight; /* [steps] on the device */
     kd_mat time;                    /* [steps, time_dim] cos and sin of t f_k */
-    int64_t count, step;            /* parameters; Adam steps taken */
+    int64_t count;                  /* parameters */
+    kd_cursor *cursor;              /* of its rows and its Adam steps */
+    kd_recording *step[2];          /* a training step of a whole batch, and of the last, shorter one */
     float *value, *gradient, *m, *v;
     kd_mat w1;                    /* [width, hidden] transposed, so that a sparse row times W1 is a sum of its rows */
     kd_mat w1_time;               /* [time_dim, hidden] */
@@ -58,7 +60,7 @@ typedef struct kd_denoiser_guidance {
     double weight;
 } kd_denoiser_guidance;
 
-/* One batch of training rows. t, noise: given (golden arrays) or NULL to draw them, keyed (seed, instance, step, row).
+/* One batch of training rows. t, noise: given (golden arrays) or NULL to draw them, keyed (seed, instance, epoch, row).
  */
 typedef struct kd_denoiser_batch {
     kd_csr x0;
@@ -70,6 +72,7 @@ typedef struct kd_denoiser_batch {
     double dropout;     /* on x_t */
     uint64_t seed;
     int64_t epoch;
+    const int64_t *clock; /* on the device, added to epoch in the keys; or NULL */
 } kd_denoiser_batch;
 
 /* Gradients = those of the batch's loss, which is also added to loss[0]; scratch->row_loss hold the rows' parts. */

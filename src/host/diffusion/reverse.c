@@ -33,7 +33,7 @@ static kd_status chain_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_den
                               .sigma = d->sigma + at,
                               .g = r->g,
                               .noise = r->noise,
-                              .noise_rng = {r->seed, KD_RNG_SAMPLE_NOISE, d->instance, (uint32_t)r->epoch},
+                              .noise_rng = {r->seed, KD_RNG_SAMPLE_NOISE, d->instance, (uint32_t)r->epoch, NULL},
                               .x = x};
         KD_TRY(kd_q_sample(ctx, &q));
         KD_TRY(kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, p));

@@ -145,7 +145,7 @@ kd_status kd_kg_edges_cap(const kd_kg_edges *full, int64_t triplet_num, uint64_t
     kd_status status = KD_OK;
     draw *draws = NULL;
     uint8_t *keep = NULL;
-    kd_rng rng = {seed, KD_RNG_TRIPLET_CAP, 0, 0};
+    kd_rng rng = {seed, KD_RNG_TRIPLET_CAP, 0, 0, NULL};
     int64_t most = triplet_num < 0 ? full->count : triplet_num, kept = 0;
     *out = (kd_kg_edges){0};
     KD_TRY(kd_host_alloc(&draws, full->count, sizeof *draws, "knowledge graph"));

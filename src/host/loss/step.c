@@ -38,12 +38,12 @@ int64_t kd_step_losses_workspace(const kd_loss_config *c, int64_t dim) {
     return most > bpr ? most : bpr;
 }
 
-kd_status kd_step_load(kd_ctx *ctx, int64_t count, const int32_t *order, const int32_t *user, const int32_t *positive,
-                       const int32_t *negative, kd_step_losses *l) {
+kd_status kd_step_load(kd_ctx *ctx, int64_t count, const int64_t *first, const int32_t *order, const int32_t *user,
+                       const int32_t *positive, const int32_t *negative, kd_step_losses *l) {
     kd_status status = KD_OK;
-    KD_TRY(kd_gather(ctx, count, order, user, l->user));
-    KD_TRY(kd_gather(ctx, count, order, positive, l->item));
-    KD_TRY(kd_gather(ctx, count, order, negative, l->item + count));
+    KD_TRY(kd_gather(ctx, count, first, order, user, l->user));
+    KD_TRY(kd_gather(ctx, count, first, order, positive, l->item));
+    KD_TRY(kd_gather(ctx, count, first, order, negative, l->item + count));
     KD_TRY(kd_group(ctx, count, l->user, &l->users));
     KD_TRY(kd_group(ctx, count, l->item, &l->positives));
     KD_TRY(kd_group(ctx, 2 * count, l->item, &l->items));

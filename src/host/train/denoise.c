@@ -15,23 +15,47 @@ typedef struct denoising {
 
 static int64_t batches(const kd_model *m, int64_t rows) { return (rows + m->config->batch - 1) / m->config->batch; }
 
+typedef struct rows_of {
+    kd_model *model;
+    const denoising *what;
+    int64_t count;
+} rows_of;
+
+/* Forward, losses, backward, update for the rows at the cursor. */
+static kd_status denoiser_step(kd_ctx *ctx, void *arg) {
+    kd_status status = KD_OK;
+    const rows_of *rows = arg;
+    kd_model *m = rows->model;
+    kd_denoiser *d = rows->what->denoiser;
+    kd_denoiser_batch batch = {.x0 = rows->what->x0,
+                               .count = rows->count,
+                               .row = d->scratch->row,
+                               .g = rows->what->g,
+                               .dropout = INPUT_DROPOUT,
+                               .seed = m->config->seed,
+                               .clock = &d->cursor->epoch};
+    KD_TRY(kd_gather(ctx, rows->count, &d->cursor->first, m->order, NULL, d->scratch->row));
+    KD_TRY(kd_denoiser_gradient(ctx, &batch, &rows->what->guidance, d, m->step_loss));
+    KD_TRY(kd_denoiser_adam(ctx, m->config->lr, d));
+    KD_TRY(kd_cursor_advance(ctx, rows->count, 1, m->step_loss, m->loss, d->cursor));
+cleanup:
+    return status;
+}
+
 /* Every row of x0 once, in a new order; *mean_loss = mean row loss. */
 static kd_status train_denoiser(kd_model *m, int64_t epoch, const kd_observer *observer, denoising *what,
                                 double *mean_loss) {
     kd_status status = KD_OK;
     const kd_config *c = m->config;
     int64_t rows = what->x0.rows, steps = batches(m, rows);
-    kd_rng order = {c->seed, KD_RNG_SHUFFLE, 1 + what->denoiser->instance, (uint32_t)epoch};
-    kd_denoiser_batch batch = {.x0 = what->x0, .g = what->g, .dropout = INPUT_DROPOUT, .seed = c->seed, .epoch = epoch};
+    kd_rng order = {c->seed, KD_RNG_SHUFFLE, 1 + what->denoiser->instance, (uint32_t)epoch, NULL};
     double sum = 0.0;
     KD_TRY(kd_permutation(m->ctx, rows, &order, m->order));
-    KD_TRY(kd_zero(m->ctx, m->loss, steps * (int64_t)sizeof(double)));
+    KD_TRY(kd_cursor_begin(m->ctx, epoch, what->denoiser->cursor));
     for (int64_t i = 0; i < steps; i++) {
+        rows_of of = {m, what, rows - i * c->batch < c->batch ? rows - i * c->batch : c->batch};
         KD_TRY(kd_train_progress(observer, epoch, what->stage, what->done++, what->total));
-        batch.row = m->order + i * c->batch;
-        batch.count = rows - i * c->batch < c->batch ? rows - i * c->batch : c->batch;
-        KD_TRY(kd_denoiser_gradient(m->ctx, &batch, &what->guidance, what->denoiser, m->loss + i));
-        KD_TRY(kd_denoiser_adam(m->ctx, c->lr, what->denoiser));
+        KD_TRY(kd_replay(m->ctx, denoiser_step, &of, &what->denoiser->step[of.count < c->batch]));
     }
     KD_TRY(kd_train_losses(m, what->stage, epoch, steps, 1, &sum));
     *mean_loss = sum / (double)steps;
@@ -134,13 +158,13 @@ kd_status kd_rebuild_graphs(kd_model *m, int64_t epoch, const kd_observer *obser
         m->shape.modalities * batches(m, m->shape.users) + (m->denoises_kg ? batches(m, m->shape.entities) : 0);
     if (m->denoises_modalities) KD_TRY(kd_row_mean(m->ctx, m->params.user, m->guidance.user_mean));
     for (int64_t i = 0; i < m->shape.modalities; i++) {
-        kd_rng rng = {c->seed, KD_RNG_THIN_MODALITY, (uint32_t)i, (uint32_t)epoch};
+        kd_rng rng = {c->seed, KD_RNG_THIN_MODALITY, (uint32_t)i, (uint32_t)epoch, NULL};
         what.denoiser = &m->modality_denoiser[i];
         KD_TRY(sample_rows(m, epoch, observer, &what));
         KD_TRY(kd_modality_graph_build(m->ctx, m->top, keep, &rng, &m->graphs.modality[i]));
     }
     if (m->denoises_kg) {
-        kd_rng rng = {c->seed, KD_RNG_THIN_KG, 0, (uint32_t)epoch};
+        kd_rng rng = {c->seed, KD_RNG_THIN_KG, 0, (uint32_t)epoch, NULL};
         what.denoiser = &m->kg_denoiser;
         what.x0 = m->graphs.neighbours;
         what.g = m->guidance.entity_mean;

@@ -91,6 +91,8 @@ static kd_status allocate_batches(kd_model *m) {
     KD_TRY(kd_pool_alloc(&m->pool, n, sizeof(int32_t), "interactions", &m->user));
     KD_TRY(kd_pool_alloc(&m->pool, n, sizeof(int32_t), "interactions", &m->positive));
     KD_TRY(kd_pool_alloc(&m->pool, n, sizeof(int32_t), "interactions", &m->negative));
+    KD_TRY(kd_pool_alloc(&m->pool, 1, sizeof *m->cursor, "interactions", &m->cursor));
+    KD_TRY(kd_pool_alloc(&m->pool, KD_LOSS_PARTS, sizeof(double), "interactions", &m->step_loss));
     KD_TRY(kd_pool_alloc(&m->pool, m->loss_steps * KD_LOSS_PARTS, sizeof(double), "interactions", &m->loss));
 cleanup:
     return status;
@@ -157,7 +159,14 @@ cleanup:
 void kd_model_free(kd_model *m) {
     kd_kg_edges_free(&m->full);
     kd_kg_edges_free(&m->capped);
-    if (m->ctx) kd_pool_free(&m->pool);
+    if (!m->ctx) return;
+    for (int rest = 0; rest < 2; rest++) {
+        kd_recording_free(m->ctx, &m->step[rest]);
+        kd_recording_free(m->ctx, &m->kg_denoiser.step[rest]);
+        for (int64_t i = 0; i < m->shape.modalities; i++)
+            kd_recording_free(m->ctx, &m->modality_denoiser[i].step[rest]);
+    }
+    kd_pool_free(&m->pool);
 }
 
 const kd_kg *kd_model_eval_kg(const kd_model *m) { return m->denoises_kg ? &m->graphs.generated : &m->graphs.capped; }

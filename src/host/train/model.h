@@ -37,7 +37,10 @@ typedef struct kd_model {
     int32_t *row;                        /* 0, 1, 2, ...: rows of the reverse chain */
     int32_t *order;                      /* an epoch's order of rows or interactions */
     int32_t *user, *positive, *negative; /* [interactions] */
+    kd_cursor *cursor;                   /* of the interactions */
+    double *step_loss;                   /* [KD_LOSS_PARTS] */
     double *loss;                        /* [most steps of a stage, KD_LOSS_PARTS] */
+    kd_recording *step[2];               /* a step of a whole batch, and of the last, shorter one */
     int64_t loss_steps;
     kd_kg_edges full, capped; /* host copies, until the device has them */
 } kd_model;

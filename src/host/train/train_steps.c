@@ -3,23 +3,33 @@
 
 static kd_status draw_epoch(kd_model *m, int64_t epoch) {
     int64_t n = m->data->train.count;
-    kd_rng order = {m->config->seed, KD_RNG_SHUFFLE, 0, (uint32_t)epoch};
-    kd_rng negative = {m->config->seed, KD_RNG_NEGATIVE, 0, (uint32_t)epoch};
+    kd_rng order = {m->config->seed, KD_RNG_SHUFFLE, 0, (uint32_t)epoch, NULL};
+    kd_rng negative = {m->config->seed, KD_RNG_NEGATIVE, 0, (uint32_t)epoch, NULL};
     kd_status status = kd_permutation(m->ctx, n, &order, m->order);
     if (status != KD_OK) return status;
     return kd_sample_negatives(m->ctx, m->graphs.train, n, m->user, &negative, m->negative);
 }
 
-/* Forward, losses, backward, update for one batch. */
-static kd_status train_step(kd_model *m, int64_t step, int64_t count, const int32_t *order, double *loss) {
+typedef struct batch_of {
+    kd_model *model;
+    int64_t count;
+} batch_of;
+
+/* Forward, losses, backward, update for the batch at the cursor. */
+static kd_status train_step(kd_ctx *ctx, void *arg) {
     kd_status status = KD_OK;
-    kd_view_pass pass = {.training = true, .main_kg = kd_model_train_kg(m), .seed = m->config->seed, .step = step};
-    KD_TRY(kd_step_load(m->ctx, count, order, m->user, m->positive, m->negative, &m->losses));
-    KD_TRY(kd_zero(m->ctx, m->params.gradient, m->params.count * (int64_t)sizeof(float)));
-    KD_TRY(kd_views_forward(m->ctx, &m->params, &m->graphs, &pass, &m->views));
-    KD_TRY(kd_step_losses_gradient(m->ctx, count, &m->params, &m->views, &m->losses, loss));
-    KD_TRY(kd_views_backward(m->ctx, &m->params, &m->graphs, &m->views));
-    KD_TRY(kd_params_adam(m->ctx, m->config->lr, &m->params));
+    const batch_of *batch = arg;
+    kd_model *m = batch->model;
+    kd_cursor *at = m->cursor;
+    kd_view_pass pass = {
+        .training = true, .main_kg = kd_model_train_kg(m), .seed = m->config->seed, .clock = &at->step};
+    KD_TRY(kd_step_load(ctx, batch->count, &at->first, m->order, m->user, m->positive, m->negative, &m->losses));
+    KD_TRY(kd_zero(ctx, m->params.gradient, m->params.count * (int64_t)sizeof(float)));
+    KD_TRY(kd_views_forward(ctx, &m->params, &m->graphs, &pass, &m->views));
+    KD_TRY(kd_step_losses_gradient(ctx, batch->count, &m->params, &m->views, &m->losses, m->step_loss));
+    KD_TRY(kd_views_backward(ctx, &m->params, &m->graphs, &m->views));
+    KD_TRY(kd_params_adam(ctx, m->config->lr, &at->step, &m->params));
+    KD_TRY(kd_cursor_advance(ctx, batch->count, KD_LOSS_PARTS, m->step_loss, m->loss, at));
 cleanup:
     return status;
 }
@@ -39,11 +49,11 @@ kd_status kd_train_steps(kd_model *m, int64_t epoch, const kd_observer *observer
     int64_t n = m->data->train.count, batch = m->config->batch, steps = (n + batch - 1) / batch;
     double sums[KD_LOSS_PARTS];
     KD_TRY(draw_epoch(m, epoch));
-    KD_TRY(kd_zero(m->ctx, m->loss, steps * KD_LOSS_PARTS * (int64_t)sizeof(double)));
+    KD_TRY(kd_cursor_begin(m->ctx, epoch, m->cursor));
     for (int64_t i = 0; i < steps; i++) {
-        int64_t count = n - i * batch < batch ? n - i * batch : batch;
+        batch_of of = {m, n - i * batch < batch ? n - i * batch : batch};
         KD_TRY(kd_train_progress(observer, epoch, KD_STAGE_STEPS, i, steps));
-        KD_TRY(train_step(m, epoch * steps + i, count, m->order + i * batch, m->loss + i * KD_LOSS_PARTS));
+        KD_TRY(kd_replay(m->ctx, train_step, &of, &m->step[of.count < batch]));
     }
     KD_TRY(kd_train_losses(m, KD_STAGE_STEPS, epoch, steps, KD_LOSS_PARTS, sums));
     fill_losses(m, sums, record);

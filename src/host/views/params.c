@@ -76,7 +76,7 @@ kd_status kd_params_allocate(kd_pool *pool, const kd_model_shape *shape, kd_para
 }
 
 static void fill_uniform(float *x, kd_mat m, double bound, uint64_t seed, uint32_t tensor) {
-    kd_rng rng = {seed, KD_RNG_INIT, tensor, 0};
+    kd_rng rng = {seed, KD_RNG_INIT, tensor, 0, NULL};
     for (int64_t r = 0; r < m.rows; r++)
         for (int64_t c = 0; c < m.cols; c += 4) {
             uint32_t draw[4];
@@ -110,9 +110,9 @@ kd_status kd_params_init(kd_ctx *ctx, uint64_t seed, const kd_model_shape *shape
     return status;
 }
 
-kd_status kd_params_adam(kd_ctx *ctx, double lr, kd_params *params) {
+kd_status kd_params_adam(kd_ctx *ctx, double lr, const int64_t *steps, kd_params *params) {
     const kd_adam_config adam = {lr, 0.9, 0.999, 1e-8};
-    return kd_adam(ctx, &adam, ++params->step, params->count, params->value, params->gradient, params->m, params->v);
+    return kd_adam(ctx, &adam, steps, params->count, params->value, params->gradient, params->m, params->v);
 }
 
 kd_status kd_mat_download(kd_ctx *ctx, kd_mat m, float *host) {

@@ -19,7 +19,6 @@ typedef struct kd_model_shape {
 typedef struct kd_params {
     int64_t count; /* floats of one copy */
     float *value, *gradient, *m, *v;
-    int64_t step; /* Adam steps taken */
     /* matrices inside value; kd_gradient_of gives the same place in gradient */
     kd_mat user, item;                             /* adjacent: user is followed by item */
     kd_mat entity, relation, rgat_w, modal_weight; /* rgat_w [2 dim, dim]; modal_weight [1, modalities] */
@@ -50,8 +49,8 @@ static inline kd_mat kd_params_nodes(const kd_params *params) {
     return kd_mat_make(params->user.data, params->user.rows + params->item.rows, params->user.cols);
 }
 
-/* One Adam step (0.9, 0.999, 1e-8) on all of them; gradients are left as they are. */
-kd_status kd_params_adam(kd_ctx *ctx, double lr, kd_params *params);
+/* One Adam step (0.9, 0.999, 1e-8) on all of them, after *steps earlier ones; gradients are left as they are. */
+kd_status kd_params_adam(kd_ctx *ctx, double lr, const int64_t *steps, kd_params *params);
 
 /* host [rows * cols] <- device and back. */
 kd_status kd_mat_download(kd_ctx *ctx, kd_mat m, float *host);

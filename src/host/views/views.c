@@ -94,7 +94,7 @@ static kd_status kg_input(kd_ctx *ctx, const kd_params *p, kd_views *v, const kd
 static kd_status kg_inputs(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, const kd_view_pass *pass, kd_views *v) {
     kd_status status = KD_OK;
     float dropout = pass->training ? (float)v->config.mess_dropout : 0.0f;
-    kd_rng rng = {pass->seed, KD_RNG_MESSAGE_DROPOUT, 0, (uint32_t)pass->step};
+    kd_rng rng = {pass->seed, KD_RNG_MESSAGE_DROPOUT, 0, (uint32_t)pass->step, pass->clock};
     KD_TRY(kd_rgat_begin(ctx, p, &v->rgat));
     KD_TRY(kd_rgat_pass_forward(ctx, p, pass->main_kg, dropout, &rng, &v->rgat, &v->main));
     KD_TRY(kg_input(ctx, p, v, &v->main, v->slots.kg));

@@ -58,13 +58,14 @@ kd_status kd_views_allocate(kd_pool *pool, const kd_model_shape *shape, const kd
 /* Bytes of workspace that forward and backward need. */
 int64_t kd_views_workspace(const kd_model_shape *shape);
 
-/* One forward pass: output = the views. training: dropout on, keyed (seed, step), every slot; else only the score slots
- * and no dropout. main_kg: the graph of the main KG view; the second one always walks graphs->capped. */
+/* One forward pass: output = the views. training: dropout on, keyed (seed, step + *clock), every slot; else only the
+ * score slots and no dropout. main_kg: the graph of the main KG view; the second one always walks graphs->capped. */
 typedef struct kd_view_pass {
     bool training;
     const kd_kg *main_kg;
     uint64_t seed;
     int64_t step;
+    const int64_t *clock; /* on the device, or NULL */
 } kd_view_pass;
 kd_status kd_views_forward(kd_ctx *ctx, const kd_params *params, const kd_graphs *graphs, const kd_view_pass *pass,
                            kd_views *views);

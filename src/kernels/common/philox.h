@@ -4,6 +4,7 @@
 #ifndef KD_COMMON_PHILOX_H
 #define KD_COMMON_PHILOX_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __CUDACC__
@@ -30,13 +31,22 @@ typedef enum kd_rng_stream {
     KD_RNG_SYNTH,           /* planted data; instance: what is drawn */
 } kd_rng_stream;
 
-/* A family of draws. step counts epochs or batches, whichever the stream's user says. */
+/* A family of draws. step counts epochs or batches, whichever the stream's user says; *clock, where there is one, is
+ * device memory and is added to it, so that a recorded step draws anew each time it is replayed. */
 typedef struct kd_rng {
     uint64_t seed;
     uint32_t stream;   /* kd_rng_stream */
     uint32_t instance; /* below 65536 */
     uint32_t step;
+    const int64_t *clock; /* NULL: step alone */
 } kd_rng;
+
+/* The same family with its clock read: what draws take. To be called where the clock's memory can be read. */
+static inline KD_HOST_DEVICE kd_rng kd_rng_now(kd_rng rng) {
+    if (rng.clock) rng.step += (uint32_t)*rng.clock;
+    rng.clock = NULL;
+    return rng;
+}
 
 /* out = Philox4x32-10(counter, key). */
 static inline KD_HOST_DEVICE void kd_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {

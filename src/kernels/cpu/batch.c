@@ -6,10 +6,11 @@ int64_t kd_permutation_workspace(int64_t n) { return 2 * n * (int64_t)sizeof(kd_
 
 kd_status kd_cpu_permutation(kd_ctx *ctx, int64_t n, const kd_rng *rng, int32_t *order) {
     kd_sort_pair *pair = ctx->workspace;
+    kd_rng now = kd_rng_now(*rng);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) {
         uint32_t draw[4];
-        kd_rng_draw4(rng, (uint32_t)i, 0, draw);
+        kd_rng_draw4(&now, (uint32_t)i, 0, draw);
         pair[i] = (kd_sort_pair){(uint64_t)draw[0] << 32 | draw[1], i};
     }
     kd_radix_sort(n, 8, pair, pair + n);
@@ -32,13 +33,14 @@ static bool row_contains(kd_csr a, int64_t row, int32_t wanted) {
 kd_status kd_cpu_sample_negatives(kd_ctx *ctx, kd_csr train, int64_t n, const int32_t *user, const kd_rng *rng,
                                   int32_t *negative) {
     (void)ctx;
+    kd_rng now = kd_rng_now(*rng);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) {
         uint32_t draw[4];
         int32_t item;
         uint32_t attempt = 0;
         do {
-            if (attempt % 4 == 0) kd_rng_draw4(rng, (uint32_t)i, attempt / 4, draw);
+            if (attempt % 4 == 0) kd_rng_draw4(&now, (uint32_t)i, attempt / 4, draw);
             item = (int32_t)kd_uniform_below(draw[attempt % 4], (uint32_t)train.cols);
             attempt++;
         } while (row_contains(train, user[i], item));
@@ -47,10 +49,12 @@ kd_status kd_cpu_sample_negatives(kd_ctx *ctx, kd_csr train, int64_t n, const in
     return KD_OK;
 }
 
-kd_status kd_cpu_gather(kd_ctx *ctx, int64_t n, const int32_t *order, const int32_t *values, int32_t *out) {
+kd_status kd_cpu_gather(kd_ctx *ctx, int64_t n, const int64_t *first, const int32_t *order, const int32_t *values,
+                        int32_t *out) {
     (void)ctx;
+    const int32_t *batch = order + (first ? *first : 0);
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < n; i++) out[i] = values[order[i]];
+    for (int64_t i = 0; i < n; i++) out[i] = values ? values[batch[i]] : batch[i];
     return KD_OK;
 }
 

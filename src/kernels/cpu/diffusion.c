@@ -8,10 +8,11 @@
 kd_status kd_cpu_diffusion_steps(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t steps, const kd_rng *rng,
                                  int32_t *t) {
     (void)ctx;
+    kd_rng now = kd_rng_now(*rng);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++) {
         uint32_t draw[4];
-        kd_rng_draw4(rng, (uint32_t)row[i], 0, draw);
+        kd_rng_draw4(&now, (uint32_t)row[i], 0, draw);
         t[i] = (int32_t)kd_uniform_below(draw[0], (uint32_t)steps);
     }
     return KD_OK;
@@ -43,8 +44,11 @@ static void q_sample_row(const kd_q_sample_args *a, int64_t i) {
 
 kd_status kd_cpu_q_sample(kd_ctx *ctx, const kd_q_sample_args *args) {
     (void)ctx;
+    kd_q_sample_args now = *args;
+    now.noise_rng = kd_rng_now(args->noise_rng);
+    now.drop_rng = kd_rng_now(args->drop_rng);
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < args->x.rows; i++) q_sample_row(args, i);
+    for (int64_t i = 0; i < args->x.rows; i++) q_sample_row(&now, i);
     return KD_OK;
 }
 

@@ -48,6 +48,7 @@ static float thinned(float value, int64_t row, int64_t col, float keep_rate, con
 
 kd_status kd_cpu_modality_graph_build(kd_ctx *ctx, const int32_t *top, float keep_rate, const kd_rng *rng,
                                       kd_modality_graph *out) {
+    kd_rng now = kd_rng_now(*rng);
     fill_structure(top, out, ctx->workspace);
     const int64_t *ptr = out->row_ptr;
 #pragma omp parallel for schedule(static, 256)
@@ -55,8 +56,8 @@ kd_status kd_cpu_modality_graph_build(kd_ctx *ctx, const int32_t *top, float kee
         for (int64_t k = ptr[r]; k < ptr[r + 1]; k++) {
             int64_t c = out->col[k];
             float value = (float)(1.0 / sqrt((double)(ptr[r + 1] - ptr[r]) * (double)(ptr[c + 1] - ptr[c])));
-            out->val[k] = thinned(value, r, c, keep_rate, rng);
-            out->val_transpose[k] = thinned(value, c, r, keep_rate, rng);
+            out->val[k] = thinned(value, r, c, keep_rate, &now);
+            out->val_transpose[k] = thinned(value, c, r, keep_rate, &now);
         }
     return KD_OK;
 }
@@ -105,12 +106,13 @@ int64_t kd_kg_generate_workspace(int64_t capacity) { return capacity; }
 kd_status kd_cpu_kg_generate(kd_ctx *ctx, const kd_kg *full, int64_t q, const int32_t *top, float keep_rate,
                              const kd_rng *rng, kd_kg *out) {
     uint8_t *keep = ctx->workspace;
+    kd_rng now = kd_rng_now(*rng);
 #pragma omp parallel for schedule(dynamic, 64)
     for (int64_t h = 0; h < full->entities; h++)
         for (int64_t k = full->head_ptr[h]; k < full->head_ptr[h + 1]; k++) {
             int32_t t = full->tail[k];
             uint32_t draw[4];
-            kd_rng_draw4(rng, (uint32_t)h, (uint32_t)t, draw);
+            kd_rng_draw4(&now, (uint32_t)h, (uint32_t)t, draw);
             keep[k] = kd_uniform(draw[0]) < keep_rate &&
                       (contains(top + h * q, q, t) || contains(top + t * q, q, (int32_t)h));
         }

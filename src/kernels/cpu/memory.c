@@ -51,6 +51,36 @@ kd_status kd_cpu_synchronize(kd_ctx *ctx) {
     return KD_OK;
 }
 
+kd_status kd_cpu_cursor_begin(kd_ctx *ctx, int64_t epoch, kd_cursor *cursor) {
+    (void)ctx;
+    *cursor = (kd_cursor){.epoch = epoch, .step = cursor->step};
+    return KD_OK;
+}
+
+kd_status kd_cpu_cursor_advance(kd_ctx *ctx, int64_t count, int64_t parts, double *slot, double *log,
+                                kd_cursor *cursor) {
+    (void)ctx;
+    for (int64_t j = 0; j < parts; j++) {
+        log[cursor->batch * parts + j] = slot[j];
+        slot[j] = 0.0;
+    }
+    cursor->batch++;
+    cursor->first += count;
+    cursor->step++;
+    return KD_OK;
+}
+
+/* A CPU has nothing to gain from a recording. */
+kd_status kd_cpu_replay(kd_ctx *ctx, kd_step_fn *step, void *arg, kd_recording **recording) {
+    *recording = NULL;
+    return step(ctx, arg);
+}
+
+void kd_cpu_recording_free(kd_ctx *ctx, kd_recording **recording) {
+    (void)ctx;
+    *recording = NULL;
+}
+
 kd_status kd_cpu_workspace_reserve(kd_ctx *ctx, int64_t bytes) {
     if (bytes <= ctx->workspace_bytes) return KD_OK;
     kd_cpu_release(ctx, ctx->workspace);

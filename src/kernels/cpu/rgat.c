@@ -3,8 +3,6 @@
 
 #include "kernels/cpu/cpu.h"
 
-enum { RANGES = 16 }; /* partial sums of the relation gradients: fixed, so that threads do not change the order */
-
 static float dot(const float *x, const float *y, int64_t n) {
     float sum = 0.0f;
 #pragma omp simd reduction(+ : sum)
@@ -48,7 +46,7 @@ kd_status kd_cpu_rgat_forward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat 
 }
 
 int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width) {
-    return RANGES * 2 * relations * width * (int64_t)sizeof(float);
+    return kd_rgat_ranges(relations, width) * 2 * relations * width * (int64_t)sizeof(float);
 }
 
 /* Gradient of the logits of one head (before LeakyReLU, left in logit), and what the head itself gets. */
@@ -69,8 +67,9 @@ static void head_backward(const kd_kg *kg, float slope, const kd_mat *e, const k
 }
 
 /* Partial relation gradients of one range of heads: part = [drh ; drt]. */
-static void relations_of_range(const kd_kg *kg, const kd_mat *e, const float *dlogit, int64_t range, float *part) {
-    int64_t d = e->cols, first = kg->entities * range / RANGES, last = kg->entities * (range + 1) / RANGES;
+static void relations_of_range(const kd_kg *kg, const kd_mat *e, const float *dlogit, int64_t range, int64_t ranges,
+                               float *part) {
+    int64_t d = e->cols, first = kg->entities * range / ranges, last = kg->entities * (range + 1) / ranges;
     float *head_part = part, *tail_part = part + kg->relations * d;
     memset(part, 0, (size_t)(2 * kg->relations * d) * sizeof(float));
     for (int64_t h = first; h < last; h++)
@@ -83,7 +82,7 @@ static void relations_of_range(const kd_kg *kg, const kd_mat *e, const float *dl
 kd_status kd_cpu_rgat_backward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt, float *logit,
                                const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh, kd_mat drt) {
     float *part = ctx->workspace;
-    int64_t size = 2 * kg->relations * e.cols;
+    int64_t size = 2 * kg->relations * e.cols, ranges = kd_rgat_ranges(kg->relations, e.cols);
 #pragma omp parallel for schedule(dynamic, 64)
     for (int64_t h = 0; h < kg->entities; h++) head_backward(kg, slope, &e, &rh, logit, alpha, &dagg, &de, h);
 #pragma omp parallel for schedule(dynamic, 64)
@@ -95,10 +94,11 @@ kd_status kd_cpu_rgat_backward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat
             add(logit[k], rt.data + kg->relation[k] * rt.ld, self, e.cols);
         }
 #pragma omp parallel for schedule(dynamic, 1)
-    for (int range = 0; range < RANGES; range++) relations_of_range(kg, &e, logit, range, part + range * size);
+    for (int64_t range = 0; range < ranges; range++)
+        relations_of_range(kg, &e, logit, range, ranges, part + range * size);
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < kg->relations; r++)
-        for (int range = 0; range < RANGES; range++) {
+        for (int64_t range = 0; range < ranges; range++) {
             add(1.0f, part + range * size + r * e.cols, drh.data + r * drh.ld, e.cols);
             add(1.0f, part + range * size + (kg->relations + r) * e.cols, drt.data + r * drt.ld, e.cols);
         }

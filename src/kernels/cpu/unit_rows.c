@@ -17,12 +17,13 @@ static void drop_row(const float *from, float *to, int64_t n, uint32_t r, float 
 
 kd_status kd_cpu_unit_rows_forward(kd_ctx *ctx, kd_mat x, float p, const kd_rng *rng, kd_mat y, float *norm) {
     (void)ctx;
+    kd_rng now = p > 0.0f ? kd_rng_now(*rng) : (kd_rng){0};
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < x.rows; r++) {
         const float *from = x.data + r * x.ld;
         float *to = y.data + r * y.ld;
         if (p > 0.0f) {
-            drop_row(from, to, x.cols, (uint32_t)r, p, rng);
+            drop_row(from, to, x.cols, (uint32_t)r, p, &now);
             from = to;
         }
         double square = 0.0;
@@ -38,6 +39,7 @@ kd_status kd_cpu_unit_rows_forward(kd_ctx *ctx, kd_mat x, float p, const kd_rng 
 kd_status kd_cpu_unit_rows_backward(kd_ctx *ctx, kd_mat y, const float *norm, kd_mat dy, float p, const kd_rng *rng,
                                     float beta, kd_mat dx) {
     (void)ctx;
+    kd_rng now = p > 0.0f ? kd_rng_now(*rng) : (kd_rng){0};
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < y.rows; r++) {
         const float *unit = y.data + r * y.ld, *up = dy.data + r * dy.ld;
@@ -50,7 +52,7 @@ kd_status kd_cpu_unit_rows_backward(kd_ctx *ctx, kd_mat y, const float *norm, kd
             float scale[KD_RANDOM_WIDTH];
             int64_t count = y.cols - first < KD_RANDOM_WIDTH ? y.cols - first : KD_RANDOM_WIDTH;
             if (p > 0.0f)
-                kd_dropout_scale(rng, (uint32_t)r, (uint32_t)first, p, scale);
+                kd_dropout_scale(&now, (uint32_t)r, (uint32_t)first, p, scale);
             else
                 for (int64_t c = 0; c < count; c++) scale[c] = 1.0f;
             for (int64_t c = first; c < first + count; c++) {

@@ -52,11 +52,12 @@ typedef kd_status kd_softmax_forward_fn(kd_ctx *ctx, int64_t count, const float 
 typedef kd_status kd_softmax_backward_fn(kd_ctx *ctx, int64_t count, const float *s, const float *ds, float *dw);
 
 /* One Adam step on flat arrays of n: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
- * p -= lr / (1 - b1^step) * m / (sqrt(v / (1 - b2^step)) + eps). step counts from 1. Source: Kingma & Ba 2015. */
+ * p -= lr / (1 - b1^step) * m / (sqrt(v / (1 - b2^step)) + eps). step = *steps + 1, *steps the
+ * steps taken so far, on the device. Source: Kingma & Ba 2015. */
 typedef struct kd_adam_config {
     double lr, beta1, beta2, eps;
 } kd_adam_config;
-typedef kd_status kd_adam_fn(kd_ctx *ctx, const kd_adam_config *config, int64_t step, int64_t n, float *p,
+typedef kd_status kd_adam_fn(kd_ctx *ctx, const kd_adam_config *config, const int64_t *steps, int64_t n, float *p,
                              const float *g, float *m, float *v);
 
 #ifdef __cplusplus

@@ -18,8 +18,9 @@ int64_t kd_permutation_workspace(int64_t n);
 typedef kd_status kd_sample_negatives_fn(kd_ctx *ctx, kd_csr train, int64_t n, const int32_t *user, const kd_rng *rng,
                                          int32_t *negative);
 
-/* out[i] = values[order[i]] for i < n. */
-typedef kd_status kd_gather_fn(kd_ctx *ctx, int64_t n, const int32_t *order, const int32_t *values, int32_t *out);
+/* out[i] = values[order[*first + i]] for i < n; first NULL: 0; values NULL: order[*first + i] itself. */
+typedef kd_status kd_gather_fn(kd_ctx *ctx, int64_t n, const int64_t *first, const int32_t *order,
+                               const int32_t *values, int32_t *out);
 
 /* Groups key [n] (n <= out->capacity) by value. Workspace: kd_group_workspace. */
 typedef kd_status kd_group_fn(kd_ctx *ctx, int64_t n, const int32_t *key, kd_groups *out);

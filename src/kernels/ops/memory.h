@@ -22,6 +22,22 @@ typedef kd_status kd_synchronize_fn(kd_ctx *ctx);
 /* Makes the workspace at least `bytes` large; called between steps, never inside one. */
 typedef kd_status kd_workspace_reserve_fn(kd_ctx *ctx, int64_t bytes);
 
+/* cursor: epoch = `epoch`, batch = first = 0; step is kept. */
+typedef kd_status kd_cursor_begin_fn(kd_ctx *ctx, int64_t epoch, kd_cursor *cursor);
+/* The end of a step of `count` entries: log[batch * parts + j] = slot[j], slot = 0, then batch and step + 1, first +
+ * count. */
+typedef kd_status kd_cursor_advance_fn(kd_ctx *ctx, int64_t count, int64_t parts, double *slot, double *log,
+                                       kd_cursor *cursor);
+
+/* Enqueues what `step` enqueues. A backend that can record does so the first time (*recording NULL) and afterwards
+ * replays without calling `step`: pointers and counts are those of the first time, so whatever changes is read from a
+ * cursor. `step` may only call ops that neither wait nor copy to or from the host. Free with kd_recording_free. */
+typedef struct kd_recording kd_recording;
+typedef kd_status kd_step_fn(kd_ctx *ctx, void *arg);
+typedef kd_status kd_replay_fn(kd_ctx *ctx, kd_step_fn *step, void *arg, kd_recording **recording);
+/* Frees *recording, which may be NULL, and sets it to NULL. */
+typedef void kd_recording_free_fn(kd_ctx *ctx, kd_recording **recording);
+
 #ifdef __cplusplus
 }
 #endif

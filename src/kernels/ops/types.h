@@ -22,6 +22,15 @@ extern "C" {
 
 typedef struct kd_ctx kd_ctx;
 
+/* Where a training loop stands, in device memory: what changes from step to step is read there, so that a recorded step
+ * (kd_replay) can be replayed as it is. */
+typedef struct kd_cursor {
+    int64_t epoch;
+    int64_t batch; /* batches done in this epoch */
+    int64_t first; /* their entries: where the next batch begins */
+    int64_t step;  /* batches done in all epochs */
+} kd_cursor;
+
 /* Dense float32 matrix, row-major; row r starts at data + r * ld, ld >= cols. A vector is a matrix with one row. */
 typedef struct kd_mat {
     float *data;

@@ -1,0 +1,47 @@
+/* The CUDA column of the op table: one file an op family in this folder, the same contracts as kernels/ops/. What its
+ * files share: the backend's state, launch sizes, error returns, sums in a fixed order. */
+#ifndef KD_KERNELS_CUDA_H
+#define KD_KERNELS_CUDA_H
+
+#include "host/util/error.h"
+#include "kernels/ctx.h"
+#include "kernels/cuda/launch.h"
+
+enum { KD_WARP = 32, KD_BLOCK = 256, KD_PARTIALS = 512 };
+
+/* What a CUDA context has beyond kd_ctx. */
+typedef struct kd_cuda {
+    cudaStream_t stream;
+    int multiprocessors;
+    double *partial; /* [KD_PARTIALS] partial sums of one op; ops of a stream follow each other */
+    struct kd_cuda_blas *blas;
+    struct kd_cuda_staging *staging;
+} kd_cuda;
+
+static inline kd_cuda *kd_cuda_of(const kd_ctx *ctx) { return (kd_cuda *)ctx->backend; }
+static inline cudaStream_t kd_stream(const kd_ctx *ctx) { return kd_cuda_of(ctx)->stream; }
+
+/* KD_OK, or KD_ERR_CUDA (KD_ERR_MEMORY where memory ran out) saying which op and what the runtime said. */
+kd_status kd_cuda_status(cudaError_t error, const char *op);
+#define KD_CUDA_TRY(call)                                                                 \
+    do {                                                                                  \
+        cudaError_t kd_cuda_error = (call);                                               \
+        if (kd_cuda_error != cudaSuccess) return kd_cuda_status(kd_cuda_error, __func__); \
+    } while (0)
+/* The end of an op: did its launches go through? */
+#define KD_CUDA_LAUNCHED() return kd_cuda_status(cudaGetLastError(), __func__)
+
+/* Blocks for n independent pieces of work, `per_block` a block; at least 1, since a grid may not be empty. */
+static inline unsigned kd_blocks(int64_t n, int64_t per_block) {
+    int64_t blocks = (n + per_block - 1) / per_block;
+    return (unsigned)(blocks < 1 ? 1 : blocks);
+}
+/* The same for kernels that stride over their work: no more than fill the device a few times. */
+static inline unsigned kd_strided_blocks(const kd_ctx *ctx, int64_t n) {
+    int64_t most = 16 * (int64_t)kd_cuda_of(ctx)->multiprocessors, blocks = (n + KD_BLOCK - 1) / KD_BLOCK;
+    return (unsigned)(blocks < 1 ? 1 : blocks > most ? most : blocks);
+}
+
+extern const kd_ops kd_cuda_ops;
+
+#endif
