@@ -1,0 +1,314 @@
+/* The engine: one fiber a CUDA thread, blocks one after the other. A thread runs until it waits for others or ends, and
+ * which goes on then is KDIFFE_EMU_ORDER's choice: ascending (default), descending or random:SEED. A kernel whose
+ * result depends on it is wrong. Compiled without sanitizers in every build, see sanitizers.h. */
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+
+#include "emu/engine.h"
+#include "emu/runtime.h"
+#include "emu/switch.h"
+
+uint3 threadIdx, blockIdx;
+dim3 blockDim, gridDim;
+
+namespace emu {
+
+Thread threads[MOST_THREADS];
+Warp warps[MOST_WARPS];
+Block block;
+Counters counters;
+int current = -1;
+Order grid_end, host_work;
+
+namespace {
+
+enum { EXIT_FATAL = 97 };
+const size_t STACK_BYTES = 256 << 10, GUARD_BYTES = 4096;
+
+struct Fiber {
+    Context context;
+    char *stack;
+    void *fake_stack; /* AddressSanitizer's */
+    void *tsan_fiber; /* ThreadSanitizer's */
+};
+
+enum class Direction { Ascending, Descending, Random };
+struct Order_of_threads {
+    Direction direction;
+    unsigned random;
+};
+
+Fiber fibers[FIBER_SETS * MOST_THREADS], host;
+int fiber_count, idle[MOST_THREADS], idle_count; /* without ThreadSanitizer a fiber that is idle takes any thread */
+const void *host_stack;
+size_t host_stack_bytes;
+Order grid_start;
+const Task *body;
+int warp_now;
+
+Order_of_threads read_order() {
+    const char *wanted = getenv("KDIFFE_EMU_ORDER");
+    if (!wanted || !*wanted || strcmp(wanted, "ascending") == 0) return {Direction::Ascending, 1};
+    if (strcmp(wanted, "descending") == 0) return {Direction::Descending, 1};
+    if (strncmp(wanted, "random:", 7) != 0)
+        fatal("KDIFFE_EMU_ORDER is '%s'; ascending, descending or random:SEED", wanted);
+    return {Direction::Random, (unsigned)strtoul(wanted + 7, nullptr, 10) * 2654435761u | 1u};
+}
+Order_of_threads &order() {
+    static Order_of_threads chosen = read_order();
+    return chosen;
+}
+
+unsigned random_number() {
+    unsigned &x = order().random;
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return x;
+}
+
+int lane_to_run(unsigned ready) {
+    switch (order().direction) {
+    case Direction::Ascending: return __builtin_ctz(ready);
+    case Direction::Descending: return LANES - 1 - __builtin_clz(ready);
+    default: break;
+    }
+    unsigned turn = random_number() % LANES;
+    unsigned turned = turn ? ready >> turn | ready << (LANES - turn) : ready;
+    return (__builtin_ctz(turned) + (int)turn) % LANES;
+}
+
+/* The thread to run next, -1 if none can: of the present warp while it has one, then of the next warp. */
+int thread_to_run() {
+    Direction direction = order().direction;
+    if (direction == Direction::Random && random_number() % 8 == 0)
+        warp_now = (int)(random_number() % (unsigned)block.warps);
+    for (int tried = 0; tried < block.warps; tried++) {
+        if (warps[warp_now].ready) return warp_now * LANES + lane_to_run(warps[warp_now].ready);
+        if (direction == Direction::Descending)
+            warp_now = warp_now == 0 ? block.warps - 1 : warp_now - 1;
+        else
+            warp_now = warp_now + 1 == block.warps ? 0 : warp_now + 1;
+    }
+    return -1;
+}
+
+void enter(int thread) {
+    current = thread;
+    threadIdx = threads[thread].index;
+}
+
+void switch_fiber(Fiber *from, Fiber *to) {
+    const void *bottom = to == &host ? host_stack : to->stack;
+    size_t bytes = to == &host ? host_stack_bytes : STACK_BYTES;
+    counters.switches++;
+    if (under_tsan())
+        become_fiber(to->tsan_fiber);
+    else if (under_asan())
+        __sanitizer_start_switch_fiber(&from->fake_stack, bottom, bytes);
+    context_switch(&from->context, &to->context);
+    if (!under_tsan() && under_asan()) __sanitizer_finish_switch_fiber(from->fake_stack, &bottom, &bytes);
+}
+
+void fiber_main();
+
+int make_fiber() {
+    Fiber *fiber = &fibers[fiber_count];
+    void *memory = mmap(nullptr, GUARD_BYTES + STACK_BYTES, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) fatal("no memory for the stack of a thread");
+    mprotect(memory, GUARD_BYTES, PROT_NONE); /* a kernel that recurses too deep stops there */
+    fiber->stack = static_cast<char *>(memory) + GUARD_BYTES;
+    context_make(&fiber->context, fiber->stack, STACK_BYTES, fiber_main);
+    if (under_tsan()) fiber->tsan_fiber = __tsan_create_fiber(0);
+    return fiber_count++;
+}
+
+int take_fiber(int thread) {
+    if (under_tsan()) return block.set + FIBER_SETS * thread;
+    return idle_count ? idle[--idle_count] : make_fiber();
+}
+
+void run(Fiber *from, int thread) {
+    if (thread < 0) {
+        switch_fiber(from, &host);
+        return;
+    }
+    if (threads[thread].fiber < 0) threads[thread].fiber = take_fiber(thread);
+    enter(thread);
+    switch_fiber(from, &fibers[threads[thread].fiber]);
+}
+
+void leave(int thread) {
+    Warp *warp = &warps[thread / LANES];
+    warp->ready &= ~(1u << thread % LANES);
+    warp->gone |= 1u << thread % LANES;
+    block.gone++;
+    counters.threads++;
+    if (warp->waiting) barriers_leave(thread);
+}
+
+/* A fiber lives as long as the program: thread after thread of block after block. */
+void fiber_main() {
+    if (!under_tsan() && under_asan()) {
+        const void *bottom;
+        size_t bytes;
+        __sanitizer_finish_switch_fiber(nullptr, &bottom, &bytes);
+    }
+    int self = threads[current].fiber;
+    for (;;) {
+        grid_start.acquire();
+        (*body)();
+        grid_end.release();
+        leave(current);
+        int next = thread_to_run();
+        if (!under_tsan() && next >= 0 && threads[next].fiber < 0) { /* begins on this very stack, without a switch */
+            threads[next].fiber = self;
+            enter(next);
+            continue;
+        }
+        if (!under_tsan()) idle[idle_count++] = self;
+        run(&fibers[self], next);
+    }
+}
+
+void report_deadlock() {
+    fprintf(stderr, "emu: ERROR: the threads of %s wait for each other in block (%u,%u,%u); %d of %d have exited\n",
+            block.kernel, blockIdx.x, blockIdx.y, blockIdx.z, block.gone, block.threads);
+    for (int i = 0, shown = 0; i < block.threads && shown < 8; i++) {
+        const Thread *thread = &threads[i];
+        if (thread->waits == Waits::No) continue;
+        fprintf(stderr, "  thread %d waits at line %d for its %s, mask 0x%08x\n", i, thread->line,
+                thread->waits == Waits::ForBlock ? "block" : "warp",
+                thread->waits == Waits::ForBlock ? 0xffffffffu : thread->mask);
+        shown++;
+    }
+    fflush(nullptr);
+    _exit(EXIT_FATAL);
+}
+
+void find_host_stack() {
+    static thread_local void *stack;
+    static thread_local size_t bytes;
+    if (!stack) {
+        pthread_attr_t attributes;
+        pthread_getattr_np(pthread_self(), &attributes);
+        pthread_attr_getstack(&attributes, &stack, &bytes);
+        pthread_attr_destroy(&attributes);
+    }
+    host_stack = stack;
+    host_stack_bytes = bytes;
+}
+
+void begin_block(uint64_t number, dim3 grid, dim3 shape) {
+    blockIdx = make_uint3((unsigned)(number % grid.x), (unsigned)(number / grid.x % grid.y),
+                          (unsigned)(number / grid.x / grid.y));
+    for (int i = 0; i < block.threads; i++) {
+        threads[i].index =
+            make_uint3((unsigned)i % shape.x, (unsigned)i / shape.x % shape.y, (unsigned)i / (shape.x * shape.y));
+        threads[i].fiber = -1;
+        threads[i].waits = Waits::No;
+    }
+    for (int w = 0; w < block.warps; w++) {
+        int lanes = block.threads - w * LANES;
+        unsigned all = lanes >= LANES ? ~0u : (1u << lanes) - 1;
+        warps[w] = Warp{all, all, 0, 0};
+    }
+    block.gone = 0;
+    Direction direction = order().direction;
+    warp_now = direction == Direction::Ascending    ? 0
+               : direction == Direction::Descending ? block.warps - 1
+                                                    : (int)(random_number() % (unsigned)block.warps);
+    barriers_reset();
+    shared_begin_block();
+}
+
+} // namespace
+
+void fatal(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "emu: ERROR: ");
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    if (in_kernel())
+        fprintf(stderr, " [%s, block (%u,%u,%u), thread (%u,%u,%u)]", block.kernel, blockIdx.x, blockIdx.y, blockIdx.z,
+                threadIdx.x, threadIdx.y, threadIdx.z);
+    fprintf(stderr, "\n");
+    fflush(nullptr);
+    _exit(EXIT_FATAL);
+}
+
+void wait_here() {
+    int self = current;
+    warps[self / LANES].ready &= ~(1u << self % LANES);
+    run(&fibers[threads[self].fiber], thread_to_run());
+    enter(self);
+}
+
+void yield_thread() {
+    if (!in_kernel()) fatal("__nanosleep outside a kernel");
+    int self = current;
+    warp_now = warp_now + 1 == block.warps ? 0 : warp_now + 1; /* in any order, or a waiting warp would stay alone */
+    int next = thread_to_run();
+    if (next == self) return;
+    run(&fibers[threads[self].fiber], next);
+    enter(self);
+}
+
+void *make_as_host(void *(*make)(size_t), size_t bytes) {
+    if (!under_tsan()) return make(bytes);
+    void *self = __tsan_get_current_fiber();
+    become_fiber(host.tsan_fiber);
+    void *result = make(bytes);
+    host_work.release();
+    become_fiber(self);
+    return result;
+}
+
+void run_grid(const Launch &what, const Task &thread_body) {
+    if (in_kernel() || body) fatal("%s starts while %s runs", what.kernel, block.kernel);
+    uint64_t blocks = (uint64_t)what.grid.x * what.grid.y * what.grid.z, step = 1, first = 0;
+    body = &thread_body;
+    blockDim = what.block;
+    gridDim = what.grid;
+    block.kernel = what.kernel;
+    block.threads = (int)(what.block.x * what.block.y * what.block.z);
+    block.warps = (block.threads + LANES - 1) / LANES;
+    counters.launches++;
+    find_host_stack();
+    if (under_tsan()) {
+        host.tsan_fiber = __tsan_get_current_fiber();
+        while (fiber_count < FIBER_SETS * block.threads) make_fiber();
+    }
+    if (order().direction == Direction::Random) { /* a stride that meets every block once */
+        step = blocks / 2 + 1 + random_number() % 7;
+        while (std::gcd(step, blocks) != 1) step++;
+        first = random_number() % blocks;
+    }
+    shared_begin_grid(what);
+    for (uint64_t done = 0; done < blocks; done++) {
+        uint64_t number =
+            order().direction == Direction::Descending ? blocks - 1 - done : (done * step + first) % blocks;
+        begin_block(number, what.grid, what.block);
+        grid_start.release();
+        while (block.gone < block.threads) {
+            int next = thread_to_run();
+            if (next < 0) report_deadlock();
+            run(&host, next);
+        }
+        block.set = (block.set + 1) % FIBER_SETS;
+    }
+    grid_end.acquire();
+    current = -1;
+    shared_end_grid();
+    body = nullptr;
+}
+
+} // namespace emu
