@@ -21,8 +21,30 @@ COMMA    := ,
 LDFLAGS  += $(if $(BLAS_LIB),-L$(BLAS_LIB) -Wl$(COMMA)-rpath$(COMMA)$(BLAS_LIB)) $(SANITIZE)
 LDLIBS   += -lopenblas $(shell pkg-config --libs $(PKGS) 2>/dev/null || echo -lcjson -lxxhash -lyaml) -lm -fopenmp
 
+# The CUDA column: through nvcc where it is found (CUDA=0: never), or, for tests on machines without a GPU, through the
+# host's C++ compiler and the stand-in of tests/emu (EMU=1).
+CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc)))
+NVCC     := $(wildcard $(CUDA_HOME)/bin/nvcc)
+CUDA     ?= $(if $(NVCC),1,0)
+EMU      ?= 0
+GPU_CODE ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+CU_SRC   := $(wildcard src/kernels/cuda/*.cu)
+CUDA_INC := -isystem $(CUDA_HOME)/include
+CXXFLAGS += -std=c++17 $(filter-out -Wstrict-prototypes -Wmissing-prototypes -Wvla,$(WARN)) $(OPT) -g -fno-math-errno
+ifeq ($(EMU),1)
+CPPFLAGS += -DKD_WITH_CUDA
+CU_OBJ   := $(CU_SRC:%.cu=$(BUILD)/%.o) $(patsubst %.cc,$(BUILD)/%.o,$(filter-out tests/emu/test_%,$(wildcard tests/emu/*.cc)))
+LDLIBS   += -lstdc++
+else ifeq ($(CUDA),1)
+CPPFLAGS += -DKD_WITH_CUDA
+CU_OBJ   := $(CU_SRC:%.cu=$(BUILD)/%.o)
+CUDA_LIB := $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib))
+LDFLAGS  += -L$(CUDA_LIB) -Wl$(COMMA)-rpath$(COMMA)$(CUDA_LIB)
+LDLIBS   += -lcublasLt -lcudart_static -ldl -lrt -lpthread -lstdc++
+endif
+
 LIB_SRC  := $(filter-out src/host/cli/main.c,$(wildcard src/host/*/*.c)) $(wildcard src/kernels/*.c src/kernels/*/*.c)
-LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(CU_OBJ)
 GOLDEN   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/published/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
@@ -63,6 +85,23 @@ $(BUILD)/tests/golden: $(GOLDEN) $(BUILD)/libkdiffe.a
 $(TEST_BIN): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libkdiffe.a
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+ifeq ($(EMU),1)
+$(BUILD)/%.o: %.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  CXX $<"
+	@$(CXX) $(CPPFLAGS) $(CUDA_INC) -Itests $(CXXFLAGS) $(SANITIZE) -MMD -MP -x c++ -c -o $@ $<
+
+$(BUILD)/tests/emu/%.o: tests/emu/%.cc $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  CXX $<"
+	@$(CXX) $(CPPFLAGS) $(CUDA_INC) -Itests $(CXXFLAGS) $(EMU_FLAGS) -MMD -MP -c -o $@ $<
+else
+$(BUILD)/%.o: %.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  NVCC $<"
+	@$(NVCC) -std=c++17 -O3 -lineinfo $(GPU_CODE) -Xcompiler -Wall,-Wextra -Werror all-warnings -Iinclude -Isrc -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+endif
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)

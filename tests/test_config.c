@@ -104,7 +104,7 @@ static void defaults_of_the_engine(void **state) {
     assert_int_equal(c.patience, 0);
     assert_int_equal(c.device, KD_DEVICE_AUTO);
     assert_int_equal(c.threads, 0);
-    assert_int_equal(c.precision, KD_PRECISION_FP32);
+    assert_int_equal(c.precision, KD_PRECISION_TF32);
 }
 
 /* kd_config_defaults cannot report a default that its own range refuses: this does. */

@@ -38,6 +38,7 @@ kd_status kd_zero(kd_ctx *ctx, void *device, int64_t bytes) {
 }
 kd_status kd_synchronize(kd_ctx *ctx) { return ctx->ops->synchronize(ctx); }
 kd_status kd_workspace_reserve(kd_ctx *ctx, int64_t bytes) { return ctx->ops->workspace_reserve(ctx, bytes); }
+int64_t kd_available(kd_ctx *ctx) { return ctx->ops->available(ctx); }
 kd_status kd_cursor_begin(kd_ctx *ctx, int64_t epoch, kd_cursor *cursor) {
     REQUIRE(cursor);
     return ctx->ops->cursor_begin(ctx, epoch, cursor);
@@ -242,6 +243,9 @@ kd_status kd_rank_metrics(kd_ctx *ctx, int64_t rows, int64_t k, const int32_t *i
 /* Walks. */
 
 static bool square(kd_csr a) { return a.rows == a.cols && a.row_ptr; }
+int64_t kd_walk_workspace(const kd_ctx *ctx, int64_t nodes, int64_t steps) {
+    return ctx->ops->walk_workspace(ctx, nodes, steps);
+}
 kd_status kd_walk_cumulative(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
                              kd_visits *visits) {
     REQUIRE(square(graph) && visits->starts == graph.rows && config->walks >= 1 && config->steps >= 1);

@@ -9,30 +9,57 @@
 #include "host/util/device.h"
 #include "host/util/error.h"
 #include "kernels/cpu/cpu.h"
+#ifdef KD_WITH_CUDA
+#include "kernels/cuda/context.h"
+#else
+static bool kd_cuda_usable(const char **why) {
+    *why = "this build has no CUDA backend";
+    return false;
+}
+static kd_status kd_cuda_open(kd_precision precision, bool deterministic, kd_ctx *ctx) {
+    (void)precision, (void)deterministic, (void)ctx;
+    return KD_FAIL(KD_ERR_ARGUMENT, "device: this build has no CUDA backend; use --device=cpu");
+}
+static void kd_cuda_close(kd_ctx *ctx) { (void)ctx; }
+#endif
 
-kd_status kd_ctx_open(kd_device device, int64_t threads, kd_precision precision, kd_ctx **out) {
+/* why: what kept `auto` from taking a GPU, or NULL. */
+static kd_status open_cpu(kd_precision precision, int cores, const char *why, kd_ctx *ctx) {
+    if (precision == KD_PRECISION_BF16)
+        return KD_FAIL(KD_ERR_ARGUMENT, "precision: the CPU backend has no bf16; use --precision=fp32 or tf32");
+    ctx->ops = &kd_cpu_ops;
+    snprintf(ctx->description, sizeof ctx->description, "cpu: %d of %d cores, OpenBLAS %s, fp32%s%.100s%s",
+             ctx->threads, cores, openblas_get_corename(), why ? " (no GPU: " : "", why ? why : "", why ? ")" : "");
+    return KD_OK;
+}
+
+kd_status kd_ctx_open(kd_compute compute, kd_ctx **out) {
+    const char *why = NULL;
+    kd_status status;
     *out = NULL;
-    if (device == KD_DEVICE_CUDA)
-        return KD_FAIL(KD_ERR_ARGUMENT, "device: this build has no CUDA backend; use --device=cpu");
-    if (precision != KD_PRECISION_FP32)
-        return KD_FAIL(KD_ERR_ARGUMENT, "precision: the CPU backend computes in fp32; use --precision=fp32");
     kd_ctx *ctx = calloc(1, sizeof *ctx);
     if (!ctx) return KD_FAIL(KD_ERR_MEMORY, "context: out of memory");
     int cores = omp_get_num_procs();
-    ctx->ops = &kd_cpu_ops;
-    ctx->threads = threads > 0 ? (int)threads : cores;
+    ctx->threads = compute.threads > 0 ? (int)compute.threads : cores;
     omp_set_num_threads(ctx->threads);
     openblas_set_num_threads(ctx->threads);
-    snprintf(ctx->description, sizeof ctx->description, "cpu: %d of %d cores, OpenBLAS %s, fp32", ctx->threads, cores,
-             openblas_get_corename());
-    *out = ctx;
-    return KD_OK;
+    if (compute.device == KD_DEVICE_CUDA || (compute.device == KD_DEVICE_AUTO && kd_cuda_usable(&why)))
+        status = kd_cuda_open(compute.precision, !compute.any_order, ctx);
+    else
+        status = open_cpu(compute.precision, cores, why, ctx);
+    if (status == KD_OK)
+        *out = ctx;
+    else
+        free(ctx);
+    return status;
 }
 
 void kd_ctx_close(kd_ctx *ctx) {
     if (!ctx) return;
     kd_synchronize(ctx);
     kd_release(ctx, ctx->workspace);
+    ctx->workspace = NULL;
+    if (ctx->backend) kd_cuda_close(ctx);
     free(ctx);
 }
 

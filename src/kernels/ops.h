@@ -26,6 +26,7 @@ typedef struct kd_ops {
     kd_zero_fn *zero;
     kd_synchronize_fn *synchronize;
     kd_workspace_reserve_fn *workspace_reserve;
+    kd_available_fn *available;
     kd_cursor_begin_fn *cursor_begin;
     kd_cursor_advance_fn *cursor_advance;
     kd_replay_fn *replay;
@@ -71,6 +72,7 @@ typedef struct kd_ops {
     kd_topk_rows_fn *topk_rows;
     kd_rank_metrics_fn *rank_metrics;
     /* walk */
+    kd_walk_workspace_fn *walk_workspace;
     kd_walk_cumulative_fn *walk_cumulative;
     kd_walk_node_fn *walk_node;
     kd_visits_above_fn *visits_above;
@@ -85,6 +87,7 @@ kd_download_fn kd_download;
 kd_zero_fn kd_zero;
 kd_synchronize_fn kd_synchronize;
 kd_workspace_reserve_fn kd_workspace_reserve;
+kd_available_fn kd_available;
 kd_cursor_begin_fn kd_cursor_begin;
 kd_cursor_advance_fn kd_cursor_advance;
 kd_replay_fn kd_replay;
@@ -124,6 +127,7 @@ kd_denoise_loss_fn kd_denoise_loss;
 kd_guidance_loss_fn kd_guidance_loss;
 kd_topk_rows_fn kd_topk_rows;
 kd_rank_metrics_fn kd_rank_metrics;
+kd_walk_workspace_fn kd_walk_workspace;
 kd_walk_cumulative_fn kd_walk_cumulative;
 kd_walk_node_fn kd_walk_node;
 kd_visits_above_fn kd_visits_above;

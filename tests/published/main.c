@@ -1,5 +1,7 @@
-/* golden DIR...: every array of every folder's manifest through the engine's own ops; exit 1 on any FAIL. */
+/* golden [--device=cpu|cuda] DIR...: every array of every folder's manifest through the engine's own ops; exit 1 on any
+ * FAIL. */
 #include <stdio.h>
+#include <string.h>
 
 #include "host/util/device.h"
 #include "published/golden.h"
@@ -30,12 +32,15 @@ static int64_t check_folder(const char *folder, kd_ctx *ctx) {
 int main(int argc, char **argv) {
     kd_ctx *ctx;
     int64_t failed = 0;
-    if (argc < 2) {
-        fprintf(stderr, "usage: golden DIR...\n");
+    bool cuda = argc > 1 && strcmp(argv[1], "--device=cuda") == 0;
+    int first = cuda || (argc > 1 && strcmp(argv[1], "--device=cpu") == 0) ? 2 : 1;
+    if (argc <= first) {
+        fprintf(stderr, "usage: golden [--device=cpu|cuda] DIR...\n");
         return 2;
     }
-    golden_require(kd_ctx_open(KD_DEVICE_CPU, 0, KD_PRECISION_FP32, &ctx), "context");
-    for (int i = 1; i < argc; i++) failed += check_folder(argv[i], ctx);
+    golden_require(kd_ctx_open((kd_compute){cuda ? KD_DEVICE_CUDA : KD_DEVICE_CPU, 0, KD_PRECISION_FP32, false}, &ctx),
+                   "context");
+    for (int i = first; i < argc; i++) failed += check_folder(argv[i], ctx);
     kd_ctx_close(ctx);
     return failed > 0;
 }

@@ -42,7 +42,7 @@ static kd_status command(kd_args *args) {
     KD_TRY(kd_args_finish(args, 1));
     if (!out || !out[0]) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --out=FILE.tsv; see --help");
     KD_TRY(kd_cli_data(args->positional[0], &data, NULL));
-    KD_TRY(kd_ctx_open(config.device, config.threads, config.precision, &ctx));
+    KD_TRY(kd_ctx_open(kd_compute_of(&config), &ctx));
     KD_TRY(make_matrix(ctx, &config, &data, &matrix));
     KD_TRY(kd_similarity_save(out, &matrix));
 cleanup:

@@ -119,13 +119,13 @@ static kd_status command(kd_args *args) {
     KD_TRY(kd_cli_config(args, &t.config));
     KD_TRY(kd_args_finish(args, 1));
     if ((!out || !out[0]) && !dry) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --out=RUN; see --help");
-    KD_TRY(kd_ctx_open(t.config.device, t.config.threads, t.config.precision, &ctx));
+    KD_TRY(kd_ctx_open(kd_compute_of(&t.config), &ctx));
     KD_TRY(kd_cli_data(args->positional[0], &t.data, &t.data_path));
     KD_TRY(check_selection(&t));
     KD_TRY(kd_train_plan(&t.config, &t.data, &plan));
     printf("device: %s\n", kd_ctx_describe(ctx));
     print_plan(&plan, dry);
-    KD_TRY(kd_cli_check_memory(plan.total));
+    KD_TRY(kd_cli_check_memory(ctx, plan.total));
     if (dry) goto cleanup;
     KD_TRY(kd_run_folder_create(out, overwrite, &t.run));
     KD_TRY(run(&t, ctx));

@@ -10,6 +10,7 @@
 #include "host/report/console.h"
 #include "host/report/run_folder.h"
 #include "host/util/memory.h"
+#include "kernels/ops.h"
 
 kd_status kd_cli_config(kd_args *args, kd_config *out) {
     const char *file = kd_args_take(args, "config");
@@ -39,9 +40,9 @@ cleanup:
     return status;
 }
 
-kd_status kd_cli_check_memory(int64_t bytes) {
+kd_status kd_cli_check_memory(kd_ctx *ctx, int64_t bytes) {
     char need[32], have[32];
-    int64_t available = kd_host_available();
+    int64_t available = kd_available(ctx);
     if (bytes <= available) return KD_OK;
     return KD_FAIL(KD_ERR_MEMORY, "the run needs %s and %s are available; lower dim, hidden or batch",
                    kd_console_bytes(bytes, need), kd_console_bytes(available, have));

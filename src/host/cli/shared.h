@@ -4,6 +4,7 @@
 
 #include "host/checkpoint/safetensors.h"
 #include "host/cli/command.h"
+#include "host/util/device.h"
 
 /* --config=FILE and every remaining --key=value as a configuration; they are taken from args. */
 kd_status kd_cli_config(kd_args *args, kd_config *out);
@@ -12,7 +13,7 @@ kd_status kd_cli_config(kd_args *args, kd_config *out);
 kd_status kd_cli_data(const char *folder, kd_dataset *out, char **path);
 
 /* KD_ERR_MEMORY with what to lower, when `bytes` are more than this machine has available. */
-kd_status kd_cli_check_memory(int64_t bytes);
+kd_status kd_cli_check_memory(kd_ctx *ctx, int64_t bytes);
 
 /* A finished run: its model, its view tables, and the data set that it was trained on (or `data` if not NULL; its hash
  * must be the run's). */

@@ -67,6 +67,7 @@ typedef struct kd_config {
     kd_device device;
     int64_t threads; /* 0: every core */
     kd_precision precision;
+    bool deterministic; /* the same bits run to run */
 } kd_config;
 
 /* The published defaults with semantics `published`. */

@@ -77,7 +77,9 @@ const kd_key kd_keys[] = {
     INT("patience", patience, 0, 1e9, "0", "evaluations without a better one before stopping; 0: never"),
     CHOICE("device", device, DEVICES, "auto", NULL, "where to compute"),
     INT("threads", threads, 0, 4096, "0", "CPU threads; 0: every core"),
-    CHOICE("precision", precision, PRECISIONS, "fp32", NULL, "of the dense products; the CPU computes in fp32"),
+    CHOICE("precision", precision, PRECISIONS, "tf32", NULL,
+           "least precision of a GPU's dense products; CPUs compute in fp32"),
+    SWITCH("deterministic", deterministic, "false: a GPU's dense products may sum in any order"),
 };
 const int64_t kd_key_count = sizeof kd_keys / sizeof kd_keys[0];
 _Static_assert(sizeof kd_keys / sizeof kd_keys[0] <= KD_KEY_MOST, "KD_KEY_MOST is too small");

@@ -6,9 +6,22 @@
 
 typedef struct kd_ctx kd_ctx;
 
-/* Opens the backend for `device` (KD_DEVICE_AUTO: CUDA where built and usable, else the CPU). threads 0: every core.
- * KD_ERR_ARGUMENT for CUDA in a build without it, or a precision that the backend has not. */
-kd_status kd_ctx_open(kd_device device, int64_t threads, kd_precision precision, kd_ctx **out);
+/* How to compute; a run takes it from its configuration (kd_compute_of). */
+typedef struct kd_compute {
+    kd_device device;
+    int64_t threads; /* of the host; 0: every core */
+    kd_precision precision;
+    bool any_order; /* GPU sums may take algorithms whose order depends on timing */
+} kd_compute;
+
+static inline kd_compute kd_compute_of(const kd_config *config) {
+    kd_compute compute = {config->device, config->threads, config->precision, !config->deterministic};
+    return compute;
+}
+
+/* Opens the backend for compute.device. KD_DEVICE_AUTO: CUDA where it is built in and usable, else the CPU, and
+ * kd_ctx_describe says why. KD_ERR_ARGUMENT for CUDA that is not to be had, or a precision that the backend has not. */
+kd_status kd_ctx_open(kd_compute compute, kd_ctx **out);
 
 /* Waits for outstanding work and frees the context; NULL is allowed. */
 void kd_ctx_close(kd_ctx *ctx);

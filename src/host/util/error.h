@@ -4,11 +4,19 @@
 
 #include "kdiffe/status.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Records "message" for kd_last_error() and returns status. With KDIFFE_DEBUG set in the environment the source
  * position is appended. The message names the file and line or offset of the input and what was expected, on one line.
  */
 kd_status kd_record_error(kd_status status, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+#ifdef __cplusplus
+}
+#endif
 
 #define KD_FAIL(status, ...) kd_record_error((status), __FILE__, __LINE__, __VA_ARGS__)
 

@@ -2,7 +2,8 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/sort.h"
 
-int64_t kd_permutation_workspace(int64_t n) { return 2 * n * (int64_t)sizeof(kd_sort_pair); }
+/* 4096: what a GPU counts the digits of its last tile of keys in. */
+int64_t kd_permutation_workspace(int64_t n) { return 2 * n * (int64_t)sizeof(kd_sort_pair) + 4096; }
 
 kd_status kd_cpu_permutation(kd_ctx *ctx, int64_t n, const kd_rng *rng, int32_t *order) {
     kd_sort_pair *pair = ctx->workspace;

@@ -51,6 +51,11 @@ kd_status kd_cpu_synchronize(kd_ctx *ctx) {
     return KD_OK;
 }
 
+int64_t kd_cpu_available(kd_ctx *ctx) {
+    (void)ctx;
+    return kd_host_available();
+}
+
 kd_status kd_cpu_cursor_begin(kd_ctx *ctx, int64_t epoch, kd_cursor *cursor) {
     (void)ctx;
     *cursor = (kd_cursor){.epoch = epoch, .step = cursor->step};

@@ -6,7 +6,7 @@
 
 enum { FIFTHS = 5 }; /* the restart probability grows by a fifth a move: after five moves it is certain */
 
-int64_t kd_walk_workspace(const kd_ctx *ctx, int64_t nodes, int64_t steps) {
+int64_t kd_cpu_walk_workspace(const kd_ctx *ctx, int64_t nodes, int64_t steps) {
     return ctx->threads * (nodes + KD_WALK_LANES * steps) * (int64_t)sizeof(int32_t);
 }
 

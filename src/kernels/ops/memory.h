@@ -22,6 +22,8 @@ typedef kd_status kd_synchronize_fn(kd_ctx *ctx);
 /* Makes the workspace at least `bytes` large; called between steps, never inside one. */
 typedef kd_status kd_workspace_reserve_fn(kd_ctx *ctx, int64_t bytes);
 
+/* Bytes that the device can still give. */
+typedef int64_t kd_available_fn(kd_ctx *ctx);
 /* cursor: epoch = `epoch`, batch = first = 0; step is kept. */
 typedef kd_status kd_cursor_begin_fn(kd_ctx *ctx, int64_t epoch, kd_cursor *cursor);
 /* The end of a step of `count` entries: log[batch * parts + j] = slot[j], slot = 0, then batch and step + 1, first +

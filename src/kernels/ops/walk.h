@@ -44,8 +44,9 @@ typedef kd_status kd_prefix_jaccard_fn(kd_ctx *ctx, kd_csr graph, const kd_visit
  * which takes one back. */
 static inline int64_t kd_walk_longest(int64_t steps) { return steps / 6 * 4 + steps % 6; }
 
-/* Scratch of the walk ops for a graph of `nodes` nodes and walks of `steps` steps; depends on the context's threads. */
-int64_t kd_walk_workspace(const kd_ctx *ctx, int64_t nodes, int64_t steps);
+/* Scratch of the walk ops for a graph of `nodes` nodes and walks of `steps` steps: it follows from how many starts the
+ * backend takes at a time. */
+typedef int64_t kd_walk_workspace_fn(const kd_ctx *ctx, int64_t nodes, int64_t steps);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,186 @@
+/* Orders, negatives and groups of a training epoch. */
+#include "kernels/cuda/reduce.h"
+#include "kernels/cuda/scan.h"
+
+enum { WARPS = KD_BLOCK / KD_WARP, DIGITS = 256, DIGIT_BITS = 8, KEYS_A_WARP = 256, TILE = WARPS * KEYS_A_WARP };
+
+/* Memory of a stable least-significant-digit radix sort of (64-bit key, 32-bit index) pairs. */
+typedef struct sort_arrays {
+    uint64_t *key[2]; /* [n] */
+    int32_t *index[2];
+    int64_t *place; /* [DIGITS, tiles] how many keys of a tile have a digit, then where they begin */
+} sort_arrays;
+
+static int64_t tiles_of(int64_t n) { return n > 0 ? (n + TILE - 1) / TILE : 1; }
+
+static sort_arrays lay_out(void *workspace, int64_t n) {
+    sort_arrays s;
+    s.key[0] = (uint64_t *)workspace;
+    s.key[1] = s.key[0] + n;
+    s.place = (int64_t *)(s.key[1] + n);
+    s.index[0] = (int32_t *)(s.place + DIGITS * tiles_of(n));
+    s.index[1] = s.index[0] + n;
+    return s;
+}
+
+/* digits [WARPS][DIGITS] = how often each digit stands among a warp's keys; a warp's keys are neighbours. */
+__device__ static inline void count_digits(const uint64_t *key, int64_t n, int shift, int (*digits)[DIGITS]) {
+    int warp = (int)(threadIdx.x / KD_WARP);
+    for (int i = threadIdx.x; i < WARPS * DIGITS; i += KD_BLOCK) digits[i / DIGITS][i % DIGITS] = 0;
+    __syncthreads();
+    int64_t begin = (int64_t)blockIdx.x * TILE + (int64_t)warp * KEYS_A_WARP;
+    for (int64_t i = begin + threadIdx.x % KD_WARP; i < begin + KEYS_A_WARP && i < n; i += KD_WARP)
+        atomicAdd(&digits[warp][key[i] >> shift & (DIGITS - 1)], 1);
+    __syncthreads();
+}
+
+__global__ void __launch_bounds__(KD_BLOCK) tile_digits(int64_t n, const uint64_t *key, int shift, int64_t *place) {
+    KD_SHARED(int, digits, [WARPS][DIGITS]);
+    count_digits(key, n, shift, digits);
+    int64_t count = 0;
+    for (int w = 0; w < WARPS; w++) count += digits[w][threadIdx.x];
+    place[(int64_t)threadIdx.x * gridDim.x + blockIdx.x] = count;
+}
+
+/* Every key to its place: that of its tile and digit, then the order of its warp, then its own in the warp. */
+__global__ void __launch_bounds__(KD_BLOCK)
+    scatter_keys(int64_t n, const uint64_t *key, const int32_t *index, int shift, const int64_t *place,
+                 uint64_t *to_key, int32_t *to_index) {
+    KD_SHARED(int, digits, [WARPS][DIGITS]);
+    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP), before = 0;
+    count_digits(key, n, shift, digits);
+    for (int w = 0; w < WARPS; w++) { /* thread i turns digit i's counts into where each warp begins */
+        int own = digits[w][threadIdx.x];
+        digits[w][threadIdx.x] = before;
+        before += own;
+    }
+    __syncthreads();
+    int64_t begin = (int64_t)blockIdx.x * TILE + (int64_t)warp * KEYS_A_WARP;
+    for (int64_t first = begin; first < begin + KEYS_A_WARP && first < n; first += KD_WARP) {
+        int64_t i = first + lane;
+        bool there = i < n;
+        int digit = there ? (int)(key[i] >> shift & (DIGITS - 1)) : DIGITS;
+        unsigned same = __match_any_sync(KD_FULL_WARP, digit), earlier = same & ((1u << lane) - 1);
+        int own = there ? digits[warp][digit] + __popc(earlier) : 0;
+        __syncwarp();
+        if (there && earlier == 0) digits[warp][digit] += __popc(same);
+        __syncwarp();
+        if (!there) continue;
+        int64_t to = place[(int64_t)digit * gridDim.x + blockIdx.x] + own;
+        to_key[to] = key[i];
+        to_index[to] = index[i];
+    }
+}
+
+/* Sorts pair 0 of the arrays by all 64 bits of key; the result is in pair 0 again. */
+static void sort_pairs(kd_ctx *ctx, int64_t n, sort_arrays s) {
+    unsigned tiles = (unsigned)tiles_of(n);
+    for (int digit = 0; digit < 64 / DIGIT_BITS; digit++) {
+        int from = digit % 2, shift = digit * DIGIT_BITS;
+        KD_LAUNCH(tile_digits, tiles, KD_BLOCK, 0, kd_stream(ctx), n, s.key[from], shift, s.place);
+        kd_cuda_scan(ctx, (int64_t)DIGITS * tiles, s.place, false, NULL);
+        KD_LAUNCH(scatter_keys, tiles, KD_BLOCK, 0, kd_stream(ctx), n, s.key[from], s.index[from], shift, s.place,
+                  s.key[1 - from], s.index[1 - from]);
+    }
+}
+
+__global__ void __launch_bounds__(KD_BLOCK) draw_keys(int64_t n, kd_rng rng, uint64_t *key, int32_t *index) {
+    int64_t i = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x;
+    if (i >= n) return;
+    uint32_t draw[4];
+    rng = kd_rng_now(rng);
+    kd_rng_draw4(&rng, (uint32_t)i, 0, draw);
+    key[i] = (uint64_t)draw[0] << 32 | draw[1];
+    index[i] = (int32_t)i;
+}
+
+extern "C" kd_status kd_cuda_permutation(kd_ctx *ctx, int64_t n, const kd_rng *rng, int32_t *order) {
+    sort_arrays s = lay_out(ctx->workspace, n);
+    if (n == 0) return KD_OK;
+    KD_LAUNCH(draw_keys, kd_blocks(n, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), n, *rng, s.key[0], s.index[0]);
+    sort_pairs(ctx, n, s);
+    KD_CUDA_TRY(
+        cudaMemcpyAsync(order, s.index[0], (size_t)n * sizeof *order, cudaMemcpyDeviceToDevice, kd_stream(ctx)));
+    KD_CUDA_LAUNCHED();
+}
+
+__global__ void __launch_bounds__(KD_BLOCK)
+    draw_negatives(kd_csr train, int64_t n, const int32_t *user, kd_rng rng, int32_t *negative) {
+    int64_t i = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x;
+    if (i >= n) return;
+    int64_t begin = train.row_ptr[user[i]], end = train.row_ptr[user[i] + 1], at;
+    uint32_t draw[4], attempt = 0;
+    int32_t item;
+    rng = kd_rng_now(rng);
+    do {
+        if (attempt % 4 == 0) kd_rng_draw4(&rng, (uint32_t)i, attempt / 4, draw);
+        item = (int32_t)kd_uniform_below(draw[attempt % 4], (uint32_t)train.cols);
+        attempt++;
+        at = kd_lower_bound(train.col, begin, end, item);
+    } while (at < end && train.col[at] == item);
+    negative[i] = item;
+}
+
+extern "C" kd_status kd_cuda_sample_negatives(kd_ctx *ctx, kd_csr train, int64_t n, const int32_t *user,
+                                              const kd_rng *rng, int32_t *negative) {
+    KD_LAUNCH(draw_negatives, kd_blocks(n, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), train, n, user, *rng, negative);
+    KD_CUDA_LAUNCHED();
+}
+
+__global__ void __launch_bounds__(KD_BLOCK)
+    gather_batch(int64_t n, const int64_t *first, const int32_t *order, const int32_t *values, int32_t *out) {
+    int64_t i = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x;
+    if (i >= n) return;
+    int32_t at = order[(first ? *first : 0) + i];
+    out[i] = values ? values[at] : at;
+}
+
+extern "C" kd_status kd_cuda_gather(kd_ctx *ctx, int64_t n, const int64_t *first, const int32_t *order,
+                                    const int32_t *values, int32_t *out) {
+    KD_LAUNCH(gather_batch, kd_blocks(n, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), n, first, order, values, out);
+    KD_CUDA_LAUNCHED();
+}
+
+enum { GROUP_BLOCK = 1024, MOST_SHARED_PAIRS = (48 << 10) / 8 - 64 };
+
+/* One block sorts key << 32 | position, in shared memory where the batch fits, and deals the sorted list out in groups:
+ * each thread takes a run of neighbours, and where its groups begin follows from the runs before it. */
+__global__ void __launch_bounds__(GROUP_BLOCK)
+    group_batch(int64_t n, const int32_t *key, uint64_t *room, int in_shared, kd_groups out) {
+    KD_DYNAMIC_SHARED(uint64_t, shared);
+    KD_SHARED(int64_t, part, [KD_WARP]);
+    uint64_t *pair = in_shared ? shared : room;
+    for (int64_t i = threadIdx.x; i < n; i += GROUP_BLOCK) pair[i] = (uint64_t)(uint32_t)key[i] << 32 | (uint64_t)i;
+    __syncthreads();
+    kd_block_sort(pair, n);
+    int64_t begin = n * threadIdx.x / GROUP_BLOCK, end = n * (threadIdx.x + 1) / GROUP_BLOCK, heads = 0;
+    for (int64_t i = begin; i < end; i++) heads += i == 0 || pair[i] >> 32 != pair[i - 1] >> 32;
+    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
+    int64_t group = heads;
+    for (int offset = 1; offset < KD_WARP; offset *= 2) {
+        int64_t before = __shfl_up_sync(KD_FULL_WARP, group, (unsigned)offset);
+        if (lane >= offset) group += before;
+    }
+    if (lane == KD_WARP - 1) part[warp] = group;
+    __syncthreads();
+    for (int w = 0; w < warp; w++) group += part[w];
+    if (threadIdx.x == GROUP_BLOCK - 1) {
+        out.count[0] = group;
+        out.ptr[group] = (int32_t)n;
+    }
+    group -= heads; /* groups that begin before this run */
+    for (int64_t i = begin; i < end; i++) {
+        if (i == 0 || pair[i] >> 32 != pair[i - 1] >> 32) {
+            out.key[group] = (int32_t)(pair[i] >> 32);
+            out.ptr[group++] = (int32_t)i;
+        }
+        out.member[i] = (int32_t)(uint32_t)pair[i];
+    }
+}
+
+extern "C" kd_status kd_cuda_group(kd_ctx *ctx, int64_t n, const int32_t *key, kd_groups *out) {
+    int in_shared = n <= MOST_SHARED_PAIRS;
+    KD_LAUNCH(group_batch, 1, GROUP_BLOCK, in_shared ? (size_t)n * sizeof(uint64_t) : 0, kd_stream(ctx), n, key,
+              (uint64_t *)ctx->workspace, in_shared, *out);
+    KD_CUDA_LAUNCHED();
+}

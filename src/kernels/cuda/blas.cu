@@ -1,0 +1,187 @@
+/* cublasLt reads columns first: a row-major C = op(A) op(B) is its C^T = op(B)^T op(A)^T, so A and B change places and
+ * nothing is transposed in memory. A bias row of C is then a bias column, which is what its epilogue adds. */
+#include "kernels/cuda/blas.h"
+
+#include <cublasLt.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORKSPACE_BYTES = 32 << 20, MOST_PLANS = 256, WIDEST_ALIGNMENT = 256 };
+
+/* What an algorithm was chosen for. */
+typedef struct shape {
+    int64_t rows, cols, depth, lda, ldb, ldc;
+    int32_t transpose_a, transpose_b, has_bias, has_beta;
+    int32_t align_a, align_b, align_c, align_bias;
+} shape;
+
+typedef struct plan {
+    shape of;
+    cublasLtMatmulDesc_t operation;
+    cublasLtMatrixLayout_t a, b, c;
+    cublasLtMatmulAlgo_t algorithm;
+} plan;
+
+struct kd_cuda_blas {
+    cublasLtHandle_t handle;
+    cublasComputeType_t compute;
+    bool deterministic;
+    void *workspace;
+    plan plans[MOST_PLANS]; /* filled once each; a full table starts over */
+    int count;
+};
+
+static kd_status blas_status(cublasStatus_t error, const char *op) {
+    if (error == CUBLAS_STATUS_SUCCESS) return KD_OK;
+    return KD_FAIL(KD_ERR_CUDA, "%s: cublasLt: status %d", op, (int)error);
+}
+#define BLAS_TRY(call)                                                                     \
+    do {                                                                                   \
+        cublasStatus_t blas_error = (call);                                                \
+        if (blas_error != CUBLAS_STATUS_SUCCESS) return blas_status(blas_error, __func__); \
+    } while (0)
+
+kd_status kd_cuda_blas_open(kd_precision precision, bool deterministic, struct kd_cuda_blas **out) {
+    struct kd_cuda_blas *blas = *out = (struct kd_cuda_blas *)calloc(1, sizeof **out);
+    if (!blas) return KD_FAIL(KD_ERR_MEMORY, "context: out of memory");
+    blas->deterministic = deterministic;
+    blas->compute = precision == KD_PRECISION_FP32   ? CUBLAS_COMPUTE_32F
+                    : precision == KD_PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                     : CUBLAS_COMPUTE_32F_FAST_16BF;
+    BLAS_TRY(cublasLtCreate(&blas->handle));
+    KD_CUDA_TRY(cudaMalloc(&blas->workspace, WORKSPACE_BYTES));
+    return KD_OK;
+}
+
+static void forget(plan *p) {
+    if (p->operation) cublasLtMatmulDescDestroy(p->operation);
+    if (p->a) cublasLtMatrixLayoutDestroy(p->a);
+    if (p->b) cublasLtMatrixLayoutDestroy(p->b);
+    if (p->c) cublasLtMatrixLayoutDestroy(p->c);
+    memset(p, 0, sizeof *p);
+}
+
+void kd_cuda_blas_close(struct kd_cuda_blas *blas) {
+    if (!blas) return;
+    for (int i = 0; i < blas->count; i++) forget(&blas->plans[i]);
+    if (blas->handle) cublasLtDestroy(blas->handle);
+    cudaFree(blas->workspace);
+    free(blas);
+}
+
+static int32_t alignment(const void *p) {
+    uintptr_t address = (uintptr_t)p, lowest = address & (~address + 1);
+    return lowest == 0 || lowest > WIDEST_ALIGNMENT ? (int32_t)WIDEST_ALIGNMENT : (int32_t)lowest;
+}
+
+/* The library's own choice for this shape, these alignments and the allowed kinds of sums. */
+static kd_status choose(const struct kd_cuda_blas *blas, plan *p) {
+    cublasLtMatmulPreference_t wish;
+    cublasLtMatmulHeuristicResult_t found;
+    int results = 0;
+    size_t workspace = WORKSPACE_BYTES;
+    uint32_t sums = blas->deterministic
+                        ? (uint32_t)CUBLASLT_REDUCTION_SCHEME_MASK & ~(uint32_t)CUBLASLT_REDUCTION_SCHEME_INPLACE
+                        : (uint32_t)CUBLASLT_REDUCTION_SCHEME_MASK;
+    uint32_t align_a = (uint32_t)p->of.align_b, align_b = (uint32_t)p->of.align_a, align_c = (uint32_t)p->of.align_c;
+    BLAS_TRY(cublasLtMatmulPreferenceCreate(&wish));
+    cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+    cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums, sizeof sums);
+    cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &align_a, sizeof align_a);
+    cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &align_b, sizeof align_b);
+    cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &align_c, sizeof align_c);
+    cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &align_c, sizeof align_c);
+    cublasStatus_t error =
+        cublasLtMatmulAlgoGetHeuristic(blas->handle, p->operation, p->a, p->b, p->c, p->c, wish, 1, &found, &results);
+    cublasLtMatmulPreferenceDestroy(wish);
+    if (error != CUBLAS_STATUS_SUCCESS || results == 0)
+        return KD_FAIL(KD_ERR_CUDA, "gemm: cublasLt has no algorithm for %lld x %lld x %lld", (long long)p->of.rows,
+                       (long long)p->of.cols, (long long)p->of.depth);
+    p->algorithm = found.algo;
+    return KD_OK;
+}
+
+static kd_status make(const struct kd_cuda_blas *blas, const shape *of, const void *bias, plan *p) {
+    cublasOperation_t first = of->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasOperation_t second = of->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    p->of = *of;
+    BLAS_TRY(cublasLtMatmulDescCreate(&p->operation, blas->compute, CUDA_R_32F));
+    BLAS_TRY(cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first));
+    BLAS_TRY(cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second));
+    if (of->has_bias) {
+        BLAS_TRY(
+            cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
+        BLAS_TRY(cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias));
+    }
+    /* column-major sizes of the stored matrices: a row-major R x C is C x R there */
+    uint64_t b_rows = (uint64_t)(of->transpose_b ? of->depth : of->cols),
+             b_cols = (uint64_t)(of->transpose_b ? of->cols : of->depth);
+    uint64_t a_rows = (uint64_t)(of->transpose_a ? of->rows : of->depth),
+             a_cols = (uint64_t)(of->transpose_a ? of->depth : of->rows);
+    BLAS_TRY(cublasLtMatrixLayoutCreate(&p->a, CUDA_R_32F, b_rows, b_cols, of->ldb));
+    BLAS_TRY(cublasLtMatrixLayoutCreate(&p->b, CUDA_R_32F, a_rows, a_cols, of->lda));
+    BLAS_TRY(cublasLtMatrixLayoutCreate(&p->c, CUDA_R_32F, (uint64_t)of->cols, (uint64_t)of->rows, of->ldc));
+    return choose(blas, p);
+}
+
+static kd_status plan_for(struct kd_cuda_blas *blas, const shape *of, const void *bias, plan **out) {
+    for (int i = 0; i < blas->count; i++)
+        if (memcmp(&blas->plans[i].of, of, sizeof *of) == 0) {
+            *out = &blas->plans[i];
+            return KD_OK;
+        }
+    if (blas->count == MOST_PLANS) {
+        for (int i = 0; i < blas->count; i++) forget(&blas->plans[i]);
+        blas->count = 0;
+    }
+    *out = &blas->plans[blas->count];
+    kd_status status = make(blas, of, bias, *out);
+    if (status == KD_OK)
+        blas->count++;
+    else
+        forget(*out);
+    return status;
+}
+
+kd_status kd_cuda_product(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b, kd_mat bias,
+                          float beta, kd_mat c) {
+    struct kd_cuda_blas *blas = kd_cuda_of(ctx)->blas;
+    plan *p;
+    shape of;
+    memset(&of, 0, sizeof of); /* compared byte by byte */
+    of.rows = c.rows;
+    of.cols = c.cols;
+    of.depth = transpose_a ? a.rows : a.cols;
+    of.lda = a.ld;
+    of.ldb = b.ld;
+    of.ldc = c.ld;
+    of.transpose_a = transpose_a;
+    of.transpose_b = transpose_b;
+    of.has_bias = bias.data != NULL;
+    of.has_beta = beta != 0.0f;
+    of.align_a = alignment(a.data);
+    of.align_b = alignment(b.data);
+    of.align_c = alignment(c.data);
+    of.align_bias = alignment(bias.data);
+    kd_status status = plan_for(blas, &of, bias.data, &p);
+    if (status != KD_OK) return status;
+    if (bias.data)
+        BLAS_TRY(cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias.data,
+                                                sizeof bias.data));
+    BLAS_TRY(cublasLtMatmul(blas->handle, p->operation, &alpha, b.data, p->a, a.data, p->b, &beta, c.data, p->c, c.data,
+                            p->c, &p->algorithm, blas->workspace, WORKSPACE_BYTES, kd_stream(ctx)));
+    return KD_OK;
+}
+
+extern "C" kd_status kd_cuda_gemm(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b,
+                                  float beta, kd_mat c) {
+    kd_mat none = {NULL, 0, 0, 0};
+    if (c.rows == 0 || c.cols == 0) return KD_OK;
+    return kd_cuda_product(ctx, transpose_a, transpose_b, alpha, a, b, none, beta, c);
+}
+
+extern "C" kd_status kd_cuda_linear(kd_ctx *ctx, bool transpose_w, kd_mat x, kd_mat w, kd_mat b, kd_mat y) {
+    if (y.rows == 0 || y.cols == 0) return KD_OK;
+    return kd_cuda_product(ctx, false, transpose_w, 1.0f, x, w, b, 0.0f, y);
+}

@@ -1,0 +1,17 @@
+/* Dense products through cublasLt: C = alpha op(A) op(B) (+ bias row) + beta C on row-major matrices. */
+#ifndef KD_CUDA_BLAS_H
+#define KD_CUDA_BLAS_H
+
+#include "host/config/config.h"
+#include "kernels/cuda/cuda.h"
+
+/* precision: how inputs are rounded for the tensor cores (fp32: not at all); weights and sums stay float32.
+ * deterministic: no algorithm whose sums depend on timing. */
+kd_status kd_cuda_blas_open(kd_precision precision, bool deterministic, struct kd_cuda_blas **out);
+void kd_cuda_blas_close(struct kd_cuda_blas *blas);
+
+/* bias [1, C.cols] or data NULL; with a bias beta must be 0. */
+kd_status kd_cuda_product(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b, kd_mat bias,
+                          float beta, kd_mat c);
+
+#endif

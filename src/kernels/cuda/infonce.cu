@@ -1,0 +1,160 @@
+/* InfoNCE without logits in memory. With unit rows a (anchors) and b, w_kj = exp((a_k . b_j - 1) / temp): since a logit
+ * never exceeds 1 / temp, the shift is a constant, and both gradients are weighted sums of rows,
+ *   d a_k = share m_k ( sum_j w_kj b_j / Z_k - b_k ) / temp,      Z_k = sum_j w_kj,
+ *   d b_j = sum_k (share m_k / (temp Z_k)) w_kj a_k,  and -share m_k a_k / temp for j = k,
+ * so one kernel serves both: O_x = sum_y scale_y w_xy Y_y and Z_x = sum_y scale_y w_xy over tiles of 64 x 64 pairs,
+ * whose weights live in registers and shared memory only. It costs 4 count rows d multiply-adds a direction. */
+#include "kernels/cuda/reduce.h"
+
+enum {
+    TILE = 64,
+    DEPTH = 64,
+    PITCH = DEPTH + 4,
+    CHUNKS = 16,
+    WARPS = KD_BLOCK / KD_WARP,
+    EACH = 4,
+    ACROSS = TILE / EACH
+};
+
+/* Rows of a table, through a list of keys or as they lie; `rows` of them, or *count where that is on the device. */
+struct row_set {
+    kd_mat table;
+    const int32_t *key;   /* NULL: row i is row i */
+    const int64_t *count; /* NULL: table.rows */
+    __device__ int64_t rows() const { return count ? *count : table.rows; }
+    __device__ const float *row(int64_t i) const { return table.data + (key ? key[i] : i) * table.ld; }
+};
+
+/* tile [TILE][PITCH] = columns first .. first + DEPTH - 1 of rows at .. at + TILE - 1, 0 beyond the table. */
+__device__ static inline void load_tile(const row_set &set, int64_t rows, int64_t at, int64_t first, float *tile) {
+    for (int i = threadIdx.x; i < TILE * DEPTH; i += KD_BLOCK) {
+        int64_t r = at + i / DEPTH, c = first + i % DEPTH;
+        tile[i / DEPTH * PITCH + i % DEPTH] = r < rows && c < set.table.cols ? __ldg(set.row(r) + c) : 0.0f;
+    }
+}
+
+/* s[i][j] += rows (down + i) of x times rows (across + ACROSS j) of y. */
+__device__ static inline void multiply(const float *x, const float *y, int down, int across, float s[EACH][EACH]) {
+    for (int k = 0; k < DEPTH; k += 4) {
+        float4 a[EACH], b[EACH];
+        for (int i = 0; i < EACH; i++) a[i] = *reinterpret_cast<const float4 *>(x + (down + i) * PITCH + k);
+        for (int j = 0; j < EACH; j++) b[j] = *reinterpret_cast<const float4 *>(y + (across + ACROSS * j) * PITCH + k);
+        for (int i = 0; i < EACH; i++)
+            for (int j = 0; j < EACH; j++)
+                s[i][j] += a[i].x * b[j].x + a[i].y * b[j].y + a[i].z * b[j].z + a[i].w * b[j].w;
+    }
+}
+
+/* o[i][j] += sum over y of weight (down + i, y) times column (4 across + j) of y. */
+__device__ static inline void accumulate(const float *weight, const float *y, int down, int across,
+                                         float o[EACH][EACH]) {
+    for (int k = 0; k < TILE; k++) {
+        float4 b = *reinterpret_cast<const float4 *>(y + k * PITCH + EACH * across);
+        for (int i = 0; i < EACH; i++) {
+            float w = weight[(down + i) * PITCH + k];
+            o[i][0] += w * b.x;
+            o[i][1] += w * b.y;
+            o[i][2] += w * b.z;
+            o[i][3] += w * b.w;
+        }
+    }
+}
+
+/* Block (tile of x, chunk of y, DEPTH columns of the output): out[chunk][x][c] (or += table out_add [x][c] where there
+ * is one chunk) and, from the first column block, z[chunk][x]. pitch: rows of a chunk in out and z. */
+__global__ void __launch_bounds__(KD_BLOCK) weighted_sums(row_set x, row_set y, const float *scale, float inverse_temp,
+                                                          int64_t pitch, float *out, float *z, kd_mat out_add) {
+    KD_DYNAMIC_SHARED(float, shared);
+    float *xs = shared, *ys = xs + TILE * PITCH, *weight = ys + TILE * PITCH;
+    int64_t nx = x.rows(), ny = y.rows(), d = x.table.cols, x0 = (int64_t)blockIdx.x * TILE;
+    int64_t tiles = (ny + TILE - 1) / TILE, first_col = (int64_t)blockIdx.z * DEPTH;
+    int64_t begin = tiles * blockIdx.y / gridDim.y * TILE, end = tiles * (blockIdx.y + 1) / gridDim.y * TILE;
+    int down = (int)(threadIdx.x / ACROSS) * EACH, across = (int)(threadIdx.x % ACROSS);
+    float o[EACH][EACH] = {}, total[EACH] = {};
+    if (x0 >= nx) return;
+    for (int64_t y0 = begin; y0 < end; y0 += TILE) {
+        float s[EACH][EACH] = {};
+        for (int64_t k = 0; k < d; k += DEPTH) {
+            if (d > DEPTH || y0 == begin) load_tile(x, nx, x0, k, xs);
+            load_tile(y, ny, y0, k, ys);
+            __syncthreads();
+            multiply(xs, ys, down, across, s);
+            __syncthreads();
+        }
+        for (int i = 0; i < EACH; i++)
+            for (int j = 0; j < EACH; j++) {
+                int64_t at = y0 + across + ACROSS * j;
+                float w = at < ny ? expf((s[i][j] - 1.0f) * inverse_temp) * (scale ? scale[at] : 1.0f) : 0.0f;
+                total[i] += w;
+                weight[(down + i) * PITCH + across + ACROSS * j] = w;
+            }
+        if (d > DEPTH) load_tile(y, ny, y0, first_col, ys); /* else it is there already */
+        __syncthreads();
+        accumulate(weight, ys, down, across, o);
+        __syncthreads();
+    }
+    for (int i = 0; i < EACH; i++) {
+        int64_t row = x0 + down + i, chunk_row = blockIdx.y * pitch + row;
+        float sum = kd_lanes_sum(total[i], ACROSS);
+        if (row >= nx) continue;
+        if (z && blockIdx.z == 0 && across == 0) z[chunk_row] = sum;
+        for (int j = 0; j < EACH; j++) {
+            int64_t c = first_col + EACH * across + j;
+            if (c >= d) continue;
+            if (out)
+                out[chunk_row * d + c] = o[i][j];
+            else
+                out_add.data[row * out_add.ld + c] += o[i][j];
+        }
+    }
+}
+
+/* Closes the denominators: the anchors' gradients, the positive pairs' share in both tables, loss_part [groups] and
+ * scale [groups] = share m / (temp Z). A warp a group. */
+__global__ void __launch_bounds__(KD_BLOCK)
+    close_anchors(kd_infonce_args a, int64_t pitch, const float *out, const float *z, float *scale, double *loss_part) {
+    int64_t g = ((int64_t)blockIdx.x * KD_BLOCK + threadIdx.x) / KD_WARP, d = a.b.cols;
+    int lane = (int)(threadIdx.x % KD_WARP);
+    if (g >= pitch) return;
+    if (g >= a.nodes.count[0]) { /* the loss is summed over all places */
+        if (lane == 0) loss_part[g] = 0.0;
+        return;
+    }
+    int64_t node = a.nodes.key[g];
+    double members = a.nodes.ptr[g + 1] - a.nodes.ptr[g], share = (double)a.weight / (double)a.count * members;
+    double sum = 0.0, positive = 0.0;
+    const float *anchor = a.a.data + node * a.a.ld, *b = a.b.data + node * a.b.ld;
+    for (int chunk = 0; chunk < CHUNKS; chunk++) sum += (double)z[chunk * pitch + g];
+    for (int64_t c = lane; c < d; c += KD_WARP) positive += (double)anchor[c] * (double)b[c];
+    positive = kd_lanes_sum(positive);
+    float push = (float)(share / (sum * a.temp)), pull = (float)(share / a.temp);
+    for (int64_t c = lane; c < d; c += KD_WARP) {
+        float weighted = 0.0f;
+        for (int chunk = 0; chunk < CHUNKS; chunk++) weighted += out[(chunk * pitch + g) * d + c];
+        a.da.data[node * a.da.ld + c] += push * weighted - pull * b[c];
+        a.db.data[node * a.db.ld + c] -= pull * anchor[c];
+    }
+    if (lane > 0) return;
+    scale[g] = push;
+    loss_part[g] = share * (log(sum) + (1.0 - positive) / a.temp);
+}
+
+extern "C" kd_status kd_cuda_infonce(kd_ctx *ctx, const kd_infonce_args *args) {
+    int64_t count = args->count, d = args->b.cols;
+    double *loss_part = (double *)ctx->workspace;
+    float *out = (float *)(loss_part + count), *z = out + CHUNKS * count * d, *scale = z + CHUNKS * count;
+    size_t shared = 3 * TILE * PITCH * sizeof(float);
+    row_set anchors = {args->a, args->nodes.key, args->nodes.count}, keys = {args->b, NULL, NULL};
+    kd_mat none = {NULL, 0, 0, 0};
+    unsigned depth = kd_blocks(d, DEPTH);
+    KD_CUDA_TRY(
+        cudaFuncSetAttribute((const void *)weighted_sums, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared));
+    KD_LAUNCH(weighted_sums, dim3(kd_blocks(count, TILE), CHUNKS, depth), KD_BLOCK, shared, kd_stream(ctx), anchors,
+              keys, (const float *)NULL, 1.0f / args->temp, count, out, z, none);
+    KD_LAUNCH(close_anchors, kd_blocks(count, WARPS), KD_BLOCK, 0, kd_stream(ctx), *args, count, out, z, scale,
+              loss_part);
+    KD_LAUNCH(kd_add_sum, 1, KD_BLOCK, 0, kd_stream(ctx), count, loss_part, 1.0, args->loss);
+    KD_LAUNCH(weighted_sums, dim3(kd_blocks(args->b.rows, TILE), 1, depth), KD_BLOCK, shared, kd_stream(ctx), keys,
+              anchors, scale, 1.0f / args->temp, (int64_t)0, (float *)NULL, (float *)NULL, args->db);
+    KD_CUDA_LAUNCHED();
+}

@@ -1,0 +1,222 @@
+/* Relation-aware attention, forward and backward. A team works on a head (or a tail): a warp where its edges are few,
+ * all warps of the block where they are many, so that the hubs of a knowledge graph do not hold one warp for long. Sums
+ * are added in an order that only the edges decide. */
+#include "kernels/cuda/reduce.h"
+
+enum { WARPS = KD_BLOCK / KD_WARP, LONG = 256, MOST_SHARED = 48 << 10 };
+
+/* The threads that share a head. part: shared memory of the block, [WARPS * 32] doubles. */
+struct team {
+    int rank, size; /* of a thread */
+    int warps;
+    double *part;
+    __device__ int lane() const { return rank % KD_WARP; }
+    __device__ int warp() const { return rank / KD_WARP; }
+    __device__ void sync() const {
+        if (warps > 1)
+            __syncthreads();
+        else
+            __syncwarp();
+    }
+    __device__ double sum(double x) const { return warps > 1 ? kd_block_sum(x, part) : kd_lanes_sum(x); }
+    __device__ float max(float x) const {
+        return warps > 1 ? kd_block_max(x, reinterpret_cast<float *>(part)) : kd_warp_max(x);
+    }
+};
+
+/* x . y by the lanes of a warp; every lane gets it. */
+__device__ static inline float dot(const float *x, const float *y, int64_t n, int lane) {
+    float sum = 0.0f;
+    for (int64_t c = lane; c < n; c += KD_WARP) sum += x[c] * y[c];
+    return kd_lanes_sum(sum);
+}
+
+/* to[c] += own[c] summed over the team's warps in their order, for the columns c = lane, lane + 32, ... of one pass. */
+__device__ static inline void add_over_warps(const team &t, float own, float *to, bool on) {
+    float *part = reinterpret_cast<float *>(t.part);
+    if (t.warps > 1) {
+        part[t.warp() * KD_WARP + t.lane()] = own;
+        __syncthreads();
+        if (t.warp() == 0)
+            for (int w = 1; w < t.warps; w++) own += part[w * KD_WARP + t.lane()];
+        __syncthreads();
+    }
+    if (t.warp() == 0 && on) *to += own;
+}
+
+/* Runs work(team, row) for the WARPS neighbouring rows of the block: long rows by the block, then the others by a warp
+ * each. */
+template <class Work>
+__device__ static inline void for_rows(int64_t rows, const int64_t *ptr, double *part, Work work) {
+    int64_t first = (int64_t)blockIdx.x * WARPS, own = first + threadIdx.x / KD_WARP;
+    team block = {(int)threadIdx.x, KD_BLOCK, WARPS, part}, warp = {(int)(threadIdx.x % KD_WARP), KD_WARP, 1, part};
+    for (int64_t r = first; r < first + WARPS && r < rows; r++)
+        if (ptr[r + 1] - ptr[r] > LONG) work(block, r);
+    if (own < rows && ptr[own + 1] - ptr[own] <= LONG) work(warp, own);
+}
+
+struct forward_work {
+    kd_kg kg;
+    float slope;
+    kd_mat e, rh, rt, agg;
+    float *logit, *alpha;
+
+    __device__ void operator()(const team &t, int64_t h) const {
+        int64_t begin = kg.head_ptr[h], end = kg.head_ptr[h + 1], d = e.cols;
+        const float *self = e.data + h * e.ld;
+        float largest = -INFINITY;
+        for (int64_t k = begin + t.warp(); k < end; k += t.warps) {
+            int64_t r = kg.relation[k];
+            float x = dot(self, rh.data + r * rh.ld, d, t.lane()) +
+                      dot(e.data + kg.tail[k] * e.ld, rt.data + r * rt.ld, d, t.lane());
+            x = x > 0.0f ? x : slope * x;
+            if (t.lane() == 0) logit[k] = x;
+            largest = fmaxf(largest, x);
+        }
+        largest = t.max(largest);
+        t.sync();
+        double total = 0.0;
+        for (int64_t k = begin + t.rank; k < end; k += t.size) {
+            float x = expf(logit[k] - largest);
+            alpha[k] = x;
+            total += (double)x;
+        }
+        total = t.sum(total);
+        for (int64_t k = begin + t.rank; k < end; k += t.size) alpha[k] = (float)((double)alpha[k] / total);
+        t.sync();
+        for (int64_t pass = 0; pass < d; pass += KD_WARP) {
+            int64_t c = pass + t.lane();
+            float sum = 0.0f;
+            for (int64_t k = begin + t.warp(); k < end && c < d; k += t.warps)
+                sum += alpha[k] * e.data[kg.tail[k] * e.ld + c];
+            if (t.warp() == 0 && c < d) agg.data[h * agg.ld + c] = self[c];
+            add_over_warps(t, sum, agg.data + h * agg.ld + c, c < d);
+        }
+    }
+};
+
+__global__ void __launch_bounds__(KD_BLOCK) attend(forward_work work) {
+    KD_SHARED(double, part, [WARPS * KD_WARP]);
+    for_rows(work.kg.entities, work.kg.head_ptr, part, work);
+}
+
+extern "C" kd_status kd_cuda_rgat_forward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt,
+                                          float *logit, float *alpha, kd_mat agg) {
+    forward_work work = {*kg, slope, e, rh, rt, agg, logit, alpha};
+    KD_LAUNCH(attend, kd_blocks(kg->entities, WARPS), KD_BLOCK, 0, kd_stream(ctx), work);
+    KD_CUDA_LAUNCHED();
+}
+
+/* Gradient of a head's logits (before LeakyReLU, left in logit), and what the head itself gets. */
+struct head_work {
+    kd_kg kg;
+    float slope;
+    kd_mat e, rh, dagg, de;
+    float *logit;
+    const float *alpha;
+
+    __device__ void operator()(const team &t, int64_t h) const {
+        int64_t begin = kg.head_ptr[h], end = kg.head_ptr[h + 1], d = e.cols;
+        const float *up = dagg.data + h * dagg.ld;
+        double mean = 0.0;
+        for (int64_t k = begin + t.warp(); k < end; k += t.warps) {
+            double share = (double)alpha[k] * (double)dot(up, e.data + kg.tail[k] * e.ld, d, t.lane());
+            if (t.lane() == 0) mean += share;
+        }
+        mean = t.sum(mean);
+        for (int64_t k = begin + t.warp(); k < end; k += t.warps) {
+            float dlogit = alpha[k] * (dot(up, e.data + kg.tail[k] * e.ld, d, t.lane()) - (float)mean);
+            if (t.lane() == 0) logit[k] = logit[k] > 0.0f ? dlogit : slope * dlogit;
+        }
+        t.sync();
+        for (int64_t pass = 0; pass < d; pass += KD_WARP) {
+            int64_t c = pass + t.lane();
+            float sum = t.warp() == 0 && c < d ? up[c] : 0.0f;
+            for (int64_t k = begin + t.warp(); k < end && c < d; k += t.warps)
+                sum += logit[k] * rh.data[kg.relation[k] * rh.ld + c];
+            add_over_warps(t, sum, de.data + h * de.ld + c, c < d);
+        }
+    }
+};
+
+__global__ void __launch_bounds__(KD_BLOCK) head_gradients(head_work work) {
+    KD_SHARED(double, part, [WARPS * KD_WARP]);
+    for_rows(work.kg.entities, work.kg.head_ptr, part, work);
+}
+
+/* What a tail gets from the edges that end in it. */
+struct tail_work {
+    kd_kg kg;
+    kd_mat rt, dagg, de;
+    const float *dlogit, *alpha;
+
+    __device__ void operator()(const team &t, int64_t tail) const {
+        for (int64_t pass = 0; pass < de.cols; pass += KD_WARP) {
+            int64_t c = pass + t.lane();
+            float sum = 0.0f;
+            for (int64_t i = kg.tail_ptr[tail] + t.warp(); i < kg.tail_ptr[tail + 1] && c < de.cols; i += t.warps) {
+                int64_t k = kg.in_edge[i];
+                sum += alpha[k] * dagg.data[kg.in_head[i] * dagg.ld + c];
+                sum += dlogit[k] * rt.data[kg.relation[k] * rt.ld + c];
+            }
+            add_over_warps(t, sum, de.data + tail * de.ld + c, c < de.cols);
+        }
+    }
+};
+
+__global__ void __launch_bounds__(KD_BLOCK) tail_gradients(tail_work work) {
+    KD_SHARED(double, part, [WARPS * KD_WARP]);
+    for_rows(work.kg.entities, work.kg.tail_ptr, part, work);
+}
+
+/* part [ranges, 2, relations, d]: a block sums its range of heads, a thread its columns, so that nobody else writes
+ * there. The sums stand in shared memory where they fit. */
+__global__ void relation_parts(kd_kg kg, kd_mat e, const float *dlogit, int64_t size, int in_shared, float *part) {
+    KD_DYNAMIC_SHARED(float, shared);
+    int64_t d = e.cols, range = blockIdx.x, ranges = gridDim.x;
+    float *sums = in_shared ? shared : part + range * size;
+    for (int64_t i = threadIdx.x; i < size; i += blockDim.x) sums[i] = 0.0f;
+    __syncthreads();
+    for (int64_t h = kg.entities * range / ranges; h < kg.entities * (range + 1) / ranges; h++)
+        for (int64_t k = kg.head_ptr[h]; k < kg.head_ptr[h + 1]; k++) {
+            float g = dlogit[k];
+            const float *tail = e.data + kg.tail[k] * e.ld;
+            float *to = sums + kg.relation[k] * d;
+            for (int64_t c = threadIdx.x; c < d; c += blockDim.x) {
+                to[c] += g * e.data[h * e.ld + c];
+                to[kg.relations * d + c] += g * tail[c];
+            }
+        }
+    __syncthreads();
+    if (in_shared)
+        for (int64_t i = threadIdx.x; i < size; i += blockDim.x) part[range * size + i] = sums[i];
+}
+
+__global__ void __launch_bounds__(KD_BLOCK) relation_sums(int64_t ranges, const float *part, kd_mat drh, kd_mat drt) {
+    int64_t half = drh.rows * drh.cols, i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= 2 * half) return;
+    float sum = 0.0f;
+    for (int64_t range = 0; range < ranges; range++) sum += part[range * 2 * half + i];
+    kd_mat to = i < half ? drh : drt;
+    int64_t at = i % half;
+    to.data[at / to.cols * to.ld + at % to.cols] += sum;
+}
+
+extern "C" kd_status kd_cuda_rgat_backward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt,
+                                           float *logit, const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh,
+                                           kd_mat drt) {
+    unsigned blocks = kd_blocks(kg->entities, WARPS);
+    head_work head = {*kg, slope, e, rh, dagg, de, logit, alpha};
+    tail_work tail = {*kg, rt, dagg, de, logit, alpha};
+    float *part = (float *)ctx->workspace;
+    int64_t size = 2 * kg->relations * e.cols, bytes = size * (int64_t)sizeof(float);
+    int64_t ranges = kd_rgat_ranges(kg->relations, e.cols);
+    int in_shared = bytes <= MOST_SHARED;
+    unsigned width = (unsigned)(e.cols < 32 ? 32 : e.cols > KD_BLOCK ? (int64_t)KD_BLOCK : (e.cols + 31) / 32 * 32);
+    KD_LAUNCH(head_gradients, blocks, KD_BLOCK, 0, kd_stream(ctx), head);
+    KD_LAUNCH(tail_gradients, blocks, KD_BLOCK, 0, kd_stream(ctx), tail);
+    KD_LAUNCH(relation_parts, (unsigned)ranges, width, in_shared ? (size_t)bytes : 0, kd_stream(ctx), *kg, e, logit,
+              size, in_shared, part);
+    KD_LAUNCH(relation_sums, kd_blocks(size, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), ranges, part, drh, drt);
+    KD_CUDA_LAUNCHED();
+}

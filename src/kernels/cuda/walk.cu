@@ -1,0 +1,240 @@
+/* Random walks with restart and the similarity of what they visit. A block takes a start at a time with a table of its
+ * own over all nodes; its threads take the start's walks side by side. What a walk visits first is decided by a minimum
+ * over (walk, place in its list), which any order of threads gives alike, so lists equal the CPU's to the last entry.
+ * Integer work bound by the latency of neighbour look-ups: what counts is that many walks are under way. */
+#include "kernels/cuda/reduce.h"
+
+enum { FIFTHS = 5 }; /* the cumulative restart probability grows by a fifth a move: after five moves it is certain */
+static const unsigned long long NEVER = ~0ull;
+static const int64_t MOST_TABLES = INT64_C(256) << 20, FEWEST_BLOCKS = 8;
+
+/* Starts under way at once: four blocks a multiprocessor, or as many as 256 MiB of tables allow. */
+static int64_t starts_at_once(const kd_ctx *ctx, int64_t nodes) {
+    int64_t blocks = 4 * (int64_t)kd_cuda_of(ctx)->multiprocessors, room = MOST_TABLES / (8 * (nodes + 1));
+    if (blocks > room) blocks = room;
+    return blocks < FEWEST_BLOCKS ? FEWEST_BLOCKS : blocks;
+}
+
+extern "C" int64_t kd_cuda_walk_workspace(const kd_ctx *ctx, int64_t nodes, int64_t steps) {
+    (void)steps; /* a walk's path is not kept */
+    return starts_at_once(ctx, nodes) * nodes * (int64_t)sizeof(unsigned long long);
+}
+
+/* The list of a start while its walks are under way. */
+struct visit_list {
+    unsigned long long *first; /* [nodes] walk << 32 | place of the first visit */
+    int32_t *node;
+    unsigned long long *count;
+    __device__ void add(int32_t visited, int64_t walk, int64_t place) const {
+        unsigned long long key = (unsigned long long)walk << 32 | (unsigned long long)place;
+        if (atomicMin(first + visited, key) == NEVER) node[atomicAdd(count, 1ull)] = visited;
+    }
+};
+
+/* The draws of one walk, one a step. */
+struct walk_draws {
+    const kd_rng *rng;
+    uint32_t row, block, word[4];
+    __device__ uint32_t at(int64_t step) {
+        if (step % 4 == 0) kd_rng_draw4(rng, row, block++, word);
+        switch (step % 4) {
+        case 0: return word[0];
+        case 1: return word[1];
+        case 2: return word[2];
+        default: return word[3];
+        }
+    }
+};
+
+/* A draw at or above threshold, spread evenly over the node's neighbours; share = 1 / (2^32 - threshold). */
+__device__ static inline int32_t neighbour(const kd_csr &graph, int64_t node, uint32_t draw,
+                                           unsigned long long threshold, double share) {
+    int64_t begin = __ldg(graph.row_ptr + node), degree = __ldg(graph.row_ptr + node + 1) - begin;
+    int64_t at = (int64_t)((double)(draw - threshold) * share * (double)degree);
+    return __ldg(graph.col + begin + (at < degree ? at : degree - 1));
+}
+
+/* A restart takes back the node visited last, and a move always follows it: only the newest node of the list can still
+ * go, so it waits in registers until the next one stands on it, and no path is stored. */
+struct cumulative_walk {
+    int64_t walks, steps;
+    __device__ int64_t walks_of(int64_t degree) const { return degree * walks; }
+    __device__ int64_t walks_up_to(int64_t edge) const { return (edge + 1) * walks; }
+    __device__ void take(const kd_csr &graph, walk_draws draws, int64_t start, int64_t walk,
+                         const visit_list &list) const {
+        int32_t node = (int32_t)start, previous = node, pending = -1;
+        int64_t length = 0, fifths = 0;
+        for (int64_t step = 0; step < steps; step++) {
+            uint32_t draw = draws.at(step);
+            unsigned long long below = (1ull << 32) * (unsigned long long)fifths / FIFTHS;
+            int32_t next = previous;
+            if (draw < below) {
+                pending = -1;
+                length--;
+                fifths = 0;
+            } else {
+                next = neighbour(graph, node, draw, below, 1.0 / (double)((1ull << 32) - below));
+                if (pending >= 0) list.add(pending, walk, length - 1);
+                pending = next;
+                length++;
+                fifths++;
+            }
+            previous = node;
+            node = next;
+        }
+        if (pending >= 0) list.add(pending, walk, length - 1);
+    }
+};
+
+/* Each step back to the start with one probability, else to a neighbour, which counts. */
+struct restarting_walk {
+    int64_t walks, steps;
+    unsigned long long below;
+    double share;
+    __device__ int64_t walks_of(int64_t degree) const { return degree > 0 ? walks : 0; }
+    __device__ int64_t walks_up_to(int64_t edge) const {
+        (void)edge;
+        return walks;
+    }
+    __device__ void take(const kd_csr &graph, walk_draws draws, int64_t start, int64_t walk,
+                         const visit_list &list) const {
+        int32_t node = (int32_t)start;
+        int64_t length = 0;
+        for (int64_t step = 0; step < steps; step++) {
+            uint32_t draw = draws.at(step);
+            if (draw < below) {
+                node = (int32_t)start;
+                continue;
+            }
+            node = neighbour(graph, node, draw, below, share);
+            list.add(node, walk, length++);
+        }
+    }
+};
+
+struct by_first_visit {
+    const unsigned long long *first;
+    __device__ bool operator()(int32_t a, int32_t b) const { return first[a] < first[b]; }
+};
+
+template <class Walk>
+__global__ void __launch_bounds__(KD_BLOCK)
+    walk_starts(kd_csr graph, Walk rule, kd_rng rng, kd_visits visits, unsigned long long *tables) {
+    KD_SHARED(unsigned long long, count, [1]);
+    unsigned long long *first = tables + (int64_t)blockIdx.x * graph.rows;
+    for (int64_t v = threadIdx.x; v < graph.rows; v += KD_BLOCK) first[v] = NEVER;
+    for (int64_t u = blockIdx.x; u < graph.rows; u += gridDim.x) {
+        int64_t begin = graph.row_ptr[u], end = graph.row_ptr[u + 1], walks = rule.walks_of(end - begin);
+        visit_list list = {first, visits.node + visits.ptr[u], count};
+        if (threadIdx.x == 0) count[0] = 0;
+        __syncthreads();
+        for (int64_t walk = threadIdx.x; walk < walks; walk += KD_BLOCK) {
+            walk_draws draws = {&rng, (uint32_t)u, (uint32_t)(walk * ((rule.steps + 3) / 4)), {0, 0, 0, 0}};
+            rule.take(graph, draws, u, walk, list);
+        }
+        __syncthreads();
+        int64_t visited = (int64_t)count[0];
+        kd_block_sort(list.node, visited, by_first_visit{first});
+        for (int64_t e = threadIdx.x; e < end - begin; e += KD_BLOCK) {
+            unsigned long long beyond = (unsigned long long)rule.walks_up_to(e) << 32;
+            int64_t low = 0, high = visited;
+            while (low < high) {
+                int64_t middle = low + (high - low) / 2;
+                if (first[list.node[middle]] < beyond)
+                    low = middle + 1;
+                else
+                    high = middle;
+            }
+            visits.end[begin + e] = visits.ptr[u] + low;
+        }
+        __syncthreads();
+        for (int64_t i = threadIdx.x; i < visited; i += KD_BLOCK) first[list.node[i]] = NEVER;
+        __syncthreads();
+    }
+}
+
+extern "C" kd_status kd_cuda_walk_cumulative(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
+                                             kd_visits *visits) {
+    cumulative_walk rule = {config->walks, config->steps};
+    if (graph.rows == 0) return KD_OK;
+    KD_LAUNCH(walk_starts<cumulative_walk>, (unsigned)starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx),
+              graph, rule, *rng, *visits, (unsigned long long *)ctx->workspace);
+    KD_CUDA_LAUNCHED();
+}
+
+extern "C" kd_status kd_cuda_walk_node(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
+                                       kd_visits *visits) {
+    unsigned long long below = (unsigned long long)((double)config->restart * 0x1p32);
+    restarting_walk rule = {config->walks, config->steps, below, 1.0 / (0x1p32 - (double)below)};
+    if (graph.rows == 0) return KD_OK;
+    KD_LAUNCH(walk_starts<restarting_walk>, (unsigned)starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx),
+              graph, rule, *rng, *visits, (unsigned long long *)ctx->workspace);
+    KD_CUDA_LAUNCHED();
+}
+
+/* A block a column of score: nodes at or above the threshold in ascending order, as many as fit. */
+__global__ void __launch_bounds__(KD_BLOCK)
+    list_above(kd_csr graph, int64_t first, kd_mat score, float threshold, kd_visits visits) {
+    KD_SHARED(int, counts, [KD_BLOCK / KD_WARP]);
+    int64_t u = first + blockIdx.x, at = visits.ptr[u], room = visits.ptr[u + 1];
+    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
+    for (int64_t tile = 0; tile < score.rows; tile += KD_BLOCK) {
+        int64_t x = tile + threadIdx.x;
+        bool above = x < score.rows && score.data[x * score.ld + blockIdx.x] >= threshold;
+        unsigned all = __ballot_sync(KD_FULL_WARP, above);
+        if (lane == 0) counts[warp] = __popc(all);
+        __syncthreads();
+        int64_t to = at + __popc(all & ((1u << lane) - 1));
+        for (int w = 0; w < KD_BLOCK / KD_WARP; w++) {
+            if (w < warp) to += counts[w];
+            at += counts[w];
+        }
+        if (above && to < room) visits.node[to] = (int32_t)x;
+        __syncthreads();
+    }
+    if (at > room) at = room;
+    for (int64_t k = graph.row_ptr[u] + threadIdx.x; k < graph.row_ptr[u + 1]; k += KD_BLOCK) visits.end[k] = at;
+}
+
+extern "C" kd_status kd_cuda_visits_above(kd_ctx *ctx, kd_csr graph, int64_t first, kd_mat score, float threshold,
+                                          kd_visits *visits) {
+    if (score.cols == 0) return KD_OK;
+    KD_LAUNCH(list_above, (unsigned)score.cols, KD_BLOCK, 0, kd_stream(ctx), graph, first, score, threshold, *visits);
+    KD_CUDA_LAUNCHED();
+}
+
+/* Every edge is taken once, from its higher node v, whose list the block marks once for all its edges: mark[x] = 1 +
+ * the place of x in the list. A warp an edge counts which of the other node's first visits are among v's first. */
+__global__ void __launch_bounds__(KD_BLOCK) jaccard_edges(kd_csr graph, kd_visits visits, int32_t *marks, float *val) {
+    int32_t *mark = marks + (int64_t)blockIdx.x * graph.rows;
+    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
+    for (int64_t x = threadIdx.x; x < graph.rows; x += KD_BLOCK) mark[x] = 0;
+    __syncthreads();
+    for (int64_t v = blockIdx.x; v < graph.rows; v += gridDim.x) {
+        int64_t begin = graph.row_ptr[v], end = graph.row_ptr[v + 1];
+        const int32_t *list = visits.node + visits.ptr[v];
+        int64_t length = end > begin ? visits.end[end - 1] - visits.ptr[v] : 0;
+        for (int64_t i = threadIdx.x; i < length; i += KD_BLOCK) mark[list[i]] = (int32_t)(i + 1);
+        __syncthreads();
+        for (int64_t e = begin + warp; e < end && graph.col[e] < v; e += KD_BLOCK / KD_WARP) {
+            int64_t u = graph.col[e],
+                    back = kd_lower_bound(graph.col, graph.row_ptr[u], graph.row_ptr[u + 1], (int32_t)v);
+            int64_t own = visits.end[e] - visits.ptr[v], others = visits.end[back] - visits.ptr[u], shared = 0;
+            const int32_t *other = visits.node + visits.ptr[u];
+            for (int64_t i = lane; i < others; i += KD_WARP) shared += (uint32_t)(mark[other[i]] - 1) < (uint64_t)own;
+            shared = kd_lanes_sum(shared);
+            int64_t all = own + others - shared;
+            if (lane == 0) val[e] = val[back] = all > 0 ? (float)((double)shared / (double)all) : 0.0f;
+        }
+        __syncthreads();
+        for (int64_t i = threadIdx.x; i < length; i += KD_BLOCK) mark[list[i]] = 0;
+        __syncthreads();
+    }
+}
+
+extern "C" kd_status kd_cuda_prefix_jaccard(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, float *val) {
+    if (graph.rows == 0) return KD_OK;
+    KD_LAUNCH(jaccard_edges, (unsigned)starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx), graph, *visits,
+              (int32_t *)ctx->workspace, val);
+    KD_CUDA_LAUNCHED();
+}
