@@ -15,9 +15,10 @@ enum { FIBER_SETS = 2 };
 
 enum class Waits : uint8_t { No, ForBlock, ForWarp };
 
+struct Fiber;
 struct Thread {
     uint3 index;
-    int fiber; /* -1: not started */
+    Fiber *fiber; /* none: not started */
     Waits waits;
     int line; /* of what it waits at */
     WarpOp op;

@@ -19,6 +19,13 @@ dim3 blockDim, gridDim;
 
 namespace emu {
 
+struct Fiber {
+    Context context;
+    char *stack;
+    void *fake_stack; /* AddressSanitizer's */
+    void *tsan_fiber; /* ThreadSanitizer's */
+};
+
 Thread threads[MOST_THREADS];
 Warp warps[MOST_WARPS];
 Block block;
@@ -31,50 +38,47 @@ namespace {
 enum { EXIT_FATAL = 97 };
 const size_t STACK_BYTES = 256 << 10, GUARD_BYTES = 4096;
 
-struct Fiber {
-    Context context;
-    char *stack;
-    void *fake_stack; /* AddressSanitizer's */
-    void *tsan_fiber; /* ThreadSanitizer's */
-};
-
 enum class Direction { Ascending, Descending, Random };
-struct Order_of_threads {
-    Direction direction;
-    unsigned random;
-};
 
-Fiber fibers[FIBER_SETS * MOST_THREADS], host;
-int fiber_count, idle[MOST_THREADS], idle_count; /* without ThreadSanitizer a fiber that is idle takes any thread */
+/* Under ThreadSanitizer thread i of a block is fiber i of its set; else a fiber that is idle takes any thread. */
+Fiber fibers[FIBER_SETS][MOST_THREADS], host;
+int fiber_count[FIBER_SETS];
+Fiber *idle[MOST_THREADS];
+int idle_count;
 const void *host_stack;
 size_t host_stack_bytes;
 Order grid_start;
 const Task *body;
 int warp_now;
 
-Order_of_threads read_order() {
+Direction direction;
+unsigned random_state = 1;
+
+void read_order() {
+    static bool done;
     const char *wanted = getenv("KDIFFE_EMU_ORDER");
-    if (!wanted || !*wanted || strcmp(wanted, "ascending") == 0) return {Direction::Ascending, 1};
-    if (strcmp(wanted, "descending") == 0) return {Direction::Descending, 1};
-    if (strncmp(wanted, "random:", 7) != 0)
+    if (done) return;
+    done = true;
+    if (!wanted || !*wanted || strcmp(wanted, "ascending") == 0) return;
+    if (strncmp(wanted, "random:", 7) == 0) {
+        direction = Direction::Random;
+        random_state = (unsigned)strtoul(wanted + 7, nullptr, 10) * 2654435761u | 1u;
+    } else if (strcmp(wanted, "descending") == 0) {
+        direction = Direction::Descending;
+    } else {
         fatal("KDIFFE_EMU_ORDER is '%s'; ascending, descending or random:SEED", wanted);
-    return {Direction::Random, (unsigned)strtoul(wanted + 7, nullptr, 10) * 2654435761u | 1u};
-}
-Order_of_threads &order() {
-    static Order_of_threads chosen = read_order();
-    return chosen;
+    }
 }
 
 unsigned random_number() {
-    unsigned &x = order().random;
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    return x;
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 17;
+    random_state ^= random_state << 5;
+    return random_state;
 }
 
 int lane_to_run(unsigned ready) {
-    switch (order().direction) {
+    switch (direction) {
     case Direction::Ascending: return __builtin_ctz(ready);
     case Direction::Descending: return LANES - 1 - __builtin_clz(ready);
     default: break;
@@ -86,7 +90,6 @@ int lane_to_run(unsigned ready) {
 
 /* The thread to run next, -1 if none can: of the present warp while it has one, then of the next warp. */
 int thread_to_run() {
-    Direction direction = order().direction;
     if (direction == Direction::Random && random_number() % 8 == 0)
         warp_now = (int)(random_number() % (unsigned)block.warps);
     for (int tried = 0; tried < block.warps; tried++) {
@@ -118,8 +121,8 @@ void switch_fiber(Fiber *from, Fiber *to) {
 
 void fiber_main();
 
-int make_fiber() {
-    Fiber *fiber = &fibers[fiber_count];
+Fiber *make_fiber(int set) {
+    Fiber *fiber = &fibers[set][fiber_count[set]++];
     void *memory = mmap(nullptr, GUARD_BYTES + STACK_BYTES, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) fatal("no memory for the stack of a thread");
@@ -127,12 +130,12 @@ int make_fiber() {
     fiber->stack = static_cast<char *>(memory) + GUARD_BYTES;
     context_make(&fiber->context, fiber->stack, STACK_BYTES, fiber_main);
     if (under_tsan()) fiber->tsan_fiber = __tsan_create_fiber(0);
-    return fiber_count++;
+    return fiber;
 }
 
-int take_fiber(int thread) {
-    if (under_tsan()) return block.set + FIBER_SETS * thread;
-    return idle_count ? idle[--idle_count] : make_fiber();
+Fiber *take_fiber(int thread) {
+    if (under_tsan()) return &fibers[block.set][thread];
+    return idle_count ? idle[--idle_count] : make_fiber(0);
 }
 
 void run(Fiber *from, int thread) {
@@ -140,9 +143,9 @@ void run(Fiber *from, int thread) {
         switch_fiber(from, &host);
         return;
     }
-    if (threads[thread].fiber < 0) threads[thread].fiber = take_fiber(thread);
+    if (!threads[thread].fiber) threads[thread].fiber = take_fiber(thread);
     enter(thread);
-    switch_fiber(from, &fibers[threads[thread].fiber]);
+    switch_fiber(from, threads[thread].fiber);
 }
 
 void leave(int thread) {
@@ -161,20 +164,20 @@ void fiber_main() {
         size_t bytes;
         __sanitizer_finish_switch_fiber(nullptr, &bottom, &bytes);
     }
-    int self = threads[current].fiber;
+    Fiber *self = threads[current].fiber;
     for (;;) {
         grid_start.acquire();
         (*body)();
         grid_end.release();
         leave(current);
         int next = thread_to_run();
-        if (!under_tsan() && next >= 0 && threads[next].fiber < 0) { /* begins on this very stack, without a switch */
+        if (!under_tsan() && next >= 0 && !threads[next].fiber) { /* begins on this very stack, without a switch */
             threads[next].fiber = self;
             enter(next);
             continue;
         }
         if (!under_tsan()) idle[idle_count++] = self;
-        run(&fibers[self], next);
+        run(self, next);
     }
 }
 
@@ -212,7 +215,7 @@ void begin_block(uint64_t number, dim3 grid, dim3 shape) {
     for (int i = 0; i < block.threads; i++) {
         threads[i].index =
             make_uint3((unsigned)i % shape.x, (unsigned)i / shape.x % shape.y, (unsigned)i / (shape.x * shape.y));
-        threads[i].fiber = -1;
+        threads[i].fiber = nullptr;
         threads[i].waits = Waits::No;
     }
     for (int w = 0; w < block.warps; w++) {
@@ -221,7 +224,6 @@ void begin_block(uint64_t number, dim3 grid, dim3 shape) {
         warps[w] = Warp{all, all, 0, 0};
     }
     block.gone = 0;
-    Direction direction = order().direction;
     warp_now = direction == Direction::Ascending    ? 0
                : direction == Direction::Descending ? block.warps - 1
                                                     : (int)(random_number() % (unsigned)block.warps);
@@ -248,7 +250,7 @@ void fatal(const char *format, ...) {
 void wait_here() {
     int self = current;
     warps[self / LANES].ready &= ~(1u << self % LANES);
-    run(&fibers[threads[self].fiber], thread_to_run());
+    run(threads[self].fiber, thread_to_run());
     enter(self);
 }
 
@@ -258,7 +260,7 @@ void yield_thread() {
     warp_now = warp_now + 1 == block.warps ? 0 : warp_now + 1; /* in any order, or a waiting warp would stay alone */
     int next = thread_to_run();
     if (next == self) return;
-    run(&fibers[threads[self].fiber], next);
+    run(threads[self].fiber, next);
     enter(self);
 }
 
@@ -281,21 +283,24 @@ void run_grid(const Launch &what, const Task &thread_body) {
     block.kernel = what.kernel;
     block.threads = (int)(what.block.x * what.block.y * what.block.z);
     block.warps = (block.threads + LANES - 1) / LANES;
+    block.set = 0;
     counters.launches++;
     find_host_stack();
+    read_order();
     if (under_tsan()) {
         host.tsan_fiber = __tsan_get_current_fiber();
-        while (fiber_count < FIBER_SETS * block.threads) make_fiber();
+        for (int set = 0; set < FIBER_SETS && (uint64_t)set < blocks; set++)
+            while (fiber_count[set] < block.threads)
+                make_fiber(set); /* here: made by a thread, it would come after what that did */
     }
-    if (order().direction == Direction::Random) { /* a stride that meets every block once */
+    if (direction == Direction::Random) { /* a stride that meets every block once */
         step = blocks / 2 + 1 + random_number() % 7;
         while (std::gcd(step, blocks) != 1) step++;
         first = random_number() % blocks;
     }
     shared_begin_grid(what);
     for (uint64_t done = 0; done < blocks; done++) {
-        uint64_t number =
-            order().direction == Direction::Descending ? blocks - 1 - done : (done * step + first) % blocks;
+        uint64_t number = direction == Direction::Descending ? blocks - 1 - done : (done * step + first) % blocks;
         begin_block(number, what.grid, what.block);
         grid_start.release();
         while (block.gone < block.threads) {

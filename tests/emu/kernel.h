@@ -106,6 +106,11 @@ template <class To, class From> To bits(From from) {
 
 #define KD_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
     emu::launch(#kernel, kernel, dim3(grid), dim3(block), (shared_bytes), (stream), ##__VA_ARGS__)
+/* The real header keeps this form for nvcc. */
+template <class... P> cudaError_t cudaFuncSetAttribute(void (*kernel)(P...), cudaFuncAttribute attribute, int value) {
+    return cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), attribute, value);
+}
+
 /* One array a block and place in the source; of exactly this size, so that sanitizers know its ends. */
 #define KD_SHARED(type, name, extent) \
     static char name##_site;          \
