@@ -18,7 +18,7 @@ CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc $(if $(BLAS_INC),-isystem $(BLAS_INC))
             $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS   += $(CSTD) $(WARN) $(OPT) $(ARCH) -g -fopenmp -fno-math-errno -fno-trapping-math $(SANITIZE)
 COMMA    := ,
-LDFLAGS  += $(if $(BLAS_LIB),-L$(BLAS_LIB) -Wl$(COMMA)-rpath$(COMMA)$(BLAS_LIB)) $(SANITIZE)
+LDFLAGS  += $(if $(BLAS_LIB),-L$(BLAS_LIB) -Wl$(COMMA)-rpath$(COMMA)$(BLAS_LIB)) $(SANITIZE) $(KERNEL_SANITIZE)
 LDLIBS   += -lopenblas $(shell pkg-config --libs $(PKGS) 2>/dev/null || echo -lcjson -lxxhash -lyaml) -lm -fopenmp
 
 # The CUDA column: through nvcc where it is found (CUDA=0: never), or, for tests on machines without a GPU, through the
@@ -27,10 +27,11 @@ CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(firstword $(shell command -v nvcc 2>/dev/
 NVCC     := $(wildcard $(CUDA_HOME)/bin/nvcc)
 CUDA     ?= $(if $(NVCC),1,0)
 EMU      ?= 0
+KERNEL_SANITIZE ?=
 GPU_CODE ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 CU_SRC   := $(wildcard src/kernels/cuda/*.cu)
 CUDA_INC := -isystem $(CUDA_HOME)/include
-CXXFLAGS += -std=c++17 $(filter-out -Wstrict-prototypes -Wmissing-prototypes -Wvla,$(WARN)) $(OPT) -g -fno-math-errno
+CXXFLAGS += -std=c++17 $(filter-out -Wstrict-prototypes -Wmissing-prototypes -Wvla,$(WARN)) $(OPT) -g -fno-math-errno -ffp-contract=off
 ifeq ($(EMU),1)
 CPPFLAGS += -DKD_WITH_CUDA
 CU_OBJ   := $(CU_SRC:%.cu=$(BUILD)/%.o) $(patsubst %.cc,$(BUILD)/%.o,$(filter-out tests/emu/test_%,$(wildcard tests/emu/*.cc)))
@@ -43,23 +44,30 @@ LDFLAGS  += -L$(CUDA_LIB) -Wl$(COMMA)-rpath$(COMMA)$(CUDA_LIB)
 LDLIBS   += -lcublasLt -lcudart_static -ldl -lrt -lpthread -lstdc++
 endif
 
+# The stand-in includes NVIDIA's headers.
+STAND_IN := $(if $(and $(wildcard $(CUDA_HOME)/include/cublasLt.h),$(shell command -v $(CXX))),1)
+
 LIB_SRC  := $(filter-out src/host/cli/main.c,$(wildcard src/host/*/*.c)) $(wildcard src/kernels/*.c src/kernels/*/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(CU_OBJ)
 GOLDEN   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/published/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
-SOURCES  := $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] tests/*.[ch] tests/published/*.[ch] bench/*.c)
+SOURCES  := $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] src/*/*/*.cu tests/*.[ch] tests/published/*.[ch] tests/emu/*.h \
+              tests/emu/*.cc tests/emu/*.cu bench/*.c)
 ASAN     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 MAKEFLAGS += --no-print-directory
 # Targets for people call make once more for what they build: it then sees what setup has installed, and uses every core.
 PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: all tests run test check config install clean help bench-epoch setup format lint sanitize FORCE
+.PHONY: all tests column-tests kernels-table run test check config install clean help bench-epoch setup format lint sanitize FORCE
 
 all:
 	@$(MAKE) $(PARALLEL) $(BUILD)/kdiffe
 
 tests: $(BUILD)/kdiffe $(TEST_BIN) $(BUILD)/tests/golden
+
+# What compares the CUDA column with the CPU's.
+column-tests: $(BUILD)/tests/golden $(BUILD)/tests/test_columns $(BUILD)/tests/test_training_columns
 
 # Rewritten only when they change: other flags compile everything anew, a source file that went away links anew.
 $(BUILD)/flags: FORCE
@@ -90,12 +98,14 @@ ifeq ($(EMU),1)
 $(BUILD)/%.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CXX $<"
-	@$(CXX) $(CPPFLAGS) $(CUDA_INC) -Itests $(CXXFLAGS) $(SANITIZE) -MMD -MP -x c++ -c -o $@ $<
+	@$(CXX) $(CPPFLAGS) $(CUDA_INC) -Itests $(CXXFLAGS) $(SANITIZE) $(KERNEL_SANITIZE) -MMD -MP -x c++ -c -o $@ $<
 
+# The stand-in's engine is not instrumented (tests/emu/sanitizers.h says why), its runtime is, like the program.
 $(BUILD)/tests/emu/%.o: tests/emu/%.cc $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CXX $<"
-	@$(CXX) $(CPPFLAGS) $(CUDA_INC) -Itests $(CXXFLAGS) $(EMU_FLAGS) -MMD -MP -c -o $@ $<
+	@$(CXX) $(CPPFLAGS) $(CUDA_INC) -Itests $(CXXFLAGS) \
+	    $(if $(filter $*,fibers barriers shared blas),-O3,$(SANITIZE) $(KERNEL_SANITIZE)) -MMD -MP -c -o $@ $<
 else
 $(BUILD)/%.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -119,7 +129,8 @@ run: setup
 
 test: setup
 	@$(MAKE) $(PARALLEL) tests
-	@bash tests/run_all.sh $(BUILD)
+	@$(if $(STAND_IN),$(MAKE) $(PARALLEL) EMU=1 BUILD=$(BUILD)/emu column-tests)
+	@bash tests/run_all.sh $(BUILD) $(if $(STAND_IN),$(BUILD)/emu plain)
 
 # Everything that should be true of the sources, cheapest first.
 check:
@@ -139,10 +150,14 @@ lint:
 	@printf '%s\n' $(LIB_SRC) | xargs -P $(JOBS) -n 8 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) $(CSTD) 2>/dev/null' lint
 	@echo "lint: cppcheck and clang-tidy have no findings"
 
-# Under AddressSanitizer, its leak checker and UBSan; what the runtimes of OpenMP and OpenBLAS keep until the end is theirs.
+# Everything under AddressSanitizer, its leak checker and UBSan; what the runtimes of OpenMP and OpenBLAS keep until the
+# end is theirs. Then the kernels under ThreadSanitizer.
 sanitize: setup
-	@$(MAKE) $(PARALLEL) BUILD=$(BUILD)/asan OPT=-O1 SANITIZE="$(ASAN)" tests
-	@LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 bash tests/run_all.sh $(BUILD)/asan
+	@$(MAKE) $(PARALLEL) BUILD=$(BUILD)/asan OPT=-O1 SANITIZE="$(ASAN)" CUDA=0 EMU=$(if $(STAND_IN),1,0) tests
+	@LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 bash tests/run_all.sh $(BUILD)/asan \
+	    $(if $(STAND_IN),$(BUILD)/asan asan)
+	@$(if $(STAND_IN),$(MAKE) $(PARALLEL) BUILD=$(BUILD)/tsan OPT=-O1 KERNEL_SANITIZE=-fsanitize=thread EMU=1 column-tests)
+	@$(if $(STAND_IN),bash -c '. tests/report.sh && . tests/stand_in.sh $(BUILD)/tsan tsan && summary')
 
 config:
 	@CC="$(CC)" sh tests/setup.sh report
@@ -161,6 +176,10 @@ bench-epoch: all $(BUILD)/bench/gemm
 $(BUILD)/bench/gemm: $(BUILD)/bench/gemm.o
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# The table of docs/kernels.md; fails if a kernel spills.
+kernels-table:
+	@python3 bench/kernel_resources.py $(NVCC) sm_80 sm_90 -- $(CU_SRC)
+
 clean:
 	rm -rf $(BUILD)
 
@@ -172,5 +191,8 @@ help:
 	@echo "make config     which packages and optional parts are there"
 	@echo "make install    program, headers and man page into PREFIX ($(PREFIX)) below DESTDIR"
 	@echo "make bench-epoch DATA=DIR   stage times of an epoch beside their floor"
+	@echo "make kernels-table          registers, shared memory and spills of every CUDA kernel (docs/kernels.md)"
 	@echo "make clean      remove $(BUILD)/"
+	@echo "CUDA is built in where nvcc is found: CUDA_HOME=DIR, CUDA=0 for never, GPU_CODE for other cards;"
+	@echo "EMU=1 BUILD=DIR builds it on the stand-in instead, to run kernels without a GPU"
 	@echo "variables: CC BUILD ARCH (-march=native) OPT (-O3) JOBS (every core) PREFIX DESTDIR"

@@ -1,59 +1,34 @@
 #!/usr/bin/env bash
-# run_all.sh BUILD: every test program, golden folder and command-line script; names what it skips and why; ends with
-# "N passed, N failed, N skipped" over single tests (for golden folders: arrays).
+# run_all.sh BUILD [STAND_IN KIND]: every test program, golden folder and command-line script of BUILD, then, where a build
+# with the CUDA stand-in is given, what stand_in.sh runs of it; ends with "N passed, N failed, N skipped".
 set -u
-build=$1
-passed=0 failed=0 skipped=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+build=$1 stand_in=${2:-}
 export OMP_WAIT_POLICY=passive # other processes may want the cores
+. tests/report.sh
 
-# How many lines of the log hold a pattern; cmocka's closing summary names failures again and is left out.
-count() { sed '/^\[==========\] .* run\.$/q' "$log" | grep -cE "$1"; }
-
-# Skipped tests by name, with the reason that each printed before.
-name_skipped() {
-    awk '/^\[==========\] .* run\.$/ { exit }
-         /^\[  SKIPPED \]/ { sub(/^skipped:? */, "", said); print "skipped " $4 ": " (said ? said : "gives no reason") }
-         { said = /^\[/ ? "" : $0 }' "$log"
-}
-
-# add NAME STATUS OK BAD SKIPPED: one line, and the log of what failed; a crash counts as one failure.
-add() {
-    local name=$1 status=$2 ok=$3 bad=$4 skip=$5
-    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
-    if [ "$status" -eq 0 ] && [ $((ok + bad + skip)) -eq 0 ]; then bad=1; fi
-    printf '%-36s %4d ok %3d failed %3d skipped %4d s\n' "$name" "$ok" "$bad" "$skip" $((SECONDS - started))
-    { grep -E ': Pearson|^[a-z_]+: (AUC|recall)' "$log"; name_skipped; } | sed 's/^/    /'
-    [ "$bad" -eq 0 ] || sed "s/^/    /; \$a\\    $name: exit status $status" "$log"
-    passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
-}
-
+export KDIFFE_EMU_DEVICES=0 # a build with the stand-in computes on the CPU here
 for source in tests/test_*.c; do
-    name=$(basename "$source" .c) started=$SECONDS
-    CMOCKA_MESSAGE_OUTPUT=STDOUT "$build/tests/$name" >"$log" 2>&1
-    status=$?
-    add "$name" $status "$(count '^\[       OK \]')" "$(count '^\[  (FAILED|ERROR)  *\] [^-0-9]')" "$(count '^\[  SKIPPED \]')"
+    name=$(basename "$source" .c)
+    case "$name" in
+    *columns) [ -z "$stand_in" ] || continue ;; # they compare the CPU with a device: below
+    esac
+    run_program "$name" "$build/tests/$name"
 done
-
 for folder in tests/cases/*/ ../shared/golden/*/; do
-    [ -f "$folder/manifest.json" ] || continue
-    started=$SECONDS
-    "$build/tests/golden" "$folder" >"$log" 2>&1
-    status=$?
-    add "golden $folder" $status "$(count ' PASS$')" "$(count ' FAIL$')" 0
+    [ ! -f "$folder/manifest.json" ] || run_golden "golden $folder" "$build/tests/golden" "$folder"
 done
 if [ ! -d ../shared/golden ]; then
     echo "golden: skipped ../shared/golden, which is not there; tests/cases is compared"
     skipped=$((skipped + 1))
 fi
-
 for script in tests/cli_*.sh; do
-    started=$SECONDS
-    KDIFFE=$build/kdiffe bash "$script" >"$log" 2>&1
-    status=$?
-    add "$(basename "$script" .sh)" $status "$(count '^ok ')" "$(count '^FAIL ')" 0
+    run_script "$(basename "$script" .sh)" env KDIFFE="$build/kdiffe" bash "$script"
 done
-
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+if [ -n "$stand_in" ]; then
+    export KDIFFE_EMU_DEVICES=1
+    . tests/stand_in.sh "$stand_in" "$3"
+else
+    echo "the CUDA column on the stand-in: skipped, no CUDA headers or no C++ compiler here"
+    skipped=$((skipped + 1))
+fi
+summary

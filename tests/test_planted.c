@@ -1,77 +1,8 @@
 /* Training on planted data: it learns, the KG denoiser keeps informative triples, the knowledge graph earns its place.
  */
-#include "op_fixture.h"
+#include "planted_fixture.h"
 
-#include "host/data/synth.h"
 #include "host/train/epoch.h"
-
-/* Small and quick, but with structure that a few epochs can find. */
-static kd_synth_config small_data(void) {
-    kd_synth_config c;
-    kd_synth_defaults(&c);
-    c.users = 400;
-    c.items = 240;
-    c.tastes = 12;
-    c.interactions = 8;
-    c.modality_count = 1;
-    c.modality[0].width = 16;
-    return c;
-}
-
-static kd_config small_model(void) {
-    kd_config c;
-    kd_config_defaults(&c);
-    c.epochs = 8;
-    c.batch = 128;
-    c.dim = 32;
-    c.hidden = 64;
-    c.lr = 5e-3;
-    c.trans = 1;
-    c.cl_method = 1;
-    c.attention.walks = 2;
-    c.attention.walk_steps = 20;
-    c.kg.train_view = KD_TRAIN_VIEW_GENERATED;
-    c.guidance = KD_GUIDANCE_LINKED_USERS;
-    return c;
-}
-
-typedef struct outcome {
-    double first_loss, last_loss, best_recall;
-    int64_t epochs;
-    double losses[64];
-    bool snapshot;
-} outcome;
-
-static kd_status on_epoch(void *context, const kd_epoch_record *r) {
-    outcome *o = context;
-    if (r->epoch == 0) o->first_loss = r->loss;
-    o->last_loss = r->loss;
-    if (o->epochs < 64) o->losses[o->epochs++] = r->loss;
-    if (r->evaluated && r->test.recall[0] > o->best_recall) o->best_recall = r->test.recall[0];
-    return KD_OK;
-}
-
-static kd_status on_best(void *context, int64_t epoch, int64_t count, const kd_tensor *tensors) {
-    (void)epoch;
-    (void)tensors;
-    ((outcome *)context)->snapshot = count > 0;
-    return KD_OK;
-}
-
-static outcome train(kd_ctx *ctx, const kd_config *c, const kd_dataset *data) {
-    outcome o = {0};
-    kd_observer observer = {.context = &o, .epoch = on_epoch, .best = on_best};
-    assert_ok(kd_train(ctx, c, data, &observer));
-    return o;
-}
-
-static kd_dataset make_data(const kd_synth_config *c) {
-    kd_dataset d;
-    uint8_t *informative;
-    assert_ok(kd_synth_generate(c, &d, &informative));
-    free(informative);
-    return d;
-}
 
 static void training_learns(void **state) {
     op_fixture *f = *state;

@@ -118,7 +118,7 @@ struct by_first_visit {
 };
 
 template <class Walk>
-__global__ void __launch_bounds__(KD_BLOCK)
+__global__ void __launch_bounds__(KD_BLOCK, 4)
     walk_starts(kd_csr graph, Walk rule, kd_rng rng, kd_visits visits, unsigned long long *tables) {
     KD_SHARED(unsigned long long, count, [1]);
     unsigned long long *first = tables + (int64_t)blockIdx.x * graph.rows;

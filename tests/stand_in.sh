@@ -1,0 +1,28 @@
+# Sourced with BUILD and a kind by a runner that has sourced report.sh: the CUDA column on the CPU stand-in. plain: every
+# test in three orders of threads; asan: every test once, under AddressSanitizer and UBSan; tsan: small grids, since every
+# CUDA thread is a fiber that ThreadSanitizer follows.
+build=$1 kind=$2
+case "$kind" in
+plain) orders="ascending descending random:7" ;;
+*) orders=ascending ;;
+esac
+export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
+for order in $orders; do
+    export KDIFFE_EMU_ORDER=$order
+    filter=
+    [ "$order" = ascending ] || filter=two_epochs_agree
+    if [ "$kind" = tsan ]; then
+        export KDIFFE_TEST_MOST=33
+        filter=a_few_users_agree
+    fi
+    run_program "$kind, $order: test_columns" "$build/tests/test_columns"
+    run_program "$kind, $order: test_training_columns" env KDIFFE_TEST_FILTER="${filter:-*}" \
+        "$build/tests/test_training_columns"
+    [ "$kind" != tsan ] || continue
+    for folder in tests/cases/*/ ../shared/golden/*/; do
+        [ ! -f "$folder/manifest.json" ] ||
+            run_golden "$kind, $order: golden $folder" "$build/tests/golden" --device=cuda "$folder"
+    done
+done
+unset KDIFFE_EMU_ORDER KDIFFE_TEST_MOST
+[ "$kind" != plain ] || run_script "the stand-in itself" bash tests/emu/run.sh "$build"
