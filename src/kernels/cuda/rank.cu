@@ -74,7 +74,6 @@ __device__ static inline int gather_best(const masked_row &row, uint64_t after, 
         if (!__syncthreads_or(full)) continue;
         kd_block_sort(list, *count);
         limit = list[want - 1];
-        __syncthreads();
         if (threadIdx.x == 0) *count = want;
         __syncthreads();
     }
