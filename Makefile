@@ -10,20 +10,27 @@ JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 CSTD    := -std=c11
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 
+# Where packages are: the system's, or with DEPS=DIR what `sh tests/setup.sh unpack DIR` put there without being root.
+export DEPS
 # OpenBLAS in its OpenMP build: the pthread one would start its own threads inside parallel loops.
-BLAS_INC := $(firstword $(wildcard /usr/include/*/openblas-openmp) $(shell pkg-config --variable=includedir openblas 2>/dev/null))
-BLAS_LIB := $(firstword $(wildcard /usr/lib/*/openblas-openmp))
+BLAS_INC := $(firstword $(wildcard $(DEPS)/usr/include/*/openblas-openmp) $(shell pkg-config --variable=includedir openblas 2>/dev/null))
+BLAS_LIB := $(firstword $(wildcard $(DEPS)/usr/lib/*/openblas-openmp))
+DEPS_LIB := $(if $(DEPS),$(patsubst %/,%,$(dir $(BLAS_LIB))))
 PKGS     := libcjson libxxhash yaml-0.1
 CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc $(if $(BLAS_INC),-isystem $(BLAS_INC)) \
-            $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+            $(if $(DEPS),-isystem $(DEPS)/usr/include,$(shell pkg-config --cflags $(PKGS) 2>/dev/null))
 CFLAGS   += $(CSTD) $(WARN) $(OPT) $(ARCH) -g -fopenmp -fno-math-errno -fno-trapping-math $(SANITIZE)
 COMMA    := ,
-LDFLAGS  += $(if $(BLAS_LIB),-L$(BLAS_LIB) -Wl$(COMMA)-rpath$(COMMA)$(BLAS_LIB)) $(SANITIZE) $(KERNEL_SANITIZE)
-LDLIBS   += -lopenblas $(shell pkg-config --libs $(PKGS) 2>/dev/null || echo -lcjson -lxxhash -lyaml) -lm -fopenmp
+LDFLAGS  += $(foreach dir,$(BLAS_LIB) $(DEPS_LIB),-L$(dir) -Wl$(COMMA)-rpath$(COMMA)$(dir)) \
+            $(if $(DEPS),-Wl$(COMMA)--disable-new-dtags) $(SANITIZE) $(KERNEL_SANITIZE)
+LDLIBS   += -lopenblas $(if $(DEPS),-lcjson -lxxhash -lyaml,$(shell pkg-config --libs $(PKGS) 2>/dev/null || echo -lcjson -lxxhash -lyaml)) \
+            -lm -fopenmp
 
 # The CUDA column: through nvcc where it is found (CUDA=0: never), or, for tests on machines without a GPU, through the
 # host's C++ compiler and the stand-in of tests/emu (EMU=1).
-CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc)))
+# nvcc on PATH, the usual place, or where Python packages (nvidia-cuda-nvcc and its kin) put it.
+PYTHON_CUDA = $(wildcard $(shell python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null)/nvidia/cu*/bin/nvcc)
+CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc) $(PYTHON_CUDA)))
 NVCC     := $(wildcard $(CUDA_HOME)/bin/nvcc)
 CUDA     ?= $(if $(NVCC),1,0)
 EMU      ?= 0
@@ -41,7 +48,7 @@ CPPFLAGS += -DKD_WITH_CUDA
 CU_OBJ   := $(CU_SRC:%.cu=$(BUILD)/%.o)
 CUDA_LIB := $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib))
 LDFLAGS  += -L$(CUDA_LIB) -Wl$(COMMA)-rpath$(COMMA)$(CUDA_LIB)
-LDLIBS   += -lcublasLt -lcudart_static -ldl -lrt -lpthread -lstdc++
+LDLIBS   += $(firstword $(wildcard $(CUDA_LIB)/libcublasLt.so $(CUDA_LIB)/libcublasLt.so.*)) -lcudart_static -ldl -lrt -lpthread -lstdc++
 endif
 
 # The stand-in includes NVIDIA's headers.
@@ -59,7 +66,7 @@ MAKEFLAGS += --no-print-directory
 # Targets for people call make once more for what they build: it then sees what setup has installed, and uses every core.
 PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: all tests column-tests kernels-table run test check config install clean help bench-epoch setup format lint sanitize FORCE
+.PHONY: all gpu-check tests column-tests kernels-table run test check config install clean help bench-epoch setup format lint sanitize FORCE
 
 all:
 	@$(MAKE) $(PARALLEL) $(BUILD)/kdiffe
@@ -67,7 +74,7 @@ all:
 tests: $(BUILD)/kdiffe $(TEST_BIN) $(BUILD)/tests/golden
 
 # What compares the CUDA column with the CPU's.
-column-tests: $(BUILD)/tests/golden $(BUILD)/tests/test_columns $(BUILD)/tests/test_training_columns
+column-tests: $(BUILD)/kdiffe $(BUILD)/tests/golden $(BUILD)/tests/test_columns $(BUILD)/tests/test_training_columns
 
 # Rewritten only when they change: other flags compile everything anew, a source file that went away links anew.
 $(BUILD)/flags: FORCE
@@ -169,6 +176,12 @@ install: all
 	sh docs/manpage.sh $(BUILD)/kdiffe >$(BUILD)/kdiffe.1
 	install -m 644 $(BUILD)/kdiffe.1 $(DESTDIR)$(PREFIX)/share/man/man1/kdiffe.1
 
+# On a machine with an NVIDIA GPU: everything that only a GPU can confirm; a dated record in bench/results/. QUICK=1: under
+# four minutes.
+gpu-check: setup
+	@$(MAKE) $(PARALLEL) BUILD=$(BUILD)/gpu CUDA=1 GPU_CODE=-arch=native column-tests
+	@NVCC=$(NVCC) bash tests/gpu_check.sh $(BUILD)/gpu
+
 # Stage times of an epoch beside their floor: make bench-epoch DATA=data/demo [ARGS="--key=value ..."]
 bench-epoch: all $(BUILD)/bench/gemm
 	@python3 bench/epoch.py $(BUILD)/kdiffe $(BUILD)/bench/gemm $(DATA) $(BUILD)/bench/run $(ARGS)
@@ -191,8 +204,10 @@ help:
 	@echo "make config     which packages and optional parts are there"
 	@echo "make install    program, headers and man page into PREFIX ($(PREFIX)) below DESTDIR"
 	@echo "make bench-epoch DATA=DIR   stage times of an epoch beside their floor"
+	@echo "make gpu-check  what only a GPU can confirm, with a record in bench/results/ (QUICK=1: under four minutes)"
 	@echo "make kernels-table          registers, shared memory and spills of every CUDA kernel (docs/kernels.md)"
 	@echo "make clean      remove $(BUILD)/"
 	@echo "CUDA is built in where nvcc is found: CUDA_HOME=DIR, CUDA=0 for never, GPU_CODE for other cards;"
 	@echo "EMU=1 BUILD=DIR builds it on the stand-in instead, to run kernels without a GPU"
+	@echo "DEPS=DIR takes libraries and headers from there, as 'sh tests/setup.sh unpack DIR' leaves them: no root needed"
 	@echo "variables: CC BUILD ARCH (-march=native) OPT (-O3) JOBS (every core) PREFIX DESTDIR"

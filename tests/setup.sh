@@ -1,9 +1,14 @@
 #!/bin/sh
-# setup.sh build|check|report: the Debian packages that building and testing need. build and check install what is
-# missing, as root or through sudo, otherwise print the one line that does and stop; report prints what is there.
+# setup.sh build|check|report|unpack DIR: the Debian packages that building and testing need. build and check install what
+# is missing, as root or through sudo, otherwise print the one line that does and stop; report prints what is there; unpack
+# downloads the libraries and unpacks them into DIR for `make DEPS=DIR`, which needs no root.
 set -eu
 build="gcc make pkg-config libopenblas-openmp-dev libcjson-dev libyaml-dev libcmocka-dev libxxhash-dev uthash-dev"
 check="$build clang-format clang-tidy cppcheck"
+
+# What of them is unpacked: the libraries' headers, and the libraries with those that they load.
+unpacked="libopenblas-openmp-dev libopenblas0-openmp libgfortran5 libquadmath0 libcjson-dev libcjson1 libyaml-dev libyaml-0-2
+libcmocka-dev libcmocka0 libxxhash-dev libxxhash0 uthash-dev"
 
 missing() {
     for package in $1; do
@@ -11,7 +16,7 @@ missing() {
     done
 }
 
-# probe NAME COMPILER SOURCE FLAGS: an optional part is there if SOURCE compiles and links.
+# probe NAME COMPILER SOURCE FLAGS [REMARK]: an optional part is there if SOURCE compiles and links.
 probe() {
     file=$(mktemp -d)
     printf '%s\n' "$3" >"$file/probe.c"
@@ -19,7 +24,7 @@ probe() {
     if ! command -v "$2" >/dev/null 2>&1; then
         state="missing (no $2)"
     elif "$2" -o "$file/probe" "$file/probe.c" $4 >/dev/null 2>&1; then
-        state="found, not used yet"
+        state="found${5:+, $5}"
     else
         state="missing (a probe with $4 does not build)"
     fi
@@ -36,11 +41,24 @@ report() {
     probe CUDA nvcc '#include <cuda_runtime.h>
 int main(void) { int n; return cudaGetDeviceCount(&n) == cudaErrorUnknown; }' "-lcudart"
     probe NCCL "${CC:-gcc}" '#include <nccl.h>
-int main(void) { int v; return ncclGetVersion(&v); }' "$cuda -lnccl"
+int main(void) { int v; return ncclGetVersion(&v); }' "$cuda -lnccl" "not used yet"
     probe MPI mpicc '#include <mpi.h>
-int main(int c, char **v) { return MPI_Init(&c, &v); }' "-lm"
+int main(int c, char **v) { return MPI_Init(&c, &v); }' "-lm" "not used yet"
 }
 
+if [ "${1:-build}" = unpack ]; then
+    to=${2:?setup: expected the folder to unpack into}
+    mkdir -p "$to/debs"
+    # shellcheck disable=SC2086
+    (cd "$to/debs" && apt-get download -qq $unpacked)
+    for deb in "$to"/debs/*.deb; do dpkg -x "$deb" "$to"; done
+    exit 0
+fi
+if [ "${1:-build}" != report ] && [ -n "${DEPS:-}" ]; then
+    [ -d "$DEPS/usr/include" ] && exit 0
+    echo "setup: DEPS=$DEPS holds no packages; sh tests/setup.sh unpack $DEPS" >&2
+    exit 1
+fi
 if [ "${1:-build}" = report ]; then
     report
     exit 0

@@ -25,4 +25,5 @@ for order in $orders; do
     done
 done
 unset KDIFFE_EMU_ORDER KDIFFE_TEST_MOST
+[ "$kind" = tsan ] || run_script "$kind: cli_device" env KDIFFE="$build/kdiffe" sh tests/cli_device.sh
 [ "$kind" != plain ] || run_script "the stand-in itself" bash tests/emu/run.sh "$build"

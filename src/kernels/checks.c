@@ -7,6 +7,14 @@
         if (!(condition))                                                                                      \
             return KD_FAIL(KD_ERR_ARGUMENT, "%s: shapes do not fit (%s does not hold)", __func__, #condition); \
     } while (0)
+/* The backend's op, in a range of its own for whoever profiles. */
+#define FORWARD(op, ...)                                 \
+    do {                                                 \
+        kd_range_push(ctx, #op);                         \
+        kd_status forwarded = ctx->ops->op(__VA_ARGS__); \
+        kd_range_pop(ctx);                               \
+        return forwarded;                                \
+    } while (0)
 #define REQUIRE_WORKSPACE(bytes)                                                                                \
     do {                                                                                                        \
         if ((bytes) > ctx->workspace_bytes)                                                                     \
@@ -38,17 +46,19 @@ kd_status kd_zero(kd_ctx *ctx, void *device, int64_t bytes) {
 }
 kd_status kd_synchronize(kd_ctx *ctx) { return ctx->ops->synchronize(ctx); }
 kd_status kd_workspace_reserve(kd_ctx *ctx, int64_t bytes) { return ctx->ops->workspace_reserve(ctx, bytes); }
+void kd_range_push(kd_ctx *ctx, const char *name) { ctx->ops->range_push(ctx, name); }
+void kd_range_pop(kd_ctx *ctx) { ctx->ops->range_pop(ctx); }
 int64_t kd_available(kd_ctx *ctx) { return ctx->ops->available(ctx); }
 kd_status kd_cursor_begin(kd_ctx *ctx, int64_t epoch, kd_cursor *cursor) {
     REQUIRE(cursor);
-    return ctx->ops->cursor_begin(ctx, epoch, cursor);
+    FORWARD(cursor_begin, ctx, epoch, cursor);
 }
 kd_status kd_cursor_advance(kd_ctx *ctx, int64_t count, int64_t parts, double *slot, double *log, kd_cursor *cursor) {
     REQUIRE(count >= 0 && parts >= 0 && cursor);
-    return ctx->ops->cursor_advance(ctx, count, parts, slot, log, cursor);
+    FORWARD(cursor_advance, ctx, count, parts, slot, log, cursor);
 }
 kd_status kd_replay(kd_ctx *ctx, kd_step_fn *step, void *arg, kd_recording **recording) {
-    return ctx->ops->replay(ctx, step, arg, recording);
+    FORWARD(replay, ctx, step, arg, recording);
 }
 void kd_recording_free(kd_ctx *ctx, kd_recording **recording) { ctx->ops->recording_free(ctx, recording); }
 
@@ -60,67 +70,67 @@ kd_status kd_gemm(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, 
     REQUIRE((transpose_a ? a.cols : a.rows) == c.rows && (transpose_b ? b.rows : b.cols) == c.cols);
     REQUIRE((transpose_a ? a.rows : a.cols) == (transpose_b ? b.cols : b.rows));
     REQUIRE(c.rows <= INT32_MAX && c.cols <= INT32_MAX && a.ld <= INT32_MAX && b.ld <= INT32_MAX && c.ld <= INT32_MAX);
-    return ctx->ops->gemm(ctx, transpose_a, transpose_b, alpha, a, b, beta, c);
+    FORWARD(gemm, ctx, transpose_a, transpose_b, alpha, a, b, beta, c);
 }
 kd_status kd_linear(kd_ctx *ctx, bool transpose_w, kd_mat x, kd_mat w, kd_mat b, kd_mat y) {
     REQUIRE(sane(x) && sane(w) && sane(y) && x.rows == y.rows);
     REQUIRE((transpose_w ? w.rows : w.cols) == y.cols && (transpose_w ? w.cols : w.rows) == x.cols);
     REQUIRE(!b.data || (b.rows == 1 && b.cols == y.cols));
-    return ctx->ops->linear(ctx, transpose_w, x, w, b, y);
+    FORWARD(linear, ctx, transpose_w, x, w, b, y);
 }
 kd_status kd_column_sum(kd_ctx *ctx, kd_mat x, float beta, kd_mat y) {
     REQUIRE(sane(x) && y.rows == 1 && y.cols == x.cols);
-    return ctx->ops->column_sum(ctx, x, beta, y);
+    FORWARD(column_sum, ctx, x, beta, y);
 }
 kd_status kd_add_scaled(kd_ctx *ctx, float alpha, kd_mat x, float beta, kd_mat y) {
     REQUIRE(same_shape(x, y));
-    return ctx->ops->add_scaled(ctx, alpha, x, beta, y);
+    FORWARD(add_scaled, ctx, alpha, x, beta, y);
 }
 kd_status kd_add_weighted(kd_ctx *ctx, float scale, const float *alpha, kd_mat x, float beta, kd_mat y) {
     REQUIRE(same_shape(x, y) && alpha);
-    return ctx->ops->add_weighted(ctx, scale, alpha, x, beta, y);
+    FORWARD(add_weighted, ctx, scale, alpha, x, beta, y);
 }
 kd_status kd_matrix_dot(kd_ctx *ctx, kd_mat x, kd_mat y, float beta, float *out) {
     REQUIRE(same_shape(x, y) && out);
-    return ctx->ops->matrix_dot(ctx, x, y, beta, out);
+    FORWARD(matrix_dot, ctx, x, y, beta, out);
 }
 kd_status kd_row_mean(kd_ctx *ctx, kd_mat x, float *out) {
     REQUIRE(sane(x) && x.cols > 0 && out);
-    return ctx->ops->row_mean(ctx, x, out);
+    FORWARD(row_mean, ctx, x, out);
 }
 kd_status kd_squared_norm(kd_ctx *ctx, float weight, kd_mat x, kd_mat dx, double *loss) {
     REQUIRE(same_shape(x, dx) && loss);
-    return ctx->ops->squared_norm(ctx, weight, x, dx, loss);
+    FORWARD(squared_norm, ctx, weight, x, dx, loss);
 }
 kd_status kd_unit_rows_forward(kd_ctx *ctx, kd_mat x, float p, const kd_rng *rng, kd_mat y, float *norm) {
     REQUIRE(same_shape(x, y) && norm && p >= 0.0f && p < 1.0f && (rng || p == 0.0f));
-    return ctx->ops->unit_rows_forward(ctx, x, p, rng, y, norm);
+    FORWARD(unit_rows_forward, ctx, x, p, rng, y, norm);
 }
 kd_status kd_unit_rows_backward(kd_ctx *ctx, kd_mat y, const float *norm, kd_mat dy, float p, const kd_rng *rng,
                                 float beta, kd_mat dx) {
     REQUIRE(same_shape(y, dy) && same_shape(y, dx) && norm && p >= 0.0f && p < 1.0f && (rng || p == 0.0f));
-    return ctx->ops->unit_rows_backward(ctx, y, norm, dy, p, rng, beta, dx);
+    FORWARD(unit_rows_backward, ctx, y, norm, dy, p, rng, beta, dx);
 }
 kd_status kd_leaky_relu_forward(kd_ctx *ctx, float slope, kd_mat x) {
     REQUIRE(sane(x));
-    return ctx->ops->leaky_relu_forward(ctx, slope, x);
+    FORWARD(leaky_relu_forward, ctx, slope, x);
 }
 kd_status kd_leaky_relu_backward(kd_ctx *ctx, float slope, kd_mat y, kd_mat dy) {
     REQUIRE(same_shape(y, dy));
-    return ctx->ops->leaky_relu_backward(ctx, slope, y, dy);
+    FORWARD(leaky_relu_backward, ctx, slope, y, dy);
 }
 kd_status kd_softmax_forward(kd_ctx *ctx, int64_t count, const float *w, float *s) {
     REQUIRE(count >= 1);
-    return ctx->ops->softmax_forward(ctx, count, w, s);
+    FORWARD(softmax_forward, ctx, count, w, s);
 }
 kd_status kd_softmax_backward(kd_ctx *ctx, int64_t count, const float *s, const float *ds, float *dw) {
     REQUIRE(count >= 1);
-    return ctx->ops->softmax_backward(ctx, count, s, ds, dw);
+    FORWARD(softmax_backward, ctx, count, s, ds, dw);
 }
 kd_status kd_adam(kd_ctx *ctx, const kd_adam_config *config, const int64_t *steps, int64_t n, float *p, const float *g,
                   float *m, float *v) {
     REQUIRE(steps && n >= 0);
-    return ctx->ops->adam(ctx, config, steps, n, p, g, m, v);
+    FORWARD(adam, ctx, config, steps, n, p, g, m, v);
 }
 
 /* Graphs. */
@@ -128,7 +138,7 @@ kd_status kd_adam(kd_ctx *ctx, const kd_adam_config *config, const int64_t *step
 kd_status kd_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c, kd_mat y) {
     REQUIRE(sane(x) && sane(y) && a.cols == x.rows && a.rows == y.rows && x.cols == y.cols && x.data != y.data);
     REQUIRE(beta == 0.0f || same_shape(c, y));
-    return ctx->ops->spmm(ctx, alpha, a, x, beta, c, y);
+    FORWARD(spmm, ctx, alpha, a, x, beta, c, y);
 }
 static bool rgat_fits(const kd_kg *kg, kd_mat e, kd_mat rh, kd_mat rt) {
     return sane(e) && same_shape(rh, rt) && e.rows == kg->entities && rh.rows == kg->relations && rh.cols == e.cols;
@@ -136,30 +146,30 @@ static bool rgat_fits(const kd_kg *kg, kd_mat e, kd_mat rh, kd_mat rt) {
 kd_status kd_rgat_forward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt, float *logit,
                           float *alpha, kd_mat agg) {
     REQUIRE(rgat_fits(kg, e, rh, rt) && same_shape(e, agg));
-    return ctx->ops->rgat_forward(ctx, kg, slope, e, rh, rt, logit, alpha, agg);
+    FORWARD(rgat_forward, ctx, kg, slope, e, rh, rt, logit, alpha, agg);
 }
 kd_status kd_rgat_backward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt, float *logit,
                            const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh, kd_mat drt) {
     REQUIRE(rgat_fits(kg, e, rh, rt) && same_shape(e, dagg) && same_shape(e, de));
     REQUIRE(same_shape(rh, drh) && same_shape(rt, drt));
     REQUIRE_WORKSPACE(kd_rgat_backward_workspace(kg->relations, e.cols));
-    return ctx->ops->rgat_backward(ctx, kg, slope, e, rh, rt, logit, alpha, dagg, de, drh, drt);
+    FORWARD(rgat_backward, ctx, kg, slope, e, rh, rt, logit, alpha, dagg, de, drh, drt);
 }
 kd_status kd_modality_graph_build(kd_ctx *ctx, const int32_t *top, float keep_rate, const kd_rng *rng,
                                   kd_modality_graph *out) {
     REQUIRE(out->users >= 0 && out->q >= 1 && out->q <= out->nodes - out->users && keep_rate > 0.0f);
     REQUIRE_WORKSPACE(kd_modality_graph_workspace(out->nodes));
-    return ctx->ops->modality_graph_build(ctx, top, keep_rate, rng, out);
+    FORWARD(modality_graph_build, ctx, top, keep_rate, rng, out);
 }
 kd_status kd_kg_generate(kd_ctx *ctx, const kd_kg *full, int64_t q, const int32_t *top, float keep_rate,
                          const kd_rng *rng, kd_kg *out) {
     REQUIRE(out->entities == full->entities && out->capacity >= full->capacity && q >= 1);
     REQUIRE_WORKSPACE(kd_kg_generate_workspace(full->capacity));
-    return ctx->ops->kg_generate(ctx, full, q, top, keep_rate, rng, out);
+    FORWARD(kg_generate, ctx, full, q, top, keep_rate, rng, out);
 }
 kd_status kd_kg_filter(kd_ctx *ctx, const kd_kg *full, const uint8_t *keep, kd_kg *out) {
     REQUIRE(out->entities == full->entities && out->capacity >= full->capacity);
-    return ctx->ops->kg_filter(ctx, full, keep, out);
+    FORWARD(kg_filter, ctx, full, keep, out);
 }
 
 /* Batches and losses. */
@@ -167,64 +177,64 @@ kd_status kd_kg_filter(kd_ctx *ctx, const kd_kg *full, const uint8_t *keep, kd_k
 kd_status kd_permutation(kd_ctx *ctx, int64_t n, const kd_rng *rng, int32_t *order) {
     REQUIRE(n >= 0 && n <= INT32_MAX);
     REQUIRE_WORKSPACE(kd_permutation_workspace(n));
-    return ctx->ops->permutation(ctx, n, rng, order);
+    FORWARD(permutation, ctx, n, rng, order);
 }
 kd_status kd_sample_negatives(kd_ctx *ctx, kd_csr train, int64_t n, const int32_t *user, const kd_rng *rng,
                               int32_t *negative) {
     REQUIRE(n >= 0 && n <= INT32_MAX && train.cols >= 1);
-    return ctx->ops->sample_negatives(ctx, train, n, user, rng, negative);
+    FORWARD(sample_negatives, ctx, train, n, user, rng, negative);
 }
 kd_status kd_gather(kd_ctx *ctx, int64_t n, const int64_t *first, const int32_t *order, const int32_t *values,
                     int32_t *out) {
     REQUIRE(n >= 0);
-    return ctx->ops->gather(ctx, n, first, order, values, out);
+    FORWARD(gather, ctx, n, first, order, values, out);
 }
 kd_status kd_group(kd_ctx *ctx, int64_t n, const int32_t *key, kd_groups *out) {
     REQUIRE(n >= 0 && n <= out->capacity);
     REQUIRE_WORKSPACE(kd_group_workspace(n));
-    return ctx->ops->group(ctx, n, key, out);
+    FORWARD(group, ctx, n, key, out);
 }
 kd_status kd_bpr(kd_ctx *ctx, const kd_bpr_args *a) {
     REQUIRE(a->count >= 0 && a->batch >= 1 && a->users.capacity >= a->count && a->items.capacity >= 2 * a->count);
     REQUIRE(same_shape(a->user_view, a->duser) && same_shape(a->item_view, a->ditem));
     REQUIRE(a->user_view.cols == a->item_view.cols);
     REQUIRE_WORKSPACE(a->count * (int64_t)sizeof(float));
-    return ctx->ops->bpr(ctx, a);
+    FORWARD(bpr, ctx, a);
 }
 kd_status kd_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
     REQUIRE(a->count >= 1 && a->nodes.capacity >= a->count && a->temp > 0.0f);
     REQUIRE(same_shape(a->a, a->b) && same_shape(a->a, a->da) && same_shape(a->b, a->db));
     REQUIRE_WORKSPACE(kd_infonce_workspace(a->count, a->a.cols));
-    return ctx->ops->infonce(ctx, a);
+    FORWARD(infonce, ctx, a);
 }
 
 /* Diffusion. */
 
 kd_status kd_diffusion_steps(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t steps, const kd_rng *rng, int32_t *t) {
     REQUIRE(n >= 0 && steps >= 1);
-    return ctx->ops->diffusion_steps(ctx, n, row, steps, rng, t);
+    FORWARD(diffusion_steps, ctx, n, row, steps, rng, t);
 }
 kd_status kd_q_sample(kd_ctx *ctx, const kd_q_sample_args *a) {
     REQUIRE(sane(a->x) && a->x.cols == a->x0.cols && a->p >= 0.0f && a->p < 1.0f);
-    return ctx->ops->q_sample(ctx, a);
+    FORWARD(q_sample, ctx, a);
 }
 kd_status kd_hidden_forward(kd_ctx *ctx, kd_mat p, kd_mat table, const int32_t *t, kd_mat h) {
     REQUIRE(same_shape(p, h) && sane(table) && table.cols == p.cols && table.rows >= 1);
-    return ctx->ops->hidden_forward(ctx, p, table, t, h);
+    FORWARD(hidden_forward, ctx, p, table, t, h);
 }
 kd_status kd_hidden_backward(kd_ctx *ctx, kd_mat h, const int32_t *t, kd_mat dh, kd_mat dtable) {
     REQUIRE(same_shape(h, dh) && sane(dtable) && dtable.cols == h.cols && t);
-    return ctx->ops->hidden_backward(ctx, h, t, dh, dtable);
+    FORWARD(hidden_backward, ctx, h, t, dh, dtable);
 }
 kd_status kd_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t, const float *weight, kd_mat out,
                           float *row_loss, double *loss) {
     REQUIRE(sane(out) && out.cols == x0.cols && out.rows >= 1);
-    return ctx->ops->denoise_loss(ctx, x0, row, t, weight, out, row_loss, loss);
+    FORWARD(denoise_loss, ctx, x0, row, t, weight, out, row_loss, loss);
 }
 kd_status kd_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, kd_mat y, float *row_loss,
                            double *loss) {
     REQUIRE(sane(y) && sane(target) && y.cols == target.cols && y.rows >= 1);
-    return ctx->ops->guidance_loss(ctx, target, row, weight, y, row_loss, loss);
+    FORWARD(guidance_loss, ctx, target, row, weight, y, row_loss, loss);
 }
 
 /* Ranking. */
@@ -232,12 +242,12 @@ kd_status kd_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float
 kd_status kd_topk_rows(kd_ctx *ctx, kd_mat x, kd_csr mask, int64_t k, int32_t *index, float *value) {
     REQUIRE(sane(x) && k >= 1 && (!mask.row_ptr || (mask.rows == x.rows && mask.cols == x.cols)));
     if (!value) REQUIRE_WORKSPACE(kd_topk_rows_workspace(x.rows, k));
-    return ctx->ops->topk_rows(ctx, x, mask, k, index, value);
+    FORWARD(topk_rows, ctx, x, mask, k, index, value);
 }
 kd_status kd_rank_metrics(kd_ctx *ctx, int64_t rows, int64_t k, const int32_t *index, kd_csr held_out,
                           int64_t topk_count, const int64_t *topk, double *sums) {
     REQUIRE(rows == held_out.rows && topk_count >= 1 && topk[0] >= 1 && topk[topk_count - 1] <= k);
-    return ctx->ops->rank_metrics(ctx, rows, k, index, held_out, topk_count, topk, sums);
+    FORWARD(rank_metrics, ctx, rows, k, index, held_out, topk_count, topk, sums);
 }
 
 /* Walks. */
@@ -251,20 +261,20 @@ kd_status kd_walk_cumulative(kd_ctx *ctx, kd_csr graph, const kd_walk_config *co
     REQUIRE(square(graph) && visits->starts == graph.rows && config->walks >= 1 && config->steps >= 1);
     REQUIRE(!rng->clock);
     REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows, config->steps));
-    return ctx->ops->walk_cumulative(ctx, graph, config, rng, visits);
+    FORWARD(walk_cumulative, ctx, graph, config, rng, visits);
 }
 kd_status kd_walk_node(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng, kd_visits *visits) {
     REQUIRE(square(graph) && visits->starts == graph.rows && config->walks >= 1 && config->steps >= 1);
     REQUIRE(!rng->clock);
     REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows, config->steps));
-    return ctx->ops->walk_node(ctx, graph, config, rng, visits);
+    FORWARD(walk_node, ctx, graph, config, rng, visits);
 }
 kd_status kd_visits_above(kd_ctx *ctx, kd_csr graph, int64_t first, kd_mat score, float threshold, kd_visits *visits) {
     REQUIRE(square(graph) && sane(score) && score.rows == graph.rows && first + score.cols <= visits->starts);
-    return ctx->ops->visits_above(ctx, graph, first, score, threshold, visits);
+    FORWARD(visits_above, ctx, graph, first, score, threshold, visits);
 }
 kd_status kd_prefix_jaccard(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, float *val) {
     REQUIRE(square(graph) && visits->starts == graph.rows);
     REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows, 0));
-    return ctx->ops->prefix_jaccard(ctx, graph, visits, val);
+    FORWARD(prefix_jaccard, ctx, graph, visits, val);
 }

@@ -29,6 +29,8 @@ typedef struct kd_ops {
     kd_available_fn *available;
     kd_cursor_begin_fn *cursor_begin;
     kd_cursor_advance_fn *cursor_advance;
+    kd_range_push_fn *range_push;
+    kd_range_pop_fn *range_pop;
     kd_replay_fn *replay;
     kd_recording_free_fn *recording_free;
     /* dense */
@@ -90,6 +92,8 @@ kd_workspace_reserve_fn kd_workspace_reserve;
 kd_available_fn kd_available;
 kd_cursor_begin_fn kd_cursor_begin;
 kd_cursor_advance_fn kd_cursor_advance;
+kd_range_push_fn kd_range_push;
+kd_range_pop_fn kd_range_pop;
 kd_replay_fn kd_replay;
 kd_recording_free_fn kd_recording_free;
 kd_gemm_fn kd_gemm;

@@ -14,9 +14,10 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Closes a stage: waits for its work and books the time since *since. */
-static kd_status book(kd_model *m, kd_stage stage, double *since, kd_epoch_record *record) {
-    kd_status status = kd_synchronize(m->ctx);
+/* Closes a stage: waits for its work, unless it failed, and books the time since *since. */
+static kd_status book(kd_model *m, kd_stage stage, kd_status status, double *since, kd_epoch_record *record) {
+    if (status == KD_OK) status = kd_synchronize(m->ctx);
+    kd_range_pop(m->ctx);
     double t = now();
     record->seconds[stage] += t - *since;
     record->total_seconds += t - *since;
@@ -24,26 +25,24 @@ static kd_status book(kd_model *m, kd_stage stage, double *since, kd_epoch_recor
     return status;
 }
 
+/* One stage: named for profilers, timed, in its turn. */
+#define STAGE(stage, run)                                \
+    do {                                                 \
+        kd_range_push(m->ctx, kd_stage_name(stage));     \
+        KD_TRY(book(m, (stage), (run), &clock, record)); \
+    } while (0)
+
 kd_status kd_train_epoch(kd_model *m, int64_t epoch, const kd_observer *observer, kd_epoch_record *record) {
     kd_status status = KD_OK;
     double clock = now();
 
-    KD_TRY(kd_denoise_modalities(m, epoch, observer, record->denoise_modality));
-    KD_TRY(book(m, KD_STAGE_DENOISE_MODALITIES, &clock, record));
-
-    KD_TRY(kd_denoise_kg(m, epoch, observer, &record->denoise_kg));
-    KD_TRY(book(m, KD_STAGE_DENOISE_KG, &clock, record));
-
-    KD_TRY(kd_rebuild_graphs(m, epoch, observer));
-    KD_TRY(book(m, KD_STAGE_SAMPLE, &clock, record));
-
-    KD_TRY(kd_train_steps(m, epoch, observer, record));
-    KD_TRY(book(m, KD_STAGE_STEPS, &clock, record));
-
+    STAGE(KD_STAGE_DENOISE_MODALITIES, kd_denoise_modalities(m, epoch, observer, record->denoise_modality));
+    STAGE(KD_STAGE_DENOISE_KG, kd_denoise_kg(m, epoch, observer, &record->denoise_kg));
+    STAGE(KD_STAGE_SAMPLE, kd_rebuild_graphs(m, epoch, observer));
+    STAGE(KD_STAGE_STEPS, kd_train_steps(m, epoch, observer, record));
     if ((epoch + 1) % m->config->eval_every == 0 || epoch + 1 == m->config->epochs) {
         KD_TRY(kd_train_progress(observer, epoch, KD_STAGE_EVALUATE, 0, 1));
-        KD_TRY(kd_evaluate_epoch(m, epoch, record));
-        KD_TRY(book(m, KD_STAGE_EVALUATE, &clock, record));
+        STAGE(KD_STAGE_EVALUATE, kd_evaluate_epoch(m, epoch, record));
     }
 cleanup:
     return status;

@@ -2,6 +2,8 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/staging.h"
 
+#include <nvtx3/nvToolsExt.h>
+
 extern "C" int64_t kd_cuda_available(kd_ctx *ctx) {
     size_t free_bytes = 0, total_bytes = 0;
     (void)ctx;
@@ -83,6 +85,16 @@ extern "C" kd_status kd_cuda_cursor_advance(kd_ctx *ctx, int64_t count, int64_t 
                                             kd_cursor *cursor) {
     KD_LAUNCH(cursor_advance, 1, 1, 0, kd_stream(ctx), count, parts, slot, log, cursor);
     KD_CUDA_LAUNCHED();
+}
+
+extern "C" void kd_cuda_range_push(kd_ctx *ctx, const char *name) {
+    (void)ctx;
+    nvtxRangePushA(name);
+}
+
+extern "C" void kd_cuda_range_pop(kd_ctx *ctx) {
+    (void)ctx;
+    nvtxRangePop();
 }
 
 /* What `step` enqueued, as an executable graph. */

@@ -12,6 +12,8 @@ kd_workspace_reserve_fn kd_cuda_workspace_reserve;
 kd_available_fn kd_cuda_available;
 kd_cursor_begin_fn kd_cuda_cursor_begin;
 kd_cursor_advance_fn kd_cuda_cursor_advance;
+kd_range_push_fn kd_cuda_range_push;
+kd_range_pop_fn kd_cuda_range_pop;
 kd_replay_fn kd_cuda_replay;
 kd_recording_free_fn kd_cuda_recording_free;
 kd_gemm_fn kd_cuda_gemm;
@@ -69,6 +71,8 @@ extern const kd_ops kd_cuda_ops = {
     /* available */ kd_cuda_available,
     /* cursor_begin */ kd_cuda_cursor_begin,
     /* cursor_advance */ kd_cuda_cursor_advance,
+    /* range_push */ kd_cuda_range_push,
+    /* range_pop */ kd_cuda_range_pop,
     /* replay */ kd_cuda_replay,
     /* recording_free */ kd_cuda_recording_free,
     /* gemm */ kd_cuda_gemm,

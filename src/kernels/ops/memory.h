@@ -31,6 +31,10 @@ typedef kd_status kd_cursor_begin_fn(kd_ctx *ctx, int64_t epoch, kd_cursor *curs
 typedef kd_status kd_cursor_advance_fn(kd_ctx *ctx, int64_t count, int64_t parts, double *slot, double *log,
                                        kd_cursor *cursor);
 
+/* Names what is enqueued between them, for profilers: NVTX ranges on CUDA. Ranges nest. */
+typedef void kd_range_push_fn(kd_ctx *ctx, const char *name);
+typedef void kd_range_pop_fn(kd_ctx *ctx);
+
 /* Enqueues what `step` enqueues. A backend that can record does so the first time (*recording NULL) and afterwards
  * replays without calling `step`: pointers and counts are those of the first time, so whatever changes is read from a
  * cursor. `step` may only call ops that neither wait nor copy to or from the host. Free with kd_recording_free. */
