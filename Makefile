@@ -32,12 +32,13 @@ LDLIBS   += -lopenblas $(if $(DEPS),-lcjson -lxxhash -lyaml,$(shell pkg-config -
 PYTHON_CUDA = $(wildcard $(shell python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null)/nvidia/cu*/bin/nvcc)
 CUDA_HOME ?= $(patsubst %/bin/nvcc,%,$(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard /usr/local/cuda/bin/nvcc) $(PYTHON_CUDA)))
 NVCC     := $(wildcard $(CUDA_HOME)/bin/nvcc)
-CUDA     ?= $(if $(NVCC),1,0)
+CUDA_LIB := $(firstword $(dir $(wildcard $(addsuffix /libcublasLt.so*,$(CUDA_HOME)/lib64 $(CUDA_HOME)/lib $(CUDA_HOME)/lib/*-linux-gnu))))
+CUDA     ?= $(if $(and $(NVCC),$(CUDA_LIB),$(shell command -v $(CXX))),1,0)
 EMU      ?= 0
 KERNEL_SANITIZE ?=
 GPU_CODE ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 CU_SRC   := $(wildcard src/kernels/cuda/*.cu)
-CUDA_INC := -isystem $(CUDA_HOME)/include
+CUDA_INC := $(if $(filter-out /usr,$(CUDA_HOME)),-isystem $(CUDA_HOME)/include)
 CXXFLAGS += -std=c++17 $(filter-out -Wstrict-prototypes -Wmissing-prototypes -Wvla,$(WARN)) $(OPT) -g -fno-math-errno -ffp-contract=off
 ifeq ($(EMU),1)
 CPPFLAGS += -DKD_WITH_CUDA
@@ -46,9 +47,8 @@ LDLIBS   += -lstdc++
 else ifeq ($(CUDA),1)
 CPPFLAGS += -DKD_WITH_CUDA
 CU_OBJ   := $(CU_SRC:%.cu=$(BUILD)/%.o)
-CUDA_LIB := $(firstword $(wildcard $(CUDA_HOME)/lib64 $(CUDA_HOME)/lib))
 LDFLAGS  += -L$(CUDA_LIB) -Wl$(COMMA)-rpath$(COMMA)$(CUDA_LIB)
-LDLIBS   += $(firstword $(wildcard $(CUDA_LIB)/libcublasLt.so $(CUDA_LIB)/libcublasLt.so.*)) -lcudart_static -ldl -lrt -lpthread -lstdc++
+LDLIBS   += $(firstword $(wildcard $(CUDA_LIB)libcublasLt.so $(CUDA_LIB)libcublasLt.so.*)) -lcudart_static -ldl -lrt -lpthread -lstdc++
 endif
 
 # The stand-in includes NVIDIA's headers.
@@ -76,10 +76,11 @@ tests: $(BUILD)/kdiffe $(TEST_BIN) $(BUILD)/tests/golden
 # What compares the CUDA column with the CPU's.
 column-tests: $(BUILD)/kdiffe $(BUILD)/tests/golden $(BUILD)/tests/test_columns $(BUILD)/tests/test_training_columns
 
+ALL_FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(CXX) $(CXXFLAGS) $(KERNEL_SANITIZE) $(NVCC) $(GPU_CODE)
 # Rewritten only when they change: other flags compile everything anew, a source file that went away links anew.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)' >$@
+	@echo '$(ALL_FLAGS)' | cmp -s - $@ || echo '$(ALL_FLAGS)' >$@
 
 $(BUILD)/sources: FORCE
 	@mkdir -p $(@D)

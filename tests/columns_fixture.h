@@ -51,6 +51,37 @@ static inline void keep_int64(op_fixture *f, const int64_t *device, int64_t n, o
     out->size[out->count++] = n;
 }
 
+static inline int64_t last_of(op_fixture *f, const int64_t *device, int64_t at) {
+    int64_t value;
+    assert_ok(kd_download(f->ctx, &value, device + at, sizeof value));
+    return value;
+}
+
+static inline kd_mat random_mat(op_fixture *f, int64_t rows, int64_t cols, int64_t pad, uint32_t what) {
+    float *host = op_host(rows * cols, what);
+    kd_mat m = op_mat(f, rows, cols, cols + pad, host);
+    free(host);
+    return m;
+}
+
+static inline void *zeros(op_fixture *f, int64_t count, int64_t size) {
+    void *device;
+    assert_ok(kd_pool_alloc(&f->pool, count, size, "test", &device));
+    return device;
+}
+
+static inline uint32_t draw_below(uint32_t what, int64_t i, uint32_t n) {
+    return kd_uniform_below((uint32_t)((op_value(what, i) + 1.0f) * 2147483000.0f), n);
+}
+
+static inline int32_t *random_ints(op_fixture *f, int64_t n, uint32_t below, uint32_t what) {
+    int32_t *host = malloc((size_t)(n + 1) * sizeof *host);
+    for (int64_t i = 0; i < n; i++) host[i] = (int32_t)draw_below(what, i, below);
+    int32_t *device = op_copy(f, host, n, sizeof *host);
+    free(host);
+    return device;
+}
+
 /* Compares what both columns left behind, then frees it. */
 static inline void compare(const char *name, int64_t n, outputs *a, outputs *b) {
     assert_int_equal(a->count, b->count);

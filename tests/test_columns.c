@@ -6,37 +6,6 @@ static const int64_t SIZES[] = {1, 7, 8, 31, 32, 33, 63, 64, 65, 257};
 enum { SIZE_COUNT = sizeof SIZES / sizeof SIZES[0] };
 static const kd_rng RNG = {11, KD_RNG_MESSAGE_DROPOUT, 2, 3, NULL};
 
-static int64_t last_of(op_fixture *f, const int64_t *device, int64_t at) {
-    int64_t value;
-    assert_ok(kd_download(f->ctx, &value, device + at, sizeof value));
-    return value;
-}
-
-static kd_mat random_mat(op_fixture *f, int64_t rows, int64_t cols, int64_t pad, uint32_t what) {
-    float *host = op_host(rows * cols, what);
-    kd_mat m = op_mat(f, rows, cols, cols + pad, host);
-    free(host);
-    return m;
-}
-
-static void *zeros(op_fixture *f, int64_t count, int64_t size) {
-    void *device;
-    assert_ok(kd_pool_alloc(&f->pool, count, size, "test", &device));
-    return device;
-}
-
-static uint32_t draw_below(uint32_t what, int64_t i, uint32_t n) {
-    return kd_uniform_below((uint32_t)((op_value(what, i) + 1.0f) * 2147483000.0f), n);
-}
-
-static int32_t *random_ints(op_fixture *f, int64_t n, uint32_t below, uint32_t what) {
-    int32_t *host = malloc((size_t)(n + 1) * sizeof *host);
-    for (int64_t i = 0; i < n; i++) host[i] = (int32_t)draw_below(what, i, below);
-    int32_t *device = op_copy(f, host, n, sizeof *host);
-    free(host);
-    return device;
-}
-
 static void on_sizes(void **state, const char *name, subject *run) {
     const char *most = getenv("KDIFFE_TEST_MOST"); /* the largest size, where kernels are instrumented */
     for (int i = 0; i < SIZE_COUNT; i++)
