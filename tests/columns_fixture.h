@@ -35,7 +35,7 @@ static inline void keep_doubles(op_fixture *f, const double *device, int64_t n, 
 }
 
 static inline void keep_int32(op_fixture *f, const int32_t *device, int64_t n, outputs *out) {
-    int32_t *host = malloc((size_t)(n + 1) * sizeof *host);
+    int32_t *host = calloc((size_t)n + 1, sizeof *host);
     int64_t *integer = malloc((size_t)(n + 1) * sizeof *integer);
     assert_ok(kd_download(f->ctx, host, device, n * (int64_t)sizeof *host));
     for (int64_t i = 0; i < n; i++) integer[i] = host[i];
@@ -75,7 +75,7 @@ static inline uint32_t draw_below(uint32_t what, int64_t i, uint32_t n) {
 }
 
 static inline int32_t *random_ints(op_fixture *f, int64_t n, uint32_t below, uint32_t what) {
-    int32_t *host = malloc((size_t)(n + 1) * sizeof *host);
+    int32_t *host = calloc((size_t)n + 1, sizeof *host);
     for (int64_t i = 0; i < n; i++) host[i] = (int32_t)draw_below(what, i, below);
     int32_t *device = op_copy(f, host, n, sizeof *host);
     free(host);

@@ -60,7 +60,7 @@ static inline float op_value(uint32_t what, int64_t i) {
 }
 
 static inline float *op_host(int64_t n, uint32_t what) {
-    float *x = malloc((size_t)(n > 0 ? n : 1) * sizeof *x);
+    float *x = calloc((size_t)(n > 0 ? n : 1), sizeof *x);
     for (int64_t i = 0; i < n; i++) x[i] = op_value(what, i);
     return x;
 }
