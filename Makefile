@@ -66,7 +66,7 @@ MAKEFLAGS += --no-print-directory
 # Targets for people call make once more for what they build: it then sees what setup has installed, and uses every core.
 PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: all gpu-check tests column-tests kernels-table run test check config install clean help bench-epoch setup format lint sanitize FORCE
+.PHONY: all profile-nsys profile-ncu gpu-check tests column-tests kernels-table run test check config install clean help bench-epoch setup format lint sanitize FORCE
 
 all:
 	@$(MAKE) $(PARALLEL) $(BUILD)/kdiffe
@@ -190,6 +190,18 @@ bench-epoch: all $(BUILD)/bench/gemm
 $(BUILD)/bench/gemm: $(BUILD)/bench/gemm.o
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# docs/profiling.md: what the reports show.
+STEPS  ?= 20:40
+KERNEL ?= weighted_sums
+profile-nsys: all
+	nsys profile --trace=cuda,nvtx,cublas --cuda-graph-trace=node --capture-range=cudaProfilerApi --capture-range-end=stop \
+	    --force-overwrite=true -o $(BUILD)/profile \
+	    $(BUILD)/kdiffe train $(DATA) --out=$(BUILD)/profile-run --overwrite --device=cuda --profile-steps=$(STEPS) $(ARGS)
+
+profile-ncu: all
+	ncu --set full --kernel-name regex:$(KERNEL) --launch-count 3 --graph-profiling node --force-overwrite -o $(BUILD)/profile \
+	    $(BUILD)/kdiffe train $(DATA) --out=$(BUILD)/profile-run --overwrite --device=cuda $(ARGS)
+
 # The table of docs/kernels.md; fails if a kernel spills.
 kernels-table:
 	@python3 bench/kernel_resources.py $(NVCC) sm_80 sm_90 -- $(CU_SRC)
@@ -206,6 +218,7 @@ help:
 	@echo "make install    program, headers and man page into PREFIX ($(PREFIX)) below DESTDIR"
 	@echo "make bench-epoch DATA=DIR   stage times of an epoch beside their floor"
 	@echo "make gpu-check  what only a GPU can confirm, with a record in bench/results/ (QUICK=1: under four minutes)"
+	@echo "make profile-nsys DATA=DIR, make profile-ncu DATA=DIR KERNEL=NAME   Nsight reports (docs/profiling.md)"
 	@echo "make kernels-table          registers, shared memory and spills of every CUDA kernel (docs/kernels.md)"
 	@echo "make clean      remove $(BUILD)/"
 	@echo "CUDA is built in where nvcc is found: CUDA_HOME=DIR, CUDA=0 for never, GPU_CODE for other cards;"

@@ -52,6 +52,15 @@ same "the saved configuration gives the same run" "$(losses run)" "$(losses agai
 same "and the same model" "$(cksum <run/model.safetensors)" "$(cksum <again/model.safetensors)"
 check "train --overwrite" 0 "run folder: again" "$KDIFFE" train data --out=again --overwrite "$small" --epochs=1
 same "the earlier run is gone" 1 "$(grep -c '"event":"epoch"' again/metrics.jsonl)"
+check "train --trace" 0 "" "$KDIFFE" train data --out=traced "$small" --trace=trace.json
+holds "the trace names stages" grep -q '"name":"steps","ph":"X"' trace.json
+holds "and ops" grep -q '"name":"infonce","ph":"X"' trace.json
+holds "and is whole" test "$(tail -n 1 trace.json)" = "]}"
+check "train --profile-steps" 0 "" "$KDIFFE" train data --out=window "$small" --trace=window.json --profile-steps=1:2
+same "a step of two is traced" 1 "$(grep -c '"name":"bpr"' window.json)"
+check "--profile-steps backwards" 2 "expected A:B" "$KDIFFE" train data --out=none "$small" --profile-steps=2:1
+check "--trace into no folder" 1 "no/trace.json" "$KDIFFE" train data --out=none "$small" --trace=no/trace.json
+holds "before the run" test ! -e none
 check "semantics=paper" 0 "run folder: paper" "$KDIFFE" train data --out=paper "$small" --semantics=paper
 holds "sets select_on" grep -q '^select_on: valid$' paper/config.yaml
 

@@ -1,6 +1,7 @@
 /* The checked entry points of the op table: shapes are compared once here, for every backend. */
 #include "host/util/error.h"
 #include "kernels/ctx.h"
+#include "kernels/trace.h"
 
 #define REQUIRE(condition)                                                                                     \
     do {                                                                                                       \
@@ -34,20 +35,18 @@ kd_status kd_alloc(kd_ctx *ctx, int64_t bytes, const char *what, void **out) {
 void kd_release(kd_ctx *ctx, void *block) { ctx->ops->release(ctx, block); }
 kd_status kd_upload(kd_ctx *ctx, void *device, const void *host, int64_t bytes) {
     REQUIRE(bytes >= 0);
-    return ctx->ops->upload(ctx, device, host, bytes);
+    FORWARD(upload, ctx, device, host, bytes);
 }
 kd_status kd_download(kd_ctx *ctx, void *host, const void *device, int64_t bytes) {
     REQUIRE(bytes >= 0);
-    return ctx->ops->download(ctx, host, device, bytes);
+    FORWARD(download, ctx, host, device, bytes);
 }
 kd_status kd_zero(kd_ctx *ctx, void *device, int64_t bytes) {
     REQUIRE(bytes >= 0);
-    return ctx->ops->zero(ctx, device, bytes);
+    FORWARD(zero, ctx, device, bytes);
 }
 kd_status kd_synchronize(kd_ctx *ctx) { return ctx->ops->synchronize(ctx); }
 kd_status kd_workspace_reserve(kd_ctx *ctx, int64_t bytes) { return ctx->ops->workspace_reserve(ctx, bytes); }
-void kd_range_push(kd_ctx *ctx, const char *name) { ctx->ops->range_push(ctx, name); }
-void kd_range_pop(kd_ctx *ctx) { ctx->ops->range_pop(ctx); }
 int64_t kd_available(kd_ctx *ctx) { return ctx->ops->available(ctx); }
 kd_status kd_cursor_begin(kd_ctx *ctx, int64_t epoch, kd_cursor *cursor) {
     REQUIRE(cursor);
@@ -58,6 +57,7 @@ kd_status kd_cursor_advance(kd_ctx *ctx, int64_t count, int64_t parts, double *s
     FORWARD(cursor_advance, ctx, count, parts, slot, log, cursor);
 }
 kd_status kd_replay(kd_ctx *ctx, kd_step_fn *step, void *arg, kd_recording **recording) {
+    if (kd_trace_is_on(ctx)) return step(ctx, arg); /* a trace tells the ops of a step apart */
     FORWARD(replay, ctx, step, arg, recording);
 }
 void kd_recording_free(kd_ctx *ctx, kd_recording **recording) { ctx->ops->recording_free(ctx, recording); }

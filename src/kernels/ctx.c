@@ -9,6 +9,7 @@
 #include "host/util/device.h"
 #include "host/util/error.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/trace.h"
 #ifdef KD_WITH_CUDA
 #include "kernels/cuda/context.h"
 #else
@@ -39,6 +40,7 @@ kd_status kd_ctx_open(kd_compute compute, kd_ctx **out) {
     *out = NULL;
     kd_ctx *ctx = calloc(1, sizeof *ctx);
     if (!ctx) return KD_FAIL(KD_ERR_MEMORY, "context: out of memory");
+    ctx->profile_last = -1;
     int cores = omp_get_num_procs();
     ctx->threads = compute.threads > 0 ? (int)compute.threads : cores;
     omp_set_num_threads(ctx->threads);
@@ -56,6 +58,8 @@ kd_status kd_ctx_open(kd_compute compute, kd_ctx **out) {
 
 void kd_ctx_close(kd_ctx *ctx) {
     if (!ctx) return;
+    kd_trace_free(ctx->trace);
+    ctx->trace = NULL;
     kd_synchronize(ctx);
     kd_release(ctx, ctx->workspace);
     ctx->workspace = NULL;

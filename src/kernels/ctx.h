@@ -7,9 +7,12 @@
 struct kd_ctx {
     const kd_ops *ops;
     int threads;
-    void *workspace;         /* device memory, 64-byte aligned */
-    int64_t workspace_bytes; /* its size */
-    void *backend;           /* what the backend keeps besides (kd_cuda) */
+    void *workspace;                     /* device memory, 64-byte aligned */
+    int64_t workspace_bytes;             /* its size */
+    struct kd_trace *trace;              /* NULL: none is kept */
+    int64_t profile_first, profile_last; /* steps that are profiled; last below 0: no window */
+    bool profiling;
+    void *backend; /* what the backend keeps besides (kd_cuda) */
     char description[256];
 };
 

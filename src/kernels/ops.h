@@ -31,6 +31,7 @@ typedef struct kd_ops {
     kd_cursor_advance_fn *cursor_advance;
     kd_range_push_fn *range_push;
     kd_range_pop_fn *range_pop;
+    kd_profiler_fn *profiler;
     kd_replay_fn *replay;
     kd_recording_free_fn *recording_free;
     /* dense */

@@ -129,6 +129,8 @@ cudaError_t cudaGetDevice(int *device) {
     return no_device();
 }
 cudaError_t cudaDeviceReset(void) { return cudaSuccess; }
+cudaError_t cudaProfilerStart(void) { return no_device(); }
+cudaError_t cudaProfilerStop(void) { return no_device(); }
 cudaError_t cudaDriverGetVersion(int *version) {
     *version = settings().devices > 0 ? CUDART_VERSION : 0;
     return cudaSuccess;

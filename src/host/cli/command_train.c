@@ -21,7 +21,9 @@ static const char HELP[] =
     "  --out=RUN         the run's folder; must not hold anything yet\n"
     "  --overwrite       replace the run that is there\n"
     "  --config=FILE     configuration keys as YAML; --key=value comes after it and wins\n"
-    "  --dry-run         print the memory plan and stop\n\n"
+    "  --dry-run         print the memory plan and stop\n"
+    "  --trace=FILE      write every stage and op as a Chrome trace (chrome://tracing, ui.perfetto.dev); slower\n"
+    "  --profile-steps=A:B   trace, and profile for Nsight, only training steps A to B - 1\n\n"
     "example: kdiffe train data/tiktok --out=runs/tiktok --trans=1 --cl_method=1 --temp=0.7 --epochs=30\n";
 
 /* What the observer of a run keeps. */
@@ -64,6 +66,14 @@ static void print_plan(const kd_memory_plan *plan, bool parts) {
     printf("memory: %s for the model\n", kd_console_bytes(plan->total, text));
 }
 
+/* "A:B" with 0 <= A < B. */
+static kd_status parse_window(const char *text, int64_t *first, int64_t *last) {
+    char rest;
+    if (sscanf(text, "%" SCNd64 ":%" SCNd64 "%c", first, last, &rest) == 2 && *first >= 0 && *first < *last)
+        return KD_OK;
+    return KD_FAIL(KD_ERR_ARGUMENT, "--profile-steps=%s: expected A:B with 0 <= A < B", text);
+}
+
 static int64_t peak_bytes(void) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
@@ -80,6 +90,7 @@ static kd_status run(training *t, kd_ctx *ctx) {
     KD_TRY(kd_metrics_log_start(&t->log, &t->config, &t->data, kd_ctx_describe(ctx)));
     kd_console_open(t->config.epochs, &t->console);
     status = kd_train(ctx, &t->config, &t->data, &observer);
+    kd_profile_step(ctx, INT64_MAX);
     if (t->console.bar) fputs("\r\033[K", t->console.progress);
     if (status != KD_OK) {
         if (t->best_epoch >= 0)
@@ -112,13 +123,17 @@ static kd_status command(kd_args *args) {
     training t = {.best_epoch = -1};
     kd_ctx *ctx = NULL;
     kd_memory_plan plan;
-    const char *out = kd_args_take(args, "out");
+    const char *out = kd_args_take(args, "out"), *trace = kd_args_take(args, "trace");
+    const char *window = kd_args_take(args, "profile-steps");
+    int64_t first = 0, last = 0;
     bool overwrite, dry;
     KD_TRY(kd_args_take_flag(args, "overwrite", &overwrite));
     KD_TRY(kd_args_take_flag(args, "dry-run", &dry));
     KD_TRY(kd_cli_config(args, &t.config));
     KD_TRY(kd_args_finish(args, 1));
     if ((!out || !out[0]) && !dry) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --out=RUN; see --help");
+    if (trace && !trace[0]) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "--trace: expected a file; see --help");
+    if (window) KD_TRY(parse_window(window, &first, &last));
     KD_TRY(kd_ctx_open(kd_compute_of(&t.config), &ctx));
     KD_TRY(kd_cli_data(args->positional[0], &t.data, &t.data_path));
     KD_TRY(check_selection(&t));
@@ -127,8 +142,12 @@ static kd_status command(kd_args *args) {
     print_plan(&plan, dry);
     KD_TRY(kd_cli_check_memory(ctx, plan.total));
     if (dry) goto cleanup;
+    if (trace) KD_TRY(kd_trace_open(ctx, trace));
     KD_TRY(kd_run_folder_create(out, overwrite, &t.run));
-    KD_TRY(run(&t, ctx));
+    if (window) kd_profile_window(ctx, first, last);
+    status = run(&t, ctx);
+    kd_status closed = kd_trace_close(ctx); /* also of a run that was stopped */
+    if (status == KD_OK) status = closed;
 cleanup:
     kd_ctx_close(ctx);
     kd_dataset_free(&t.data);

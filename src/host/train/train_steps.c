@@ -1,5 +1,6 @@
 /* The recommender's own steps: BPR and contrastive losses over every interaction once. */
 #include "host/train/epoch.h"
+#include "host/util/device.h"
 
 static kd_status draw_epoch(kd_model *m, int64_t epoch) {
     int64_t n = m->data->train.count;
@@ -53,6 +54,7 @@ kd_status kd_train_steps(kd_model *m, int64_t epoch, const kd_observer *observer
     for (int64_t i = 0; i < steps; i++) {
         batch_of of = {m, n - i * batch < batch ? n - i * batch : batch};
         KD_TRY(kd_train_progress(observer, epoch, KD_STAGE_STEPS, i, steps));
+        kd_profile_step(m->ctx, epoch * steps + i);
         KD_TRY(kd_replay(m->ctx, train_step, &of, &m->step[of.count < batch]));
     }
     KD_TRY(kd_train_losses(m, KD_STAGE_STEPS, epoch, steps, KD_LOSS_PARTS, sums));

@@ -29,4 +29,18 @@ void kd_ctx_close(kd_ctx *ctx);
 /* One line for logs: backend, device name, threads, BLAS. Valid until the context is closed. */
 const char *kd_ctx_describe(const kd_ctx *ctx);
 
+/* From now on keeps every op and stage, to be written as a Chrome trace (also read by Perfetto) by kd_trace_close:
+ * name, begin and duration in microseconds. Each op is waited for, and steps are not replayed from recordings: a run
+ * with a trace is slower on a GPU. KD_ERR_MEMORY; KD_ERR_IO if the file cannot be made. */
+kd_status kd_trace_open(kd_ctx *ctx, const char *path);
+
+/* Writes the file, whole or not at all, and ends the trace; nothing to do where there is none. KD_ERR_IO. */
+kd_status kd_trace_close(kd_ctx *ctx);
+
+/* Profiles and traces only the training steps first .. last - 1, counted from the run's first. */
+void kd_profile_window(kd_ctx *ctx, int64_t first, int64_t last);
+
+/* To be called before each training step, and with INT64_MAX after the last. */
+void kd_profile_step(kd_ctx *ctx, int64_t step);
+
 #endif

@@ -18,6 +18,7 @@ kd_cursor_begin_fn kd_cpu_cursor_begin;
 kd_cursor_advance_fn kd_cpu_cursor_advance;
 kd_range_push_fn kd_cpu_range_push;
 kd_range_pop_fn kd_cpu_range_pop;
+kd_profiler_fn kd_cpu_profiler;
 kd_replay_fn kd_cpu_replay;
 kd_recording_free_fn kd_cpu_recording_free;
 kd_gemm_fn kd_cpu_gemm;

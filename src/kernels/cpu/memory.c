@@ -83,6 +83,11 @@ void kd_cpu_range_push(kd_ctx *ctx, const char *name) {
 
 void kd_cpu_range_pop(kd_ctx *ctx) { (void)ctx; }
 
+void kd_cpu_profiler(kd_ctx *ctx, bool on) {
+    (void)ctx;
+    (void)on;
+}
+
 /* A CPU has nothing to gain from a recording. */
 kd_status kd_cpu_replay(kd_ctx *ctx, kd_step_fn *step, void *arg, kd_recording **recording) {
     *recording = NULL;

@@ -14,6 +14,7 @@ const kd_ops kd_cpu_ops = {
     .cursor_advance = kd_cpu_cursor_advance,
     .range_push = kd_cpu_range_push,
     .range_pop = kd_cpu_range_pop,
+    .profiler = kd_cpu_profiler,
     .replay = kd_cpu_replay,
     .recording_free = kd_cpu_recording_free,
     .gemm = kd_cpu_gemm,

@@ -2,6 +2,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/staging.h"
 
+#include <cuda_profiler_api.h>
 #include <nvtx3/nvToolsExt.h>
 
 extern "C" int64_t kd_cuda_available(kd_ctx *ctx) {
@@ -95,6 +96,14 @@ extern "C" void kd_cuda_range_push(kd_ctx *ctx, const char *name) {
 extern "C" void kd_cuda_range_pop(kd_ctx *ctx) {
     (void)ctx;
     nvtxRangePop();
+}
+
+extern "C" void kd_cuda_profiler(kd_ctx *ctx, bool on) {
+    cudaStreamSynchronize(kd_stream(ctx));
+    if (on)
+        cudaProfilerStart();
+    else
+        cudaProfilerStop();
 }
 
 /* What `step` enqueued, as an executable graph. */

@@ -14,6 +14,7 @@ kd_cursor_begin_fn kd_cuda_cursor_begin;
 kd_cursor_advance_fn kd_cuda_cursor_advance;
 kd_range_push_fn kd_cuda_range_push;
 kd_range_pop_fn kd_cuda_range_pop;
+kd_profiler_fn kd_cuda_profiler;
 kd_replay_fn kd_cuda_replay;
 kd_recording_free_fn kd_cuda_recording_free;
 kd_gemm_fn kd_cuda_gemm;
@@ -73,6 +74,7 @@ extern const kd_ops kd_cuda_ops = {
     /* cursor_advance */ kd_cuda_cursor_advance,
     /* range_push */ kd_cuda_range_push,
     /* range_pop */ kd_cuda_range_pop,
+    /* profiler */ kd_cuda_profiler,
     /* replay */ kd_cuda_replay,
     /* recording_free */ kd_cuda_recording_free,
     /* gemm */ kd_cuda_gemm,

@@ -34,6 +34,8 @@ typedef kd_status kd_cursor_advance_fn(kd_ctx *ctx, int64_t count, int64_t parts
 /* Names what is enqueued between them, for profilers: NVTX ranges on CUDA. Ranges nest. */
 typedef void kd_range_push_fn(kd_ctx *ctx, const char *name);
 typedef void kd_range_pop_fn(kd_ctx *ctx);
+/* Tells an outside profiler that captures on request (Nsight's cudaProfilerApi) to begin or to end. */
+typedef void kd_profiler_fn(kd_ctx *ctx, bool on);
 
 /* Enqueues what `step` enqueues. A backend that can record does so the first time (*recording NULL) and afterwards
  * replays without calling `step`: pointers and counts are those of the first time, so whatever changes is read from a

@@ -1,0 +1,18 @@
+/* Where the time of a run goes, op by op: what kd_range_push and kd_range_pop bracket, kept as a Chrome trace. The
+ * public face is in host/util/device.h. */
+#ifndef KD_KERNELS_TRACE_H
+#define KD_KERNELS_TRACE_H
+
+#include <stdbool.h>
+
+#include "kernels/ops/types.h"
+
+typedef struct kd_trace kd_trace;
+
+/* Whether ranges are being kept now: then steps are not recorded, so that their ops can be told apart. */
+bool kd_trace_is_on(const kd_ctx *ctx);
+
+/* Frees what kd_trace_close did not write; NULL is allowed. */
+void kd_trace_free(kd_trace *trace);
+
+#endif
