@@ -2,17 +2,25 @@
 
 #include "kernels/cpu/cpu.h"
 
-enum { STRIP = 128 }; /* accumulators of one strip of columns stay in registers and L1 */
+enum {
+    STRIP = 64, /* accumulators of one strip of columns stay in registers and L1 */
+    AHEAD = 8,  /* entries whose rows are on their way while one is added: they lie anywhere in X */
+    LINE = 16   /* floats */
+};
 
 static void spmm_row(const kd_csr *a, int64_t r, float alpha, const kd_mat *x, float beta, const float *addend,
                      float *out) {
-    int64_t begin = a->row_ptr[r], end = a->row_ptr[r + 1];
+    int64_t begin = a->row_ptr[r], end = a->row_ptr[r + 1], all = a->row_ptr[a->rows];
     for (int64_t first = 0; first < x->cols; first += STRIP) {
         int64_t width = x->cols - first < STRIP ? x->cols - first : STRIP;
         float sum[STRIP];
         memset(sum, 0, (size_t)width * sizeof(float));
         for (int64_t e = begin; e < end; e++) {
             const float *from = x->data + a->col[e] * x->ld + first;
+            if (e + AHEAD < all) {
+                const float *later = x->data + a->col[e + AHEAD] * x->ld + first;
+                for (int64_t c = 0; c < width; c += LINE) __builtin_prefetch(later + c);
+            }
             float value = a->val ? a->val[e] : 1.0f;
 #pragma omp simd
             for (int64_t c = 0; c < width; c++) sum[c] += value * from[c];
