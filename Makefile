@@ -60,13 +60,13 @@ GOLDEN   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/published/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 SOURCES  := $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] src/*/*/*.cu tests/*.[ch] tests/published/*.[ch] tests/emu/*.h \
-              tests/emu/*.cc tests/emu/*.cu bench/*.c)
+              tests/emu/*.cc tests/emu/*.cu)
 ASAN     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 MAKEFLAGS += --no-print-directory
 # Targets for people call make once more for what they build: it then sees what setup has installed, and uses every core.
 PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: all profile-nsys profile-ncu gpu-check tests column-tests kernels-table run test check config install clean help bench-epoch setup format lint sanitize FORCE
+.PHONY: all profile-nsys profile-ncu gpu-check tests column-tests kernels-table run test check config install clean help bench setup format lint sanitize FORCE
 
 all:
 	@$(MAKE) $(PARALLEL) $(BUILD)/kdiffe
@@ -85,6 +85,15 @@ $(BUILD)/flags: FORCE
 $(BUILD)/sources: FORCE
 	@mkdir -p $(@D)
 	@echo '$(LIB_OBJ)' | cmp -s - $@ || echo '$(LIB_OBJ)' >$@
+
+# What benchmarks say they measured; only the file that says it is compiled anew after a commit.
+$(BUILD)/commit.h: FORCE
+	@mkdir -p $(@D)
+	@echo '#define KDIFFE_COMMIT "$(shell git describe --always --dirty 2>/dev/null || echo unknown)"' >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(BUILD)/src/host/bench/report.o: $(BUILD)/commit.h
+$(BUILD)/src/host/bench/report.o: private CPPFLAGS += -include $(BUILD)/commit.h
 
 $(BUILD)/libkdiffe.a: $(LIB_OBJ) $(BUILD)/sources
 	@rm -f $@
@@ -126,7 +135,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	@echo "  CC $<"
 	@$(CC) $(CPPFLAGS) $(if $(filter tests/%,$<),-Itests) $(CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(BUILD)/bench/gemm.d $(LIB_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(GOLDEN:.o=.d) $(BUILD)/src/host/cli/main.d
+-include $(LIB_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(GOLDEN:.o=.d) $(BUILD)/src/host/cli/main.d
 
 setup:
 	@sh tests/setup.sh build
@@ -183,12 +192,9 @@ gpu-check: setup
 	@$(MAKE) $(PARALLEL) BUILD=$(BUILD)/gpu CUDA=1 GPU_CODE=-arch=native column-tests
 	@NVCC=$(NVCC) bash tests/gpu_check.sh $(BUILD)/gpu
 
-# Stage times of an epoch beside their floor: make bench-epoch DATA=data/demo [ARGS="--key=value ..."]
-bench-epoch: all $(BUILD)/bench/gemm
-	@python3 bench/epoch.py $(BUILD)/kdiffe $(BUILD)/bench/gemm $(DATA) $(BUILD)/bench/run $(ARGS)
-
-$(BUILD)/bench/gemm: $(BUILD)/bench/gemm.o
-	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+# Every hot op and whole epochs beside their floors, on data of TikTok's shape: make bench [DATA=DIR] [ARGS="--ops=spmm ..."]
+bench: all
+	@$(BUILD)/kdiffe bench $(DATA) --json=$(BUILD)/bench.json $(ARGS)
 
 # docs/profiling.md: what the reports show.
 STEPS  ?= 20:40
@@ -216,7 +222,7 @@ help:
 	@echo "make check      format, cppcheck, clang-tidy, and the tests under AddressSanitizer and UBSan"
 	@echo "make config     which packages and optional parts are there"
 	@echo "make install    program, headers and man page into PREFIX ($(PREFIX)) below DESTDIR"
-	@echo "make bench-epoch DATA=DIR   stage times of an epoch beside their floor"
+	@echo "make bench      ops and epochs, checked and timed beside their floors (docs/bench.md); DATA=DIR, ARGS=--ops=..."
 	@echo "make gpu-check  what only a GPU can confirm, with a record in bench/results/ (QUICK=1: under four minutes)"
 	@echo "make profile-nsys DATA=DIR, make profile-ncu DATA=DIR KERNEL=NAME   Nsight reports (docs/profiling.md)"
 	@echo "make kernels-table          registers, shared memory and spills of every CUDA kernel (docs/kernels.md)"

@@ -16,6 +16,7 @@ typedef enum kd_status {
     KD_ERR_NCCL,        /* collective communication: exit 6 */
     KD_ERR_MPI,         /* launcher or MPI: exit 6 */
     KD_ERR_NUMERIC,     /* a non-finite loss: exit 5 */
+    KD_ERR_CHECK,       /* a benchmark found a wrong result: exit 1 */
     KD_ERR_INTERRUPTED, /* SIGINT, SIGTERM or SIGUSR1 asked for a stop: exit 128 + signal */
 } kd_status;
 

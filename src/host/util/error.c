@@ -37,7 +37,8 @@ int kd_exit_code(kd_status status) {
     case KD_ERR_MPI: return 6;
     case KD_ERR_INTERRUPTED: return 128 + kd_signal_caught();
     case KD_ERR_IO:
-    case KD_ERR_CUDA: break;
+    case KD_ERR_CUDA:
+    case KD_ERR_CHECK: break;
     }
     return 1;
 }

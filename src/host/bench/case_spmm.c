@@ -1,0 +1,61 @@
+/* The product with the attention-aware adjacency, at the widths that stacked views make. */
+#include <stdio.h>
+
+#include "host/bench/cases.h"
+
+typedef struct product {
+    kd_csr a;
+    kd_mat x, y;
+    float *hx;
+} product;
+
+static kd_status set_up(kd_bench *b, int64_t width) {
+    kd_status status = KD_OK;
+    product *s;
+    double nodes = (double)b->setting->graph.nodes, w = (double)width;
+    KD_TRY(kd_bench_host(b, 1, sizeof *s, &s));
+    b->state = s;
+    s->a = b->setting->graphs.adjacency;
+    b->nnz = b->setting->graph.row_ptr[s->a.rows] + s->a.rows;
+    KD_TRY(kd_bench_mat(b, s->a.cols, width, 1.0f, &s->hx, &s->x));
+    KD_TRY(kd_pool_mat(&b->pool, s->a.rows, width, "bench", &s->y));
+    snprintf(b->shape, sizeof b->shape, "%lldx%lld", (long long)s->a.rows, (long long)width);
+    b->bytes = 8.0 * (double)b->nnz + 8.0 * (nodes + 1.0) + 8.0 * nodes * w;
+    b->flops = 2.0 * (double)b->nnz * w;
+cleanup:
+    return status;
+}
+
+static kd_status run(kd_bench *b) {
+    const product *s = b->state;
+    kd_mat none = {0};
+    return kd_spmm(b->ctx, 1.0f, s->a, s->x, 0.0f, none, s->y);
+}
+
+static kd_status check(kd_bench *b) {
+    enum { SAMPLES = 256 };
+    kd_status status = KD_OK;
+    const product *s = b->state;
+    kd_csr a;
+    float *y;
+    KD_TRY(kd_bench_csr(b, s->a, &a));
+    KD_TRY(kd_bench_read(b, s->y.data, s->y.rows * s->y.cols, sizeof *y, &y));
+    for (int64_t i = 0; i < kd_bench_samples(a.rows, SAMPLES); i++) {
+        int64_t r = kd_bench_sample(b, i, a.rows, SAMPLES);
+        for (int64_t c = 0; c < s->y.cols; c++) {
+            kd_bench_sum sum = {0};
+            for (int64_t k = a.row_ptr[r]; k < a.row_ptr[r + 1]; k++)
+                kd_bench_add(&sum, (double)a.val[k] * s->hx[a.col[k] * s->x.cols + c]);
+            kd_bench_real(b, y[r * s->y.cols + c], sum.value, sum.magnitude, KD_BENCH_FLOAT32);
+        }
+    }
+cleanup:
+    return status;
+}
+
+const kd_bench_case kd_bench_spmm_cases[] = {
+    {"spmm_64", "spmm", false, 64, set_up, run, check},
+    {"spmm_192", "spmm", false, 192, set_up, run, check},
+    {"spmm_256", "spmm", false, 256, set_up, run, check},
+    {0},
+};

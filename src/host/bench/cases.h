@@ -1,0 +1,20 @@
+/* The families of cases, one file each; every list ends with a case without a name. */
+#ifndef KD_BENCH_CASES_H
+#define KD_BENCH_CASES_H
+
+#include "host/bench/inputs.h"
+
+extern const kd_bench_case kd_bench_product_cases[], kd_bench_spmm_cases[], kd_bench_rgat_cases[], kd_bench_row_cases[],
+    kd_bench_diffusion_cases[], kd_bench_rank_cases[], kd_bench_infonce_cases[], kd_bench_bpr_cases[],
+    kd_bench_batch_cases[], kd_bench_rebuild_cases[], kd_bench_walk_cases[];
+
+/* A batch of training interactions, as kd_step_load leaves it on the device: users, positives and negatives. */
+typedef struct kd_bench_entries {
+    int64_t count;
+    int32_t *user, *item;       /* host [count], [2 count]: positives, then negatives */
+    int32_t *user_at, *item_at; /* the same on the device */
+    kd_groups users, positives, items;
+} kd_bench_entries;
+kd_status kd_bench_entries_make(kd_bench *b, kd_bench_entries *out);
+
+#endif

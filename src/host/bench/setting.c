@@ -1,0 +1,62 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/bench/bench.h"
+#include "host/data/synth.h"
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* From the context's own words, so that it is what was computed with and not what was asked for. */
+static double dense_tolerance(const kd_ctx *ctx) {
+    const char *device = kd_ctx_describe(ctx);
+    return strstr(device, ", bf16") ? 1e-2 : strstr(device, ", tf32") ? 1e-3 : 1e-5;
+}
+
+kd_status kd_bench_setting_open(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, kd_bench_setting *out) {
+    kd_status status = KD_OK;
+    *out = (kd_bench_setting){.ctx = ctx, .config = config, .data = data};
+    kd_pool_init(&out->pool, ctx);
+    KD_TRY(kd_model_shape_of(config, data, &out->model));
+    KD_TRY(kd_bipartite_build(data->users, data->items, &data->train, &out->graph));
+    KD_TRY(kd_graphs_allocate(&out->pool, &out->model.shape, &out->model.sizes, &out->graphs));
+    KD_TRY(
+        kd_graphs_fill(ctx, &out->graph, data->users, NULL, 0.0, &out->model.full, &out->model.capped, &out->graphs));
+    out->rows = smaller(config->batch, data->users);
+    out->entries = smaller(config->batch, data->train.count);
+    out->dense_tolerance = dense_tolerance(ctx);
+cleanup:
+    if (status != KD_OK) kd_bench_setting_close(out);
+    return status;
+}
+
+void kd_bench_setting_close(kd_bench_setting *setting) {
+    kd_model_free(&setting->model);
+    kd_bipartite_free(&setting->graph);
+    if (setting->ctx) kd_pool_free(&setting->pool);
+    *setting = (kd_bench_setting){0};
+}
+
+kd_status kd_bench_data(kd_dataset *out) {
+    kd_synth_config c;
+    uint8_t *informative;
+    kd_synth_defaults(&c);
+    c.users = 9308;
+    c.items = 6710;
+    c.tastes = 50;
+    c.interactions = 7.0;
+    c.split[0] = 0.866;
+    c.split[1] = 0.044;
+    c.split[2] = 0.09;
+    c.modality_count = 3;
+    c.modality[0].width = 128;
+    c.modality[1].width = 768;
+    strcpy(c.modality[2].name, "audio");
+    c.modality[2].width = 128;
+    c.relations = 2;
+    c.attributes = 83;
+    c.kg_informative = 15.4;
+    c.kg_noise = 15.4;
+    kd_status status = kd_synth_generate(&c, out, &informative);
+    free(informative);
+    return status;
+}
