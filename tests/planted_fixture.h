@@ -37,6 +37,31 @@ static inline kd_config small_model(void) {
     return c;
 }
 
+/* A few users, up to 4 modalities, with or without a knowledge graph; layers, hops, transforms, contrastive method, q
+ * and sampling steps follow from both. */
+static inline void vary(int64_t modalities, bool kg, kd_synth_config *s, kd_config *c) {
+    const char *const names[] = {"smell", "image", "text", "taste"};
+    *s = small_data();
+    *c = small_model();
+    s->users = 60;
+    s->items = 50;
+    s->tastes = 5;
+    s->interactions = 5;
+    if (!kg) s->kg_informative = s->kg_noise = 0.0;
+    s->modality_count = modalities;
+    for (int64_t m = 0; m < modalities; m++) {
+        snprintf(s->modality[m].name, sizeof s->modality[m].name, "%s", names[m]);
+        s->modality[m].width = 3 + m;
+    }
+    c->epochs = 2;
+    c->gnn_layers = modalities;
+    c->kg_hops = 1 + modalities % 3;
+    c->trans = modalities % 3;
+    c->cl_method = kg;
+    c->q = 1 + modalities;
+    c->sampling_steps = kg ? 0 : 2;
+}
+
 typedef struct outcome {
     double first_loss, last_loss, best_recall;
     int64_t epochs;

@@ -22,26 +22,9 @@ static void every_shape_of_the_model_trains(void **state) {
     op_fixture *f = *state;
     for (int64_t modalities = 0; modalities <= 4; modalities++)
         for (int kg = 0; kg < 2; kg++) {
-            kd_synth_config s = small_data();
-            kd_config c = small_model();
-            const char *const names[] = {"smell", "image", "text", "taste"};
-            s.users = 60;
-            s.items = 50;
-            s.tastes = 5;
-            s.interactions = 5;
-            if (!kg) s.kg_informative = s.kg_noise = 0.0;
-            s.modality_count = modalities;
-            for (int64_t m = 0; m < modalities; m++) {
-                snprintf(s.modality[m].name, sizeof s.modality[m].name, "%s", names[m]);
-                s.modality[m].width = 3 + m;
-            }
-            c.epochs = 2;
-            c.gnn_layers = modalities;
-            c.kg_hops = 1 + modalities % 3;
-            c.trans = modalities % 3;
-            c.cl_method = kg;
-            c.q = 1 + modalities;
-            c.sampling_steps = kg ? 0 : 2;
+            kd_synth_config s;
+            kd_config c;
+            vary(modalities, kg, &s, &c);
             kd_dataset d = make_data(&s);
             outcome o = train(f->ctx, &c, &d);
             assert_true(isfinite(o.last_loss) && o.epochs == 2);

@@ -78,28 +78,11 @@ static void shapes_agree(void **state) {
     (void)state;
     for (int64_t modalities = 0; modalities <= 3; modalities++)
         for (int kg = 0; kg < 2; kg++) {
-            kd_synth_config s = small_data();
-            kd_config c = small_model();
-            const char *const names[] = {"smell", "image", "text"};
-            s.users = 60;
-            s.items = 50;
-            s.tastes = 5;
-            s.interactions = 5;
-            if (!kg) s.kg_informative = s.kg_noise = 0.0;
-            s.modality_count = modalities;
-            for (int64_t m = 0; m < modalities; m++) {
-                snprintf(s.modality[m].name, sizeof s.modality[m].name, "%s", names[m]);
-                s.modality[m].width = 3 + m;
-            }
-            c.epochs = 2;
+            kd_synth_config s;
+            kd_config c;
+            vary(modalities, kg, &s, &c);
             c.batch = 100; /* the last batches are short */
             c.dim = 20;
-            c.gnn_layers = modalities;
-            c.kg_hops = 1 + modalities % 3;
-            c.trans = modalities % 3;
-            c.cl_method = kg;
-            c.q = 1 + modalities;
-            c.sampling_steps = kg ? 0 : 2;
             c.attention.method = (kd_attention_method)(modalities % 3);
             kd_dataset d = make_data(&s);
             assert_same_training(&c, &d);
