@@ -1,0 +1,24 @@
+#!/bin/sh
+# kdiffe bench from outside: its table, its files, what it refuses.
+set -u
+. "$(dirname "$0")/checks.sh"
+
+small="--batch=32 --dim=8 --hidden=16 --steps=3 --attention.walks=2 --attention.walk_steps=8 --device=cpu"
+check "synth" 0 "" "$KDIFFE" synth data --users=60 --items=40 --tastes=4 --seed=3
+check "every op" 0 "n_wrong" "$KDIFFE" bench data --iterations=2 --json=all.json $small
+cp out table
+holds "no result is wrong" awk '/^[a-z]/ && $1 != "op" && $NF != 0 {bad = 1} END {exit bad}' table
+for op in gemm_in linear spmm_64 rgat_forward rgat_backward adam infonce_users bpr group permutation q_sample denoise_loss \
+    topk_20 modality_graph_build kg_generate walk_cumulative prefix_jaccard; do
+    holds "measures $op" grep -q "^$op " table
+done
+holds "measures whole epochs" grep -q "^epoch" table
+holds "says what it was measured on" grep -q "^# device: cpu: " table
+holds "says the ceilings" grep -q "^# ceilings: copy " table
+check "a family, beside an earlier run" 0 "new/old" "$KDIFFE" bench data --ops=spmm --iterations=2 --compare=all.json $small
+check "an op that is not there" 2 "the nearest is 'spmm'" "$KDIFFE" bench data --ops=spm $small
+check "no such data" 3 "nowhere" "$KDIFFE" bench nowhere --ops=spmm $small
+check "an earlier run that is none" 3 "table" "$KDIFFE" bench data --ops=spmm --compare=table $small
+check "an earlier run that is not there" 3 "none.json" "$KDIFFE" bench data --ops=spmm --compare=none.json $small
+holds "nothing half-written" sh -c '! ls | grep -q "\.tmp\."'
+exit $failed
