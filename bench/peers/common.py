@@ -215,6 +215,10 @@ class Trainer:
             steps += 1
         return total / steps
 
+    def sample(self, denoiser, x0, g):
+        """The q largest columns of every row at the end of the reverse chain."""
+        return torch.cat([out.topk(self.s.q, dim=1).indices for out in self.reverse_chains(denoiser, x0, g)])
+
     def rebuild_graphs(self):
         """A_m of every modality and the generated knowledge graph."""
         s = self.s

@@ -202,21 +202,18 @@ class R2(R1):
         rows = torch.sparse_csr_tensor(x0.matrix.crow_indices()[first:first + count + 1] - begin,
                                        x0.matrix.col_indices()[begin:end], x0.matrix.values()[begin:end],
                                        (count, denoiser.width), check_invariants=False)
-        start = torch.addmm(g[:, None] * column_sum, rows, w1) if self.s.sampling_steps == 0 else None
-        if start is None:
-            at = self.s.sampling_steps - 1
-            noise = self.draws.normal(count, denoiser.width)
-            start = torch.addmm(g[:, None] * column_sum, rows, w1, alpha=float(schedule.signal[at]))
-            start.addmm_(noise, w1, alpha=float(schedule.sigma[at]))
+        noised, at = self.s.sampling_steps > 0, self.s.sampling_steps - 1
+        start = torch.addmm(g[:, None] * column_sum, rows, w1, alpha=float(schedule.signal[at]) if noised else 1.0)
+        if noised:
+            start.addmm_(self.draws.normal(count, denoiser.width), w1, alpha=float(schedule.sigma[at]))
         return start
 
     @torch.no_grad()
-    def sample(self, denoiser, x0, g):
+    def reverse_chains(self, denoiser, x0, g):
         """The chain runs on p = W1 x: p <- c1 (h W2' W1 + b2 W1) + c2 p, one output product at its end."""
         p, schedule = denoiser.p, self.schedule
         chain, constant = p["w2"].t() @ p["w1"], p["b2"] @ p["w1"]
         column_sum, table = p["w1"].sum(0), denoiser.table()
-        tops = []
         for first in range(0, len(g), self.s.batch):
             part = g[first:first + self.s.batch]
             x = self.chain_start(denoiser, x0, first, len(part), part, column_sum)
@@ -224,8 +221,7 @@ class R2(R1):
                 h = torch.tanh(x + table[i])
                 x = x.mul_(schedule.c2[i]).add_(constant, alpha=schedule.c1[i]).addmm_(h, chain, alpha=schedule.c1[i])
             h = torch.tanh(x + table[0])
-            tops.append(F.linear(h, p["w2"], p["b2"]).topk(self.s.q, dim=1).indices)
-        return torch.cat(tops)
+            yield F.linear(h, p["w2"], p["b2"])
 
     # views
 
