@@ -76,11 +76,14 @@ class R1(common.Trainer):
         return {m: self.train_denoiser(self.denoisers[m], self.shuffled(self.data.users),
                                        lambda rows, m=m: self.modality_loss(m, rows)) for m in self.modalities}
 
+    def kg_guidance(self):
+        """Constants of the phase: Y' uE and g."""
+        return self.interactions.transpose @ self.p["uEmbeds"].detach(), self.entity_means()
+
     def denoise_kg(self):
-        users_of_items = self.interactions.transpose @ self.p["uEmbeds"].detach()
-        g = self.entity_means()
+        constants = self.kg_guidance()
         return self.train_denoiser(self.kg_denoiser, self.shuffled(self.data.entities),
-                                   lambda rows: self.kg_loss(rows, users_of_items, g))
+                                   lambda rows: self.kg_loss(rows, *constants))
 
     # reverse sampling
 

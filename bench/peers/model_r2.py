@@ -177,21 +177,24 @@ class R2(R1):
         with torch.no_grad():
             return self.transform(m), self.interactions.matrix @ self.p["iEmbeds"]
 
+    def modality_loss(self, m, rows, feature, target):
+        return self.denoiser_loss(self.denoisers[m], rows, None, feature, target, self.s.guidance(m))
+
+    def kg_loss(self, rows, users_of_items, g):
+        return self.denoiser_loss(self.kg_denoiser, rows, g, users_of_items, self.p["eEmbeds"].detach(), self.s.e_loss)
+
     def denoise_modalities(self):
         losses = {}
         for m in self.modalities:
-            denoiser, (feature, target) = self.denoisers[m], self.modality_guidance(m)
-            losses[m] = self.train_denoiser(
-                denoiser, self.batches(self.interactions),
-                lambda rows: self.denoiser_loss(denoiser, rows, None, feature, target, self.s.guidance(m)))
+            constants = self.modality_guidance(m)
+            losses[m] = self.train_denoiser(self.denoisers[m], self.batches(self.interactions),
+                                            lambda rows: self.modality_loss(m, rows, *constants))
         return losses
 
     def denoise_kg(self):
-        users_of_items = self.interactions.transpose @ self.p["uEmbeds"].detach()
-        g, target = self.entity_means(), self.p["eEmbeds"].detach()
-        return self.train_denoiser(
-            self.kg_denoiser, self.batches(self.neighbours),
-            lambda rows: self.denoiser_loss(self.kg_denoiser, rows, g, users_of_items, target, self.s.e_loss))
+        constants = self.kg_guidance()
+        return self.train_denoiser(self.kg_denoiser, self.batches(self.neighbours),
+                                   lambda rows: self.kg_loss(rows, *constants))
 
     # reverse sampling
 
