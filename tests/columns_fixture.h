@@ -64,12 +64,6 @@ static inline kd_mat random_mat(op_fixture *f, int64_t rows, int64_t cols, int64
     return m;
 }
 
-static inline void *zeros(op_fixture *f, int64_t count, int64_t size) {
-    void *device;
-    assert_ok(kd_pool_alloc(&f->pool, count, size, "test", &device));
-    return device;
-}
-
 static inline uint32_t draw_below(uint32_t what, int64_t i, uint32_t n) {
     return kd_uniform_below((uint32_t)((op_value(what, i) + 1.0f) * 2147483000.0f), n);
 }

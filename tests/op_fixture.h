@@ -92,6 +92,19 @@ static inline void *op_copy(op_fixture *f, const void *host, int64_t count, int6
     return device;
 }
 
+static inline void *op_zeros(op_fixture *f, int64_t count, int64_t size) {
+    void *device;
+    assert_ok(kd_pool_alloc(&f->pool, count, size, "test", &device));
+    return device;
+}
+
+static inline kd_groups op_groups(op_fixture *f, int64_t n, const int32_t *key) {
+    kd_groups g = {n, op_zeros(f, 1, sizeof(int64_t)), op_zeros(f, n, sizeof(int32_t)),
+                   op_zeros(f, n + 1, sizeof(int32_t)), op_zeros(f, n, sizeof(int32_t))};
+    assert_ok(kd_group(f->ctx, n, key, &g));
+    return g;
+}
+
 static inline void op_assert_close(const float *actual, const double *expected, int64_t n, double tolerance) {
     double largest = 1e-30;
     for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs(expected[i]));

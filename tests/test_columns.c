@@ -58,8 +58,8 @@ COMPARE_ON_SIZES(products)
 static void rows_and_columns(op_fixture *f, int64_t n, outputs *out) {
     kd_mat x = random_mat(f, n, 37, 2, 1), tall = random_mat(f, 37, n, 1, 2), sum = random_mat(f, 1, n, 0, 3);
     kd_mat y = random_mat(f, n, 37, 0, 4), dx = random_mat(f, n, 37, 1, 5);
-    float *scalar = op_copy(f, (float[2]){0.3f, -2.0f}, 2, sizeof(float)), *mean = zeros(f, n, sizeof *mean);
-    double *loss = zeros(f, 1, sizeof *loss);
+    float *scalar = op_copy(f, (float[2]){0.3f, -2.0f}, 2, sizeof(float)), *mean = op_zeros(f, n, sizeof *mean);
+    double *loss = op_zeros(f, 1, sizeof *loss);
     assert_ok(kd_column_sum(f->ctx, tall, 0.5f, sum));
     keep(f, sum, out);
     assert_ok(kd_add_scaled(f->ctx, 0.3f, x, -1.5f, y));
@@ -77,7 +77,7 @@ static void rows_and_columns(op_fixture *f, int64_t n, outputs *out) {
     keep(f, x, out);
     assert_ok(kd_leaky_relu_backward(f->ctx, 0.2f, x, dx));
     keep(f, dx, out);
-    float *share = zeros(f, n, sizeof *share);
+    float *share = op_zeros(f, n, sizeof *share);
     assert_ok(kd_softmax_forward(f->ctx, n, tall.data, share));
     keep_floats(f, share, n, out);
     assert_ok(kd_softmax_backward(f->ctx, n, share, tall.data, mean));
@@ -90,7 +90,7 @@ static void unit_rows(op_fixture *f, int64_t n, outputs *out) {
     kd_rng rng = RNG;
     rng.clock = op_copy(f, &clock, 1, sizeof clock);
     for (int dropped = 0; dropped < 2; dropped++) {
-        float p = dropped ? 0.3f : 0.0f, *norm = zeros(f, 9, sizeof *norm);
+        float p = dropped ? 0.3f : 0.0f, *norm = op_zeros(f, 9, sizeof *norm);
         kd_mat x = random_mat(f, 9, n, 1, 1), up = random_mat(f, 9, n, 0, 2), dx = random_mat(f, 9, n, 2, 3);
         assert_ok(kd_unit_rows_forward(f->ctx, x, p, &rng, x, norm));
         keep(f, x, out);
@@ -104,7 +104,7 @@ COMPARE_ON_SIZES(unit_rows)
 static void adam(op_fixture *f, int64_t n, outputs *out) {
     const kd_adam_config config = {1e-2, 0.9, 0.999, 1e-8};
     kd_mat p = random_mat(f, 1, n, 0, 1), m = op_mat(f, 1, n, n, NULL), v = op_mat(f, 1, n, n, NULL);
-    kd_cursor *cursor = zeros(f, 1, sizeof *cursor);
+    kd_cursor *cursor = op_zeros(f, 1, sizeof *cursor);
     for (uint32_t i = 0; i < 3; i++) {
         kd_mat g = random_mat(f, 1, n, 0, 10 + i);
         assert_ok(kd_adam(f->ctx, &config, &cursor->step, n, p.data, g.data, m.data, v.data));
@@ -179,7 +179,7 @@ static void attention(op_fixture *f, int64_t n, outputs *out) {
            rt = random_mat(f, relations, d, 0, 3);
     kd_mat agg = op_mat(f, n, d, d, NULL), up = random_mat(f, n, d, 0, 4), de = random_mat(f, n, d, 0, 5);
     kd_mat drh = random_mat(f, relations, d, 0, 6), drt = random_mat(f, relations, d, 2, 7);
-    float *logit = zeros(f, kg.capacity, sizeof *logit), *alpha = zeros(f, kg.capacity, sizeof *alpha);
+    float *logit = op_zeros(f, kg.capacity, sizeof *logit), *alpha = op_zeros(f, kg.capacity, sizeof *alpha);
     int64_t edges = last_of(f, kg.head_ptr, n);
     assert_ok(kd_rgat_forward(f->ctx, &kg, 0.2f, e, rh, rt, logit, alpha, agg));
     keep(f, agg, out);
@@ -213,11 +213,11 @@ static void rebuilt_graphs(op_fixture *f, int64_t n, outputs *out) {
         for (int64_t k = 0; k < q; k++) /* distinct; item 0 is everybody's */
             chosen[u * q + k] = (int32_t)(k == 0 ? 0 : 1 + (draw_below(32, u, 100) + (uint32_t)k * 3) % (items - 1));
     int32_t *sampled = op_copy(f, chosen, users * q, sizeof *chosen);
-    kd_modality_graph g = {users + items, users, q, zeros(f, users + items + 1, sizeof(int64_t)), NULL, NULL, NULL};
+    kd_modality_graph g = {users + items, users, q, op_zeros(f, users + items + 1, sizeof(int64_t)), NULL, NULL, NULL};
     int64_t most = g.nodes + 2 * users * q;
-    g.col = zeros(f, most, sizeof *g.col);
-    g.val = zeros(f, most, sizeof *g.val);
-    g.val_transpose = zeros(f, most, sizeof *g.val_transpose);
+    g.col = op_zeros(f, most, sizeof *g.col);
+    g.val = op_zeros(f, most, sizeof *g.val);
+    g.val_transpose = op_zeros(f, most, sizeof *g.val_transpose);
     assert_ok(kd_modality_graph_build(f->ctx, sampled, 0.6f, &RNG, &g));
     keep_int64(f, g.row_ptr, g.nodes + 1, out);
     keep_int32(f, g.col, most, out);
@@ -226,13 +226,6 @@ static void rebuilt_graphs(op_fixture *f, int64_t n, outputs *out) {
     free(chosen);
 }
 COMPARE_ON_SIZES(rebuilt_graphs)
-
-static kd_groups make_groups(op_fixture *f, int64_t n, const int32_t *key) {
-    kd_groups g = {n, zeros(f, 1, sizeof(int64_t)), zeros(f, n, sizeof(int32_t)), zeros(f, n + 1, sizeof(int32_t)),
-                   zeros(f, n, sizeof(int32_t))};
-    assert_ok(kd_group(f->ctx, n, key, &g));
-    return g;
-}
 
 static void keep_groups(op_fixture *f, const kd_groups *g, outputs *out) {
     int64_t count = last_of(f, g->count, 0);
@@ -244,11 +237,12 @@ static void keep_groups(op_fixture *f, const kd_groups *g, outputs *out) {
 
 static void batches(op_fixture *f, int64_t n, outputs *out) {
     int64_t many = n * 41, first = 3;
-    int32_t *order = zeros(f, many, sizeof *order), *negative = zeros(f, n, sizeof *negative);
+    int32_t *order = op_zeros(f, many, sizeof *order), *negative = op_zeros(f, n, sizeof *negative);
     assert_ok(kd_permutation(f->ctx, many, &RNG, order));
     keep_int32(f, order, many, out);
     kd_csr train = sparse(f, 40, 50, false, 1);
-    int32_t *user = random_ints(f, n, 40, 41), *users = zeros(f, n, sizeof *users), *batch = zeros(f, n, sizeof *batch);
+    int32_t *user = random_ints(f, n, 40, 41), *users = op_zeros(f, n, sizeof *users),
+            *batch = op_zeros(f, n, sizeof *batch);
     int32_t *host = malloc((size_t)n * sizeof *host); /* user 1 has every item */
     assert_ok(kd_download(f->ctx, host, user, n * (int64_t)sizeof *host));
     for (int64_t i = 0; i < n; i++) host[i] = host[i] == 1 ? 2 : host[i];
@@ -262,7 +256,7 @@ static void batches(op_fixture *f, int64_t n, outputs *out) {
     int32_t *values = random_ints(f, many, 1000, 42);
     assert_ok(kd_gather(f->ctx, n, NULL, order, values, batch));
     keep_int32(f, batch, n, out);
-    kd_groups groups = make_groups(f, n, users), large = make_groups(f, many, values);
+    kd_groups groups = op_groups(f, n, users), large = op_groups(f, many, values);
     keep_groups(f, &groups, out);
     keep_groups(f, &large, out);
 }
@@ -271,14 +265,14 @@ COMPARE_ON_SIZES(batches)
 static void losses(op_fixture *f, int64_t n, outputs *out) {
     enum { USERS = 70, ITEMS = 130, WIDTH = 48 };
     int32_t *user = random_ints(f, n, USERS, 51), *item = random_ints(f, 2 * n, ITEMS, 52);
-    double *loss = zeros(f, 2, sizeof *loss);
+    double *loss = op_zeros(f, 2, sizeof *loss);
     kd_bpr_args bpr = {.count = n,
                        .batch = (double)n + 3.0,
                        .user = user,
                        .positive = item,
                        .negative = item + n,
-                       .users = make_groups(f, n, user),
-                       .items = make_groups(f, 2 * n, item),
+                       .users = op_groups(f, n, user),
+                       .items = op_groups(f, 2 * n, item),
                        .user_view = random_mat(f, USERS, WIDTH, 0, 1),
                        .item_view = random_mat(f, ITEMS, WIDTH, 3, 2),
                        .duser = random_mat(f, USERS, WIDTH, 0, 3),
@@ -291,13 +285,13 @@ static void losses(op_fixture *f, int64_t n, outputs *out) {
         kd_infonce_args nce = {.count = n,
                                .temp = 0.7f,
                                .weight = 0.5f,
-                               .nodes = make_groups(f, n, item),
+                               .nodes = op_groups(f, n, item),
                                .a = random_mat(f, ITEMS, d, 0, 5),
                                .b = random_mat(f, ITEMS, d, 2, 6),
                                .da = random_mat(f, ITEMS, d, 1, 7),
                                .db = random_mat(f, ITEMS, d, 0, 8),
                                .loss = loss + 1};
-        float *norm = zeros(f, ITEMS, sizeof *norm);
+        float *norm = op_zeros(f, ITEMS, sizeof *norm);
         assert_ok(kd_unit_rows_forward(f->ctx, nce.a, 0.0f, NULL, nce.a, norm));
         assert_ok(kd_unit_rows_forward(f->ctx, nce.b, 0.0f, NULL, nce.b, norm));
         assert_ok(kd_infonce(f->ctx, &nce));
@@ -311,11 +305,11 @@ COMPARE_ON_SIZES(losses)
 static void diffusion(op_fixture *f, int64_t n, outputs *out) {
     enum { ROWS = 33, BATCH = 41, STEPS = 5 };
     kd_csr x0 = sparse(f, ROWS, n, false, 1);
-    int32_t *row = random_ints(f, BATCH, ROWS, 61), *t = zeros(f, BATCH, sizeof *t);
+    int32_t *row = random_ints(f, BATCH, ROWS, 61), *t = op_zeros(f, BATCH, sizeof *t);
     float *table = op_copy(f, (float[STEPS]){0.9f, 0.8f, 0.6f, 0.4f, 0.1f}, STEPS, sizeof(float));
     float *sigma = op_copy(f, (float[STEPS]){0.1f, 0.2f, 0.4f, 0.6f, 0.9f}, STEPS, sizeof(float));
-    float *row_loss = zeros(f, BATCH, sizeof *row_loss);
-    double *loss = zeros(f, 2, sizeof *loss);
+    float *row_loss = op_zeros(f, BATCH, sizeof *row_loss);
+    double *loss = op_zeros(f, 2, sizeof *loss);
     kd_mat g = random_mat(f, 1, ROWS, 0, 2), x = op_mat(f, BATCH, n, n + 1, NULL);
     assert_ok(kd_diffusion_steps(f->ctx, BATCH, row, STEPS, &RNG, t));
     keep_int32(f, t, BATCH, out);
@@ -358,9 +352,9 @@ static void ranking(op_fixture *f, int64_t n, outputs *out) {
     kd_mat x = random_mat(f, ROWS, n, 1, 1);
     kd_csr mask = sparse(f, ROWS, n, false, 2), held = sparse(f, ROWS, n, false, 3), none = {0};
     int64_t k = n < 20 ? n : 20, cuts[2] = {(k + 1) / 2, k}, count = k > 1 ? 2 : 1;
-    int32_t *index = zeros(f, ROWS * n, sizeof *index);
-    float *value = zeros(f, ROWS * n, sizeof *value);
-    double *sums = zeros(f, 7, sizeof *sums);
+    int32_t *index = op_zeros(f, ROWS * n, sizeof *index);
+    float *value = op_zeros(f, ROWS * n, sizeof *value);
+    double *sums = op_zeros(f, 7, sizeof *sums);
     if (k == 1) cuts[0] = 1;
     assert_ok(kd_topk_rows(f->ctx, x, none, n, index, NULL));
     keep_int32(f, index, ROWS * n, out);
@@ -401,8 +395,8 @@ static void walks(op_fixture *f, int64_t n, outputs *out) {
     int64_t edges = last_of(f, graph.row_ptr, graph.rows), *room = malloc((size_t)(graph.rows + 1) * sizeof *room);
     for (int64_t u = 0; u <= graph.rows; u++) room[u] = u * graph.rows;
     kd_visits visits = {graph.rows, op_copy(f, room, graph.rows + 1, sizeof *room),
-                        zeros(f, graph.rows * graph.rows, sizeof(int32_t)), zeros(f, edges, sizeof(int64_t))};
-    float *jaccard = zeros(f, edges, sizeof *jaccard);
+                        op_zeros(f, graph.rows * graph.rows, sizeof(int32_t)), op_zeros(f, edges, sizeof(int64_t))};
+    float *jaccard = op_zeros(f, edges, sizeof *jaccard);
     kd_mat score = random_mat(f, graph.rows, graph.rows, 1, 72);
     assert_ok(kd_workspace_reserve(f->ctx, kd_walk_workspace(f->ctx, graph.rows, config.steps)));
     for (int method = 0; method < 3; method++) {
@@ -441,14 +435,14 @@ static kd_status replayed_step(kd_ctx *ctx, void *arg) {
 
 static void replays(op_fixture *f, int64_t n, outputs *out) {
     kd_recording *recording = NULL;
-    replayed r = {.cursor = zeros(f, 1, sizeof *r.cursor),
+    replayed r = {.cursor = op_zeros(f, 1, sizeof *r.cursor),
                   .order = random_ints(f, 4 * n, 1000, 81),
-                  .batch = zeros(f, n, sizeof *r.batch),
+                  .batch = op_zeros(f, n, sizeof *r.batch),
                   .count = n,
                   .x = random_mat(f, 1, n, 0, 82),
                   .sum = op_mat(f, 1, n, n, NULL),
-                  .slot = zeros(f, 4, sizeof *r.slot),
-                  .log = zeros(f, 4, sizeof *r.log)};
+                  .slot = op_zeros(f, 4, sizeof *r.slot),
+                  .log = op_zeros(f, 4, sizeof *r.log)};
     assert_ok(kd_cursor_begin(f->ctx, 7, r.cursor));
     for (int i = 0; i < 4; i++) {
         assert_ok(kd_replay(f->ctx, replayed_step, &r, &recording));
@@ -481,7 +475,7 @@ static int set_up(void **state) {
     kd_device device[2] = {KD_DEVICE_CPU, KD_DEVICE_CUDA};
     for (int i = 0; i < 2; i++)
         if (kd_ctx_open((kd_compute){device[i], 2, KD_PRECISION_FP32, false}, &c->column[i].ctx) != KD_OK ||
-            kd_workspace_reserve(c->column[i].ctx, 16 << 20) != KD_OK)
+            kd_workspace_reserve(c->column[i].ctx, 64 << 20) != KD_OK)
             return -1;
     *state = c;
     return 0;

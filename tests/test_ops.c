@@ -114,6 +114,88 @@ static void unit_rows_gradient_matches_differences(void **state) {
     }
 }
 
+/* InfoNCE by its formula: every anchor of the batch in turn, in double. da, db: start values, replaced by the results.
+ */
+static double plain_infonce(int64_t count, const int32_t *node, int64_t keys, int64_t d, double temp, double weight,
+                            const float *a, const float *b, double *da, double *db) {
+    double loss = 0.0, share = weight / (double)count, *e = malloc((size_t)keys * sizeof *e);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t u = node[i];
+        double sum = 0.0;
+        for (int64_t j = 0; j < keys; j++) {
+            double dot = 0.0;
+            for (int64_t c = 0; c < d; c++) dot += (double)a[u * d + c] * b[j * d + c];
+            if (j == u) loss -= share * dot / temp;
+            e[j] = exp(dot / temp);
+            sum += e[j];
+        }
+        loss += share * log(sum);
+        for (int64_t j = 0; j < keys; j++) {
+            double up = share / temp * (e[j] / sum - (j == u));
+            for (int64_t c = 0; c < d; c++) {
+                da[u * d + c] += up * b[j * d + c];
+                db[j * d + c] += up * a[u * d + c];
+            }
+        }
+    }
+    free(e);
+    return loss;
+}
+
+/* n anchors among `keys`, the first of them over and over. A weight of the batch's size makes gradients of the size of
+ * their start. */
+static void check_infonce(op_fixture *f, int64_t count, int64_t keys, int64_t d, float temp) {
+    int32_t *node = malloc((size_t)count * sizeof *node);
+    float *host[4], *norm = op_zeros(f, keys, sizeof *norm);
+    double *want[2], loss = 0.0, expected;
+    kd_mat mat[4];
+    for (int64_t i = 0; i < count; i++) node[i] = (int32_t)(i % 3 ? i * 7919 % keys : keys / 2);
+    for (int i = 0; i < 4; i++) {
+        float *values = op_host(keys * d, (uint64_t)i + 1);
+        mat[i] = op_mat(f, keys, d, d + i, values);
+        if (i < 2) assert_ok(kd_unit_rows_forward(f->ctx, mat[i], 0.0f, NULL, mat[i], norm));
+        free(values);
+        host[i] = op_read(f, mat[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        want[i] = malloc((size_t)(keys * d) * sizeof *want[i]);
+        for (int64_t k = 0; k < keys * d; k++) want[i][k] = host[2 + i][k];
+    }
+    kd_infonce_args args = {.count = count,
+                            .temp = temp,
+                            .weight = (float)count,
+                            .nodes = op_groups(f, count, node),
+                            .a = mat[0],
+                            .b = mat[1],
+                            .da = mat[2],
+                            .db = mat[3],
+                            .loss = op_copy(f, &loss, 1, sizeof loss)};
+    assert_ok(kd_workspace_reserve(f->ctx, kd_infonce_workspace(count, d)));
+    assert_ok(kd_infonce(f->ctx, &args));
+    expected = plain_infonce(count, node, keys, d, temp, (double)count, host[0], host[1], want[0], want[1]);
+    assert_ok(kd_download(f->ctx, &loss, args.loss, sizeof loss));
+    assert_near(loss, expected, 1e-6);
+    for (int i = 0; i < 2; i++) {
+        float *got = op_read(f, mat[2 + i]);
+        op_assert_close(got, want[i], keys * d, 1e-5);
+        free(got);
+    }
+    for (int i = 0; i < 4; i++) free(host[i]);
+    for (int i = 0; i < 2; i++) free(want[i]);
+    free(node);
+}
+
+/* Fewer keys than ranges, tiles that are not full, anchors in several blocks, and keys too many to keep exponentials.
+ */
+static void infonce_matches_plain_sums(void **state) {
+    check_infonce(*state, 1, 1, 1, 0.7f);
+    check_infonce(*state, 13, 7, 33, 0.2f);
+    check_infonce(*state, 100, 401, 50, 0.5f);
+    check_infonce(*state, 300, 3500, 64, 0.7f);
+    check_infonce(*state, 700, 9001, 20, 0.7f);
+    check_infonce(*state, 20, 50000, 8, 0.7f);
+}
+
 static void zero_rows_stay_finite(void **state) {
     op_fixture *f = *state;
     kd_mat x = op_mat(f, 2, 8, 8, NULL), y = op_mat(f, 2, 8, 8, NULL), d = op_mat(f, 2, 8, 8, NULL);
@@ -230,6 +312,7 @@ int main(void) {
         cmocka_unit_test(spmm_matches_dense_sums),
         cmocka_unit_test(gemm_and_linear_match_sums),
         cmocka_unit_test(unit_rows_gradient_matches_differences),
+        cmocka_unit_test(infonce_matches_plain_sums),
         cmocka_unit_test(zero_rows_stay_finite),
         cmocka_unit_test(dropout_keeps_the_mean),
         cmocka_unit_test(q_sample_noise_is_standard_normal),

@@ -1,127 +1,206 @@
-/* InfoNCE in two passes over tiles of key rows: exponentials are summed, then made again and turned into gradients, so
- * that logits never exist beyond one tile. Keys are dealt out in a fixed number of ranges whose partial sums are added
- * in order. */
-#include <cblas.h>
+/* InfoNCE over tiles of key rows. Anchors are taken in blocks whose exponentials fit a fixed room: made once, summed,
+ * multiplied into the anchors' gradients, and, when the denominators are known, into the keys'. Where so many keys are
+ * there that the room holds too few anchors, only a tile of exponentials exists at a time and is made twice. Keys are
+ * dealt out in a fixed number of ranges whose partial sums are added in order. */
 #include <math.h>
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/outer.h"
 #include "kernels/cpu/vector_math.h"
 
-enum { RANGES = 16, TILE = 128 };
+enum {
+    RANGES = 16,
+    TILE = 192,          /* keys: whole strips of logits, whole blocks of rows of gradients */
+    KEPT = 4 << 20,      /* exponentials that are kept: 16 MB */
+    FEWEST_ANCHORS = 96, /* for fewer, filling a tile costs more than making exponentials twice */
+    WIDEST_VECTOR = 16
+};
 
+/* Padded: anchors to whole blocks of rows, columns to whole vectors, with zeros. */
 typedef struct scratch {
-    float *anchor;  /* [groups, d] anchor rows, packed */
-    float *scale;   /* [groups] weight of exp(logit) in the gradient */
-    float *danchor; /* [RANGES, groups, d] partial gradients */
-    float *tile;    /* [RANGES, groups, TILE] */
-    double *sum;    /* [RANGES, groups] partial denominators */
+    int64_t rows, width; /* padded groups and columns */
+    int64_t block;       /* anchors taken at a time, a multiple of KD_OUTER_ROWS */
+    bool kept;           /* the block's exponentials all have a place of their own */
+    double *sum;         /* [RANGES, rows] partial denominators */
+    float *anchor;       /* [rows, width] */
+    float *scaled;       /* [rows, width] times the weight of the anchor's exponentials in the gradients */
+    float *danchor;      /* [RANGES, rows, width] partial gradients before that weight */
+    float *keys;         /* [RANGES, TILE, width] a tile of keys, */
+    float *turned;       /* [RANGES, width, TILE] the same transposed, */
+    float *dkeys;        /* [RANGES, TILE, width] and its gradient */
+    float *exponential;  /* kept: [tiles of all ranges, block, TILE], else [RANGES, block, TILE] */
 } scratch;
 
 int64_t kd_infonce_workspace(int64_t count, int64_t width) {
-    return count * (int64_t)sizeof(double) * RANGES +
-           count * (int64_t)sizeof(float) * (width + 1 + RANGES * width + RANGES * TILE);
+    int64_t rows = kd_round_up(count, KD_OUTER_ROWS), columns = kd_round_up(width, WIDEST_VECTOR);
+    int64_t exponentials = RANGES * rows * TILE > KEPT ? RANGES * rows * TILE : KEPT;
+    return RANGES * rows * (int64_t)sizeof(double) +
+           (int64_t)sizeof(float) * (exponentials + (2 + RANGES) * rows * columns + 3 * RANGES * TILE * columns);
 }
 
-static scratch lay_out(void *workspace, int64_t count, int64_t d) {
-    scratch s;
+static int64_t range_begin(int64_t keys, int64_t range) { return keys * range / RANGES; }
+static int64_t tiles_of(int64_t keys, int64_t range) {
+    return (range_begin(keys, range + 1) - range_begin(keys, range) + TILE - 1) / TILE;
+}
+
+static scratch lay_out(void *workspace, int64_t groups, int64_t keys, int64_t width) {
+    scratch s = {.rows = kd_round_up(groups, KD_OUTER_ROWS), .width = kd_round_up(width, KD_OUTER_LANES)};
+    int64_t tiles = 0;
+    for (int64_t range = 0; range < RANGES; range++) tiles += tiles_of(keys, range);
+    int64_t fit = KEPT / (TILE * tiles) / KD_OUTER_ROWS * KD_OUTER_ROWS;
+    s.kept = fit >= FEWEST_ANCHORS;
+    s.block = s.kept && fit < s.rows ? fit : s.rows;
     s.sum = workspace;
-    s.tile = (void *)((char *)workspace + RANGES * count * (int64_t)sizeof(double));
-    s.danchor = s.tile + RANGES * count * TILE;
-    s.anchor = s.danchor + RANGES * count * d;
-    s.scale = s.anchor + count * d;
+    s.anchor = (float *)(s.sum + RANGES * s.rows);
+    s.scaled = s.anchor + s.rows * s.width;
+    s.danchor = s.scaled + s.rows * s.width;
+    s.keys = s.danchor + RANGES * s.rows * s.width;
+    s.turned = s.keys + RANGES * TILE * s.width;
+    s.dkeys = s.turned + RANGES * TILE * s.width;
+    s.exponential = s.dkeys + RANGES * TILE * s.width;
     return s;
 }
 
-/* tile [groups, keys] = exp((a_g . b_j - 1) / temp) for `keys` rows of b from `first`. */
-static void exponentials(const kd_infonce_args *a, const scratch *s, int64_t groups, int64_t first, int64_t keys,
-                         float *tile) {
-    float inverse = 1.0f / a->temp;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)groups, (blasint)keys, (blasint)a->b.cols, inverse,
-                s->anchor, (blasint)a->b.cols, a->b.data + first * a->b.ld, (blasint)a->b.ld, 0.0f, tile, TILE);
-    for (int64_t g = 0; g < groups; g++) {
-#pragma omp simd
-        for (int64_t j = 0; j < keys; j++) tile[g * TILE + j] = expf(tile[g * TILE + j] - inverse);
+/* Anchors first .. first + count - 1 of the batch's groups; `padded` with rows of zeros. */
+typedef struct anchors {
+    int64_t first, count, padded;
+} anchors;
+
+/* A tile of keys and where the block's exponentials with it lie. */
+typedef struct tile {
+    int64_t range, first, count;
+    float *exponential;
+} tile;
+
+static tile tile_at(const kd_infonce_args *a, const scratch *s, int64_t range, int64_t index) {
+    int64_t begin = range_begin(a->b.rows, range), end = range_begin(a->b.rows, range + 1), place = range;
+    tile t = {.range = range, .first = begin + index * TILE};
+    t.count = end - t.first < TILE ? end - t.first : TILE;
+    if (s->kept) {
+        place = index;
+        for (int64_t before = 0; before < range; before++) place += tiles_of(a->b.rows, before);
     }
+    t.exponential = s->exponential + place * s->block * TILE;
+    return t;
 }
 
-static void sum_range(const kd_infonce_args *a, const scratch *s, int64_t groups, int64_t range) {
-    float *tile = s->tile + range * groups * TILE;
-    double *sum = s->sum + range * groups;
-    int64_t last = a->b.rows * (range + 1) / RANGES;
-    memset(sum, 0, (size_t)groups * sizeof *sum);
-    for (int64_t first = a->b.rows * range / RANGES; first < last; first += TILE) {
-        int64_t keys = last - first < TILE ? last - first : TILE;
-        exponentials(a, s, groups, first, keys, tile);
-        for (int64_t g = 0; g < groups; g++) {
-            float row = 0.0f;
-#pragma omp simd reduction(+ : row)
-            for (int64_t j = 0; j < keys; j++) row += tile[g * TILE + j];
-            sum[g] += row;
-        }
-    }
-}
-
-static void gradient_range(const kd_infonce_args *a, const scratch *s, int64_t groups, int64_t range) {
-    blasint d = (blasint)a->b.cols;
-    float *tile = s->tile + range * groups * TILE, *danchor = s->danchor + range * groups * a->b.cols;
-    int64_t last = a->b.rows * (range + 1) / RANGES;
-    memset(danchor, 0, (size_t)(groups * a->b.cols) * sizeof *danchor);
-    for (int64_t first = a->b.rows * range / RANGES; first < last; first += TILE) {
-        int64_t keys = last - first < TILE ? last - first : TILE;
-        exponentials(a, s, groups, first, keys, tile);
-        for (int64_t g = 0; g < groups; g++)
-            for (int64_t j = 0; j < keys; j++) tile[g * TILE + j] *= s->scale[g];
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)groups, d, (blasint)keys, 1.0f, tile, TILE,
-                    a->b.data + first * a->b.ld, (blasint)a->b.ld, 1.0f, danchor, d);
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)keys, d, (blasint)groups, 1.0f, tile, TILE,
-                    s->anchor, d, 1.0f, a->db.data + first * a->db.ld, (blasint)a->db.ld);
-    }
-}
-
-/* Adds the loss and turns denominators into gradient scales. */
-static void close_denominators(const kd_infonce_args *a, const scratch *s, int64_t groups) {
-    double share = (double)a->weight / (double)a->count, loss = 0.0;
-    for (int64_t g = 0; g < groups; g++) {
-        double sum = 0.0, positive = 0.0, members = a->nodes.ptr[g + 1] - a->nodes.ptr[g];
-        const float *b = a->b.data + a->nodes.key[g] * a->b.ld, *anchor = s->anchor + g * a->b.cols;
-        for (int range = 0; range < RANGES; range++) sum += s->sum[range * groups + g];
-        for (int64_t c = 0; c < a->b.cols; c++) positive += (double)anchor[c] * b[c];
-        loss += share * members * (log(sum) + (1.0 - positive) / a->temp);
-        s->scale[g] = (float)(share * members / (sum * a->temp));
-    }
-    a->loss[0] += loss;
-}
-
-/* Partial anchor gradients into da, and the positive pair's share into both tables. */
-static void scatter_anchors(const kd_infonce_args *a, const scratch *s, int64_t groups) {
+/* The tile's keys, as they are and transposed. */
+static void load_keys(const kd_infonce_args *a, const scratch *s, const tile *t) {
     int64_t d = a->b.cols;
-#pragma omp parallel for schedule(static)
-    for (int64_t g = 0; g < groups; g++) {
-        int64_t node = a->nodes.key[g], members = a->nodes.ptr[g + 1] - a->nodes.ptr[g];
-        float pull = (float)((double)a->weight * (double)members / ((double)a->count * a->temp));
-        float *da = a->da.data + node * a->da.ld, *db = a->db.data + node * a->db.ld;
-        const float *b = a->b.data + node * a->b.ld;
-        for (int range = 0; range < RANGES; range++)
-            for (int64_t c = 0; c < d; c++) da[c] += s->danchor[(range * groups + g) * d + c];
-        for (int64_t c = 0; c < d; c++) {
-            da[c] -= pull * b[c];
-            db[c] -= pull * s->anchor[g * d + c];
+    float *keys = s->keys + t->range * TILE * s->width, *turned = s->turned + t->range * TILE * s->width;
+    for (int64_t j = 0; j < TILE; j++) {
+        float *to = keys + j * s->width;
+        memset(to, 0, (size_t)s->width * sizeof(float));
+        if (j < t->count) memcpy(to, a->b.data + (t->first + j) * a->b.ld, (size_t)d * sizeof(float));
+    }
+    for (int64_t c = 0; c < d; c++)
+        for (int64_t j = 0; j < TILE; j++) turned[c * TILE + j] = keys[j * s->width + c];
+}
+
+/* exponential [block, TILE] = exp((a_g . b_j - 1) / temp): unit rows, so no exponent is above 0. `sum`, unless NULL,
+ * takes each anchor's. */
+static void exponentials(const kd_infonce_args *a, const scratch *s, const anchors *block, const tile *t, double *sum) {
+    const float *turned = s->turned + t->range * TILE * s->width, inverse = 1.0f / a->temp;
+    for (int64_t g = 0; g < block->padded; g += KD_OUTER_ROWS) {
+        float *e = t->exponential + g * TILE;
+        kd_outer(a->b.cols, s->anchor + (block->first + g) * s->width, s->width, 1, turned, TILE, 0.0f, e, TILE, TILE);
+#pragma omp simd
+        for (int64_t j = 0; j < KD_OUTER_ROWS * TILE; j++) e[j] = expf(e[j] * inverse - inverse);
+        for (int64_t i = 0; sum && i < KD_OUTER_ROWS && g + i < block->count; i++)
+            sum[g + i] += kd_sum(e + i * TILE, t->count);
+    }
+}
+
+/* Denominators and, but for their weights, the anchors' gradients over one range of keys. */
+static void anchors_of_range(const kd_infonce_args *a, const scratch *s, const anchors *block, int64_t range) {
+    float *danchor = s->danchor + (range * s->rows + block->first) * s->width;
+    const float *keys = s->keys + range * TILE * s->width;
+    double *sum = s->sum + range * s->rows + block->first;
+    memset(sum, 0, (size_t)block->count * sizeof(double));
+    memset(danchor, 0, (size_t)(block->padded * s->width) * sizeof(float));
+    for (int64_t i = 0; i < tiles_of(a->b.rows, range); i++) {
+        tile t = tile_at(a, s, range, i);
+        load_keys(a, s, &t);
+        exponentials(a, s, block, &t, sum);
+        for (int64_t g = 0; g < block->padded; g += KD_OUTER_ROWS)
+            kd_outer(t.count, t.exponential + g * TILE, TILE, 1, keys, s->width, 1.0f, danchor + g * s->width, s->width,
+                     s->width);
+    }
+}
+
+/* The gradients of one range of keys. */
+static void keys_of_range(const kd_infonce_args *a, const scratch *s, const anchors *block, int64_t range) {
+    float *dkeys = s->dkeys + range * TILE * s->width;
+    for (int64_t i = 0; i < tiles_of(a->b.rows, range); i++) {
+        tile t = tile_at(a, s, range, i);
+        if (!s->kept) {
+            load_keys(a, s, &t);
+            exponentials(a, s, block, &t, NULL);
         }
+        for (int64_t j = 0; j < t.count; j += KD_OUTER_ROWS)
+            kd_outer(block->count, t.exponential + j, 1, TILE, s->scaled + block->first * s->width, s->width, 0.0f,
+                     dkeys + j * s->width, s->width, s->width);
+        for (int64_t j = 0; j < t.count; j++) {
+            float *to = a->db.data + (t.first + j) * a->db.ld;
+            for (int64_t c = 0; c < a->db.cols; c++) to[c] += dkeys[j * s->width + c];
+        }
+    }
+}
+
+static double members_of(const kd_infonce_args *a, int64_t g) { return a->nodes.ptr[g + 1] - a->nodes.ptr[g]; }
+
+/* Closes an anchor's denominator: returns its loss, writes its gradient and its scaled row. */
+static double close_anchor(const kd_infonce_args *a, const scratch *s, int64_t g) {
+    double share = (double)a->weight * members_of(a, g) / (double)a->count, sum = 0.0, positive = 0.0;
+    int64_t d = a->b.cols, node = a->nodes.key[g];
+    const float *b = a->b.data + node * a->b.ld, *anchor = s->anchor + g * s->width;
+    float *da = a->da.data + node * a->da.ld, *scaled = s->scaled + g * s->width;
+    for (int64_t range = 0; range < RANGES; range++) sum += s->sum[range * s->rows + g];
+    for (int64_t c = 0; c < d; c++) positive += (double)anchor[c] * b[c];
+    float push = (float)(share / (sum * a->temp)), pull = (float)(share / a->temp);
+    for (int64_t c = 0; c < d; c++) {
+        float weighted = 0.0f;
+        for (int64_t range = 0; range < RANGES; range++) weighted += s->danchor[(range * s->rows + g) * s->width + c];
+        da[c] += push * weighted - pull * b[c];
+        scaled[c] = push * anchor[c];
+    }
+    for (int64_t c = d; c < s->width; c++) scaled[c] = 0.0f;
+    return share * (log(sum) + (1.0 - positive) / a->temp);
+}
+
+static void load_anchors(const kd_infonce_args *a, const scratch *s, int64_t groups) {
+    memset(s->anchor, 0, (size_t)(s->rows * s->width) * sizeof(float));
+#pragma omp parallel for schedule(static)
+    for (int64_t g = 0; g < groups; g++)
+        memcpy(s->anchor + g * s->width, a->a.data + a->nodes.key[g] * a->a.ld, (size_t)a->a.cols * sizeof(float));
+}
+
+/* The positive pairs' share in the keys' gradients. */
+static void pull_keys(const kd_infonce_args *a, const scratch *s, int64_t groups) {
+    for (int64_t g = 0; g < groups; g++) {
+        float pull = (float)((double)a->weight * members_of(a, g) / ((double)a->count * a->temp));
+        float *db = a->db.data + a->nodes.key[g] * a->db.ld;
+        for (int64_t c = 0; c < a->db.cols; c++) db[c] -= pull * s->anchor[g * s->width + c];
     }
 }
 
 kd_status kd_cpu_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
-    int64_t groups = a->nodes.count[0], d = a->b.cols;
-    scratch s = lay_out(ctx->workspace, a->count, d);
+    int64_t groups = a->nodes.count[0];
+    scratch s = lay_out(ctx->workspace, groups, a->b.rows, a->b.cols);
+    double *row_loss = s.sum; /* an anchor's loss takes the place of its first partial sum */
+    load_anchors(a, &s, groups);
+    for (int64_t first = 0; first < groups; first += s.block) {
+        int64_t count = groups - first < s.block ? groups - first : s.block;
+        anchors block = {first, count, kd_round_up(count, KD_OUTER_ROWS)};
+#pragma omp parallel for schedule(dynamic, 1)
+        for (int64_t range = 0; range < RANGES; range++) anchors_of_range(a, &s, &block, range);
 #pragma omp parallel for schedule(static)
-    for (int64_t g = 0; g < groups; g++)
-        memcpy(s.anchor + g * d, a->a.data + a->nodes.key[g] * a->a.ld, (size_t)d * sizeof(float));
+        for (int64_t g = first; g < first + count; g++) row_loss[g] = close_anchor(a, &s, g);
 #pragma omp parallel for schedule(dynamic, 1)
-    for (int range = 0; range < RANGES; range++) sum_range(a, &s, groups, range);
-    close_denominators(a, &s, groups);
-#pragma omp parallel for schedule(dynamic, 1)
-    for (int range = 0; range < RANGES; range++) gradient_range(a, &s, groups, range);
-    scatter_anchors(a, &s, groups);
+        for (int64_t range = 0; range < RANGES; range++) keys_of_range(a, &s, &block, range);
+    }
+    for (int64_t g = 0; g < groups; g++) a->loss[0] += row_loss[g];
+    pull_keys(a, &s, groups);
     return KD_OK;
 }
