@@ -60,7 +60,7 @@ GOLDEN   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/published/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 SOURCES  := $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] src/*/*/*.cu tests/*.[ch] tests/published/*.[ch] tests/emu/*.h \
-              tests/emu/*.cc tests/emu/*.cu)
+              tests/emu/*.cc tests/emu/*.cu bench/peers/*.cu)
 ASAN     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 MAKEFLAGS += --no-print-directory
 # Targets for people call make once more for what they build: it then sees what setup has installed, and uses every core.
@@ -198,6 +198,13 @@ gpu-check: setup
 # Every hot op and whole epochs beside their floors, on data of TikTok's shape: make bench [DATA=DIR] [ARGS="--ops=spmm ..."]
 bench: all
 	@$(BUILD)/kdiffe bench $(DATA) --json=$(BUILD)/bench.json $(ARGS)
+
+# What bench/peers/kernels.py asks for cuSPARSE's times.
+CUSPARSE = $(firstword $(wildcard $(CUDA_LIB)libcusparse.so $(CUDA_LIB)libcusparse.so.*))
+$(BUILD)/peers/cusparse_spmm: bench/peers/cusparse_spmm.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  NVCC $<"
+	@$(NVCC) -std=c++17 -O3 -Xcompiler -Wall,-Wextra -Werror all-warnings -Xlinker -rpath -Xlinker $(CUDA_LIB) -o $@ $< $(CUSPARSE)
 
 # docs/profiling.md: what the reports show.
 STEPS  ?= 20:40
