@@ -10,7 +10,7 @@ import torch
 
 import graphs
 
-WARM_UPS, LEAST_ITERATIONS, MOST_CALLS = 3, 3, 1000
+WARM_UPS, LEAST_ITERATIONS, MOST_CALLS = 3, 5, 1000
 LONG_ENOUGH, LONG_RUN = 1e-3, 5.0  # seconds: of one timed batch of calls; of all timings of a peer
 FLOAT32, TF32 = 1e-5, 1e-3
 SEED = 1

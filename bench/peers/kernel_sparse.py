@@ -38,7 +38,8 @@ def spmm(setting, width):
     if pyg:
         arms["torch_geometric.utils.spmm, CSR"] = lambda: pyg.spmm(a, x, "sum")
     if torch_sparse:
-        tensor = torch_sparse.SparseTensor.from_torch_sparse_csr_tensor(a)
+        tensor = torch_sparse.SparseTensor(rowptr=a.crow_indices().long(), col=a.col_indices().long(), value=a.values(),
+                                           sparse_sizes=tuple(a.shape), is_sorted=True)
         arms["torch_sparse.matmul"] = lambda: torch_sparse.matmul(tensor, x)
     arms.update(scipy_arm(setting, a, x))
     peers = [Peer(name, run, lambda y: difference(y, expected)) for name, run in arms.items()]
@@ -49,8 +50,8 @@ def scipy_arm(setting, a, x):
     sparse = optional("scipy.sparse")
     if not sparse or setting.device.type != "cpu":
         return {}
-    parts = [p.numpy() for p in (a.values(), a.col_indices(), a.crow_indices())]
-    matrix, dense = sparse.csr_matrix(tuple(parts), shape=tuple(a.shape)), x.numpy()
+    parts = tuple(part.numpy() for part in (a.values(), a.col_indices(), a.crow_indices()))
+    matrix, dense = sparse.csr_matrix(parts, shape=tuple(a.shape)), x.numpy()
     return {"scipy CSR, one thread": lambda: matrix @ dense}
 
 

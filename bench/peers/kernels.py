@@ -71,9 +71,8 @@ class Engine:
         words = ["--ops=" + op, "--iterations=%d" % iterations, "--json=" + self.path]
         subprocess.run(self.command + words, check=True, stdout=subprocess.DEVNULL)
         with open(self.path) as f:
-            report = json.load(f)
-        self.described = report
-        return report["ops"][0]
+            self.described = json.load(f)
+        return self.described["ops"][0]
 
 
 def synthesize(o, folder):
@@ -137,7 +136,7 @@ def over_rounds(timings):
 
 
 def measure(case, peers, engine, o):
-    """One round: the engine, then every peer."""
+    """In every round the engine, then every peer, so that what else the machine does falls on all of them."""
     device, ours, theirs = torch.device(o.device), [], {peer.name: [] for peer in peers}
     for _ in range(o.rounds):
         record = engine.measure(case.op, o.iterations)
@@ -165,6 +164,8 @@ def run_case(op, setting, engine, o):
     good = [peer for peer in case.peers if found[peer.name]]
     if good:
         print_rows(case, good, *measure(case, good, engine, o))
+    else:
+        print("# %s: no peer to time here" % op, flush=True)
     return False not in found.values()
 
 
