@@ -115,6 +115,7 @@ class Published:
 
 class Scalars:
     """R2: two scalars an edge, sums as sparse products."""
+    attend = model_r2._Attend
 
     def __init__(self, kg, e, rh, rt):
         self.kg, self.inputs = model_r2.SparseKg(kg), [x.clone().requires_grad_() for x in (e, rh, rt)]
@@ -127,7 +128,23 @@ class Scalars:
     def __call__(self):
         kg, e = self.kg, self.inputs[0]
         alpha = common.softmax_by(kg.head, len(e), F.leaky_relu(self.logit(), common.LEAKY_SLOPE))
-        return model_r2._Attend.apply(alpha, e, kg) + e
+        return self.attend.apply(alpha, e, kg) + e
+
+
+class _SampledAttend(model_r2._Attend):
+    """The gradient of alpha by PyTorch's own product at the entries of a sparse matrix, which gathers no rows."""
+
+    @staticmethod
+    def backward(ctx, grad):
+        alpha, e = ctx.saved_tensors
+        kg, grad = ctx.kg, grad.contiguous()
+        dalpha = torch.sparse.sampled_addmm(kg.by_head(torch.zeros_like(alpha)), grad, e.t(), beta=0.0)
+        return dalpha.values(), kg.by_tail(alpha) @ grad, None
+
+
+class Sampled(Scalars):
+    """R2 with that gradient; its forward pass is R2's."""
+    attend = _SampledAttend
 
 
 class Geometric(Scalars):
@@ -164,6 +181,8 @@ def rgat_case(setting, op, make_peer):
     relation, weight = draws.matrix(kg.relations, s.dim), draws.matrix(2 * s.dim, s.dim, 0.1)
     arms = {"torch, scattered, W per edge (R1)": Published(kg, e, relation, weight),
             "torch, scalars, sparse sums (R2)": Scalars(kg, e, rh, rt)}
+    if op == "rgat_backward":
+        arms["torch, scalars, sampled_addmm"] = Sampled(kg, e, rh, rt)
     if optional("torch_geometric"):
         arms["torch_geometric softmax, propagate"] = Geometric(kg, e, rh, rt)
     peers = [make_peer(name, arm, *expected_hop(kg, arm)) for name, arm in arms.items()]

@@ -158,6 +158,9 @@ def print_rows(case, peers, ours, theirs):
 
 def run_case(op, setting, engine, o):
     """False if a peer was wrong."""
+    if CASES[op][0] == "rgat" and len(setting.data.triples) == 0:
+        print("# %s: left out, there is no knowledge graph" % op, flush=True)
+        return True
     case = CASES[op][1](setting)
     same_work(case, engine.measure(op, 1))
     found = {peer.name: sound(case, peer) for peer in case.peers}
