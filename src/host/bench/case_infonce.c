@@ -53,7 +53,7 @@ static kd_status set_up(kd_bench *b, int64_t items) {
     snprintf(b->shape, sizeof b->shape, "%lldx%lldx%lld", (long long)s->groups, (long long)rows, (long long)d);
     b->nnz = s->batch.count;
     b->bytes = 12.0 * (double)(s->groups + rows) * (double)d + 4.0 * (double)s->batch.count;
-    b->flops = 8.0 * (double)s->groups * (double)rows * (double)d;
+    b->flops = 6.0 * (double)s->groups * (double)rows * (double)d;
 cleanup:
     return status;
 }
