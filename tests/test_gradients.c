@@ -123,6 +123,32 @@ static double denoiser_loss(op_fixture *f, gradient_case *g, kd_denoiser *d, con
     return loss;
 }
 
+/* The slope along a direction of +-1 elements, by the gradient and by moving the part both ways. */
+static void check_part(op_fixture *f, gradient_case *g, kd_denoiser *d, const kd_denoiser_batch *batch,
+                       const kd_denoiser_guidance *guidance, int part, kd_mat value) {
+    int64_t n = value.rows * value.cols;
+    kd_mat gradient = value;
+    gradient.data = d->gradient + (value.data - d->value);
+    denoiser_loss(f, g, d, batch, guidance);
+    float *start = op_read(f, value), *slope = op_read(f, gradient), *moved = malloc((size_t)n * sizeof *moved);
+    double along = 0.0, side[2], step = 1e-3;
+    for (int64_t i = 0; i < n; i++) along += (double)slope[i] * (op_value(41, i) > 0.0f ? 1.0 : -1.0);
+    for (int s = 0; s < 2; s++) {
+        for (int64_t i = 0; i < n; i++)
+            moved[i] = start[i] + (float)((s ? step : -step) * (op_value(41, i) > 0.0f ? 1.0 : -1.0));
+        assert_ok(kd_mat_upload(f->ctx, moved, value));
+        side[s] = denoiser_loss(f, g, d, batch, guidance);
+    }
+    assert_ok(kd_mat_upload(f->ctx, start, value));
+    double difference = (side[1] - side[0]) / (2.0 * step);
+    if (!(fabs(difference - along) <= 2e-2 * fmax(0.01, fabs(along))))
+        fail_msg("output way %d, part %d: slope %.6g by differences, %.6g by the gradient", (int)d->way, part,
+                 difference, along);
+    free(start);
+    free(slope);
+    free(moved);
+}
+
 static void denoiser_gradients_match_differences(void **state) {
     op_fixture *f = *state;
     gradient_case g;
@@ -131,35 +157,16 @@ static void denoiser_gradients_match_differences(void **state) {
     kd_denoiser *d = &g.model.kg_denoiser;
     assert_ok(kd_guide_kg(&g.model, &guidance));
     kd_denoiser_batch batch = {.x0 = g.model.graphs.neighbours,
+                               .x0_transpose = g.model.graphs.neighbours,
                                .count = 20,
                                .row = g.model.row,
                                .g = g.model.guidance.entity_mean,
                                .dropout = 0.5,
                                .seed = 9,
                                .epoch = 2};
-    denoiser_loss(f, &g, d, &batch, &guidance);
     kd_mat parts[] = {d->w1, d->w1_time, d->b1, d->w2, d->b2, d->time_w, d->time_b};
-    float *gradient = malloc((size_t)d->count * sizeof *gradient);
-    assert_ok(kd_download(f->ctx, gradient, d->gradient, d->count * (int64_t)sizeof *gradient));
-    for (int k = 0; k < 7; k++) {
-        int64_t n = parts[k].rows * parts[k].cols, at = parts[k].data - d->value;
-        float *start = op_read(f, parts[k]), *moved = malloc((size_t)n * sizeof *moved);
-        double along = 0.0, side[2], step = 1e-3;
-        for (int64_t i = 0; i < n; i++) along += (double)gradient[at + i] * (op_value(41, i) > 0.0f ? 1.0 : -1.0);
-        for (int s = 0; s < 2; s++) {
-            for (int64_t i = 0; i < n; i++)
-                moved[i] = start[i] + (float)((s ? step : -step) * (op_value(41, i) > 0.0f ? 1.0 : -1.0));
-            assert_ok(kd_mat_upload(f->ctx, moved, parts[k]));
-            side[s] = denoiser_loss(f, &g, d, &batch, &guidance);
-        }
-        assert_ok(kd_mat_upload(f->ctx, start, parts[k]));
-        double difference = (side[1] - side[0]) / (2.0 * step);
-        if (!(fabs(difference - along) <= 2e-2 * fmax(0.01, fabs(along))))
-            fail_msg("denoiser part %d: slope %.6g by differences, %.6g by the gradient", k, difference, along);
-        free(start);
-        free(moved);
-    }
-    free(gradient);
+    for (d->way = KD_OUTPUT_DIRECT; d->way <= KD_OUTPUT_GRAM; d->way++)
+        for (int k = 0; k < 7; k++) check_part(f, &g, d, &batch, &guidance, k, parts[k]);
     close_case(&g);
 }
 

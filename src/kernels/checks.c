@@ -72,6 +72,11 @@ kd_status kd_gemm(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, 
     REQUIRE(c.rows <= INT32_MAX && c.cols <= INT32_MAX && a.ld <= INT32_MAX && b.ld <= INT32_MAX && c.ld <= INT32_MAX);
     FORWARD(gemm, ctx, transpose_a, transpose_b, alpha, a, b, beta, c);
 }
+kd_status kd_gram(kd_ctx *ctx, kd_mat x, kd_mat g) {
+    REQUIRE(sane(x) && sane(g) && g.rows == x.cols && g.cols == x.cols && x.data != g.data);
+    REQUIRE(x.rows <= INT32_MAX && x.ld <= INT32_MAX && g.ld <= INT32_MAX);
+    FORWARD(gram, ctx, x, g);
+}
 kd_status kd_linear(kd_ctx *ctx, bool transpose_w, kd_mat x, kd_mat w, kd_mat b, kd_mat y) {
     REQUIRE(sane(x) && sane(w) && sane(y) && x.rows == y.rows);
     REQUIRE((transpose_w ? w.rows : w.cols) == y.cols && (transpose_w ? w.cols : w.rows) == x.cols);
@@ -139,6 +144,16 @@ kd_status kd_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_m
     REQUIRE(sane(x) && sane(y) && a.cols == x.rows && a.rows == y.rows && x.cols == y.cols && x.data != y.data);
     REQUIRE(beta == 0.0f || same_shape(c, y));
     FORWARD(spmm, ctx, alpha, a, x, beta, c, y);
+}
+kd_status kd_place_rows(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t rows, int32_t *place) {
+    REQUIRE(n >= 0 && n <= rows && n <= INT32_MAX);
+    FORWARD(place_rows, ctx, n, row, rows, place);
+}
+kd_status kd_spmm_batch(kd_ctx *ctx, float alpha, kd_csr a, const int32_t *row, const int32_t *place, kd_mat x,
+                        float beta, kd_mat y) {
+    REQUIRE(sane(x) && sane(y) && x.cols == y.cols && x.data != y.data && (beta == 0.0f || beta == 1.0f));
+    REQUIRE(!row != !place && (row ? a.cols == x.rows : a.rows == y.rows));
+    FORWARD(spmm_batch, ctx, alpha, a, row, place, x, beta, y);
 }
 static bool rgat_fits(const kd_kg *kg, kd_mat e, kd_mat rh, kd_mat rt) {
     return sane(e) && same_shape(rh, rt) && e.rows == kg->entities && rh.rows == kg->relations && rh.cols == e.cols;
@@ -230,6 +245,10 @@ kd_status kd_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int3
                           float *row_loss, double *loss) {
     REQUIRE(sane(out) && out.cols == x0.cols && out.rows >= 1);
     FORWARD(denoise_loss, ctx, x0, row, t, weight, out, row_loss, loss);
+}
+kd_status kd_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *a) {
+    REQUIRE(same_shape(a->h, a->dh) && same_shape(a->h, a->xw) && a->h.rows >= 1);
+    FORWARD(gram_loss, ctx, a);
 }
 kd_status kd_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, kd_mat y, float *row_loss,
                            double *loss) {

@@ -36,6 +36,7 @@ typedef struct kd_ops {
     kd_recording_free_fn *recording_free;
     /* dense */
     kd_gemm_fn *gemm;
+    kd_gram_fn *gram;
     kd_linear_fn *linear;
     kd_column_sum_fn *column_sum;
     kd_add_scaled_fn *add_scaled;
@@ -52,6 +53,8 @@ typedef struct kd_ops {
     kd_adam_fn *adam;
     /* graph */
     kd_spmm_fn *spmm;
+    kd_place_rows_fn *place_rows;
+    kd_spmm_batch_fn *spmm_batch;
     kd_rgat_forward_fn *rgat_forward;
     kd_rgat_backward_fn *rgat_backward;
     kd_modality_graph_build_fn *modality_graph_build;
@@ -70,6 +73,7 @@ typedef struct kd_ops {
     kd_hidden_forward_fn *hidden_forward;
     kd_hidden_backward_fn *hidden_backward;
     kd_denoise_loss_fn *denoise_loss;
+    kd_gram_loss_fn *gram_loss;
     kd_guidance_loss_fn *guidance_loss;
     /* rank */
     kd_topk_rows_fn *topk_rows;
@@ -98,6 +102,7 @@ kd_range_pop_fn kd_range_pop;
 kd_replay_fn kd_replay;
 kd_recording_free_fn kd_recording_free;
 kd_gemm_fn kd_gemm;
+kd_gram_fn kd_gram;
 kd_linear_fn kd_linear;
 kd_column_sum_fn kd_column_sum;
 kd_add_scaled_fn kd_add_scaled;
@@ -113,6 +118,8 @@ kd_softmax_forward_fn kd_softmax_forward;
 kd_softmax_backward_fn kd_softmax_backward;
 kd_adam_fn kd_adam;
 kd_spmm_fn kd_spmm;
+kd_place_rows_fn kd_place_rows;
+kd_spmm_batch_fn kd_spmm_batch;
 kd_rgat_forward_fn kd_rgat_forward;
 kd_rgat_backward_fn kd_rgat_backward;
 kd_modality_graph_build_fn kd_modality_graph_build;
@@ -129,6 +136,7 @@ kd_q_sample_fn kd_q_sample;
 kd_hidden_forward_fn kd_hidden_forward;
 kd_hidden_backward_fn kd_hidden_backward;
 kd_denoise_loss_fn kd_denoise_loss;
+kd_gram_loss_fn kd_gram_loss;
 kd_guidance_loss_fn kd_guidance_loss;
 kd_topk_rows_fn kd_topk_rows;
 kd_rank_metrics_fn kd_rank_metrics;

@@ -67,27 +67,32 @@ static void *device_floats(golden_case *c, kd_pool *pool, const char *name) {
     return device;
 }
 
-static void check_training(golden_case *c, kd_model *m, const char *d, kd_denoiser *n, kd_csr x0, const float *g,
-                           const kd_denoiser_guidance *guidance) {
-    kd_pool pool;
+static void compare_step(golden_case *c, kd_model *m, const char *d, kd_denoiser *n, const kd_denoiser_batch *batch,
+                         const kd_denoiser_guidance *guidance) {
     float rows[2 * 4096];
     double loss;
-    kd_denoiser_batch batch = {.x0 = x0, .g = g};
+    golden_require(kd_zero(c->ctx, m->loss, sizeof(double)), d);
+    golden_require(kd_denoiser_gradient(c->ctx, batch, guidance, n, m->loss), d);
+    for (int part = 0; part < 2; part++)
+        golden_require(kd_download(c->ctx, rows + part * batch->count, m->diffusion.row_loss[part],
+                                   batch->count * (int64_t)sizeof(float)),
+                       d);
+    golden_require(kd_download(c->ctx, &loss, m->loss, sizeof loss), d);
+    golden_compare(c, golden_name("%s_loss_rows", d), rows, 2 * batch->count);
+    golden_compare(c, golden_name("%s_loss", d), &(float){(float)loss}, 1);
+    compare_gradients(c, d, n);
+}
+
+/* By the output and by its layer's Gram matrix. */
+static void check_training(golden_case *c, kd_model *m, const char *d, kd_denoiser *n, kd_denoiser_batch batch,
+                           const kd_denoiser_guidance *guidance) {
+    kd_pool pool;
     kd_pool_init(&pool, c->ctx);
     batch.row = device_ints(c, &pool, golden_name("%s_rows", d), &batch.count);
     batch.t = device_ints(c, &pool, golden_name("%s_t", d), &batch.count);
     batch.noise = device_floats(c, &pool, golden_name("%s_eps", d));
     if (batch.count > 4096 || batch.count > m->diffusion.batch) exit(1);
-    golden_require(kd_zero(c->ctx, m->loss, sizeof(double)), d);
-    golden_require(kd_denoiser_gradient(c->ctx, &batch, guidance, n, m->loss), d);
-    for (int part = 0; part < 2; part++)
-        golden_require(kd_download(c->ctx, rows + part * batch.count, m->diffusion.row_loss[part],
-                                   batch.count * (int64_t)sizeof(float)),
-                       d);
-    golden_require(kd_download(c->ctx, &loss, m->loss, sizeof loss), d);
-    golden_compare(c, golden_name("%s_loss_rows", d), rows, 2 * batch.count);
-    golden_compare(c, golden_name("%s_loss", d), &(float){(float)loss}, 1);
-    compare_gradients(c, d, n);
+    for (n->way = KD_OUTPUT_DIRECT; n->way <= KD_OUTPUT_GRAM; n->way++) compare_step(c, m, d, n, &batch, guidance);
     kd_pool_free(&pool);
 }
 
@@ -173,7 +178,7 @@ static void check_kg(golden_case *c, kd_model *m) {
     int64_t size = rows.x0.rows * n->shape.width;
     upload_weights(c, "dkg", n);
     golden_require(kd_guide_kg(m, &guidance), "guidance");
-    check_training(c, m, "dkg", n, rows.x0, rows.g, &guidance);
+    check_training(c, m, "dkg", n, (kd_denoiser_batch){.x0 = rows.x0, .x0_transpose = rows.x0, .g = rows.g}, &guidance);
     check_sampling(c, m, "dkg", n, rows.x0, rows.g);
     compare_generated(c, m);
     if (golden_has(c, "dkg_sample_linked")) {
@@ -200,7 +205,9 @@ void golden_check_diffusion(golden_case *c, kd_model *m) {
         upload_weights(c, name, &m->modality_denoiser[i]);
         golden_require(kd_guide_modality(m, i, &guidance), "guidance");
         golden_require(kd_row_mean(c->ctx, m->params.user, m->guidance.user_mean), "guidance");
-        check_training(c, m, name, &m->modality_denoiser[i], m->graphs.train, NULL, &guidance);
+        check_training(c, m, name, &m->modality_denoiser[i],
+                       (kd_denoiser_batch){.x0 = m->graphs.train, .x0_transpose = m->graphs.train_transpose},
+                       &guidance);
         check_sampling(c, m, name, &m->modality_denoiser[i], m->graphs.train, m->guidance.user_mean);
     }
 }

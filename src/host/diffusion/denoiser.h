@@ -10,20 +10,32 @@ typedef struct kd_denoiser_shape {
     int64_t width, hidden, time_dim, steps; /* width n: columns of the rows it denoises */
 } kd_denoiser_shape;
 
+/* Columns of [W2 b2] and of the hidden rows that it multiplies: hidden, one for the bias, and zeros that keep rows
+ * aligned for vector loads. */
+static inline int64_t kd_denoiser_wide(int64_t hidden) { return (hidden + 1 + 3) / 4 * 4; }
+
 /* Buffers that all denoisers of a run share: only one is at work at a time. */
 typedef struct kd_diffusion_scratch {
-    int64_t batch, width, hidden, guidance_width;
+    int64_t batch;
     float *x, *out;     /* [batch, width] */
-    float *h, *dh;      /* [batch, hidden] */
-    float *chain;       /* [hidden, hidden] W2^T W1 */
+    float *h, *dh, *xw; /* [batch, wide]; column `hidden` of h is 1, those after it 0 */
+    float *square;      /* [wide, wide] Gram matrices, or the chain's [W2 b2]^T W1 */
     float *guided;      /* [batch, guidance_width] */
+    float *reach;       /* [wide, guidance_width] what the guidance sees of a hidden unit */
+    float *dreach;      /* [guidance_width, wide] */
     float *row_loss[2]; /* [batch] reconstruction and guidance */
     int32_t *t, *row;   /* [batch] */
+    int32_t *place;     /* [rows] where in the batch a row is, or -1 */
 } kd_diffusion_scratch;
+
+/* How the gradients of the output layer are made: by its output, by its Gram matrix, or by what takes fewer operations.
+ */
+typedef enum kd_output_way { KD_OUTPUT_CHEAPEST, KD_OUTPUT_DIRECT, KD_OUTPUT_GRAM } kd_output_way;
 
 typedef struct kd_denoiser {
     kd_denoiser_shape shape;
     uint32_t instance; /* keys its random numbers */
+    kd_output_way way;
     const kd_diffusion_scratch *scratch;
     kd_schedule schedule;
     float *signal, *sigma, *weight; /* [steps] on the device */
@@ -34,17 +46,20 @@ typedef struct kd_denoiser {
     float *value, *gradient, *m, *v;
     kd_mat w1;                    /* [width, hidden] transposed, so that a sparse row times W1 is a sum of its rows */
     kd_mat w1_time;               /* [time_dim, hidden] */
-    kd_mat b1, w2, b2;            /* [1, hidden], [width, hidden], [1, width] */
+    kd_mat b1;                    /* [1, hidden] */
+    kd_mat output;                /* [width, wide] [W2 b2], then zeros */
+    kd_mat w2, b2;                /* [width, hidden], [width, 1]: columns of output */
     kd_mat time_w, time_b;        /* [time_dim, time_dim], [1, time_dim]: temb = time time_w^T + time_b */
     kd_mat embedding, dembedding; /* [steps, time_dim] temb of every step */
     kd_mat table, dtable;         /* [steps, hidden] temb w1_time + b1 of every step */
-    kd_mat constant;              /* [1, hidden] b2 W1, then scratch of the chain */
     kd_mat input_sum;             /* [1, hidden] column sums of W1 */
-    float *accumulated;           /* [steps] how much of `constant` a step's hidden input has gathered */
 } kd_denoiser;
 
-kd_status kd_diffusion_scratch_allocate(kd_pool *pool, int64_t batch, int64_t width, int64_t hidden,
+/* rows: the most rows that any denoiser trains on; widest: the shape of the widest one. */
+kd_status kd_diffusion_scratch_allocate(kd_pool *pool, int64_t batch, int64_t rows, const kd_denoiser_shape *widest,
                                         int64_t guidance_width, kd_diffusion_scratch *out);
+/* The column of ones. */
+kd_status kd_diffusion_scratch_fill(kd_ctx *ctx, int64_t hidden, const kd_diffusion_scratch *scratch);
 kd_status kd_denoiser_allocate(kd_pool *pool, const kd_denoiser_shape *shape, kd_denoiser *out);
 
 /* Schedule, time features and initial weights: normal(0, sqrt(2 / (fan_in + fan_out))), biases normal(0, 0.001), keyed
@@ -63,9 +78,9 @@ typedef struct kd_denoiser_guidance {
 /* One batch of training rows. t, noise: given (golden arrays) or NULL to draw them, keyed (seed, instance, epoch, row).
  */
 typedef struct kd_denoiser_batch {
-    kd_csr x0;
+    kd_csr x0, x0_transpose;
     int64_t count;
-    const int32_t *row; /* [count] */
+    const int32_t *row; /* [count] distinct */
     const float *g;     /* [x0.rows] added to x_t; NULL for none */
     const int32_t *t;
     const float *noise; /* [count, width] */
@@ -78,6 +93,9 @@ typedef struct kd_denoiser_batch {
 /* Gradients = those of the batch's loss, which is also added to loss[0]; scratch->row_loss hold the rows' parts. */
 kd_status kd_denoiser_gradient(kd_ctx *ctx, const kd_denoiser_batch *batch, const kd_denoiser_guidance *guidance,
                                kd_denoiser *denoiser, double *loss);
+
+/* table = temb w1_time + b1 of every step. */
+kd_status kd_denoiser_time_table(kd_ctx *ctx, const kd_denoiser *denoiser);
 
 kd_status kd_denoiser_adam(kd_ctx *ctx, double lr, kd_denoiser *denoiser);
 
@@ -100,7 +118,7 @@ typedef struct kd_reverse_rows {
 
 /* *out [count, width] (scratch) = the end of the chain: T steps x <- c1 out(x, i) + c2 x, no noise, no dropout. Nothing
  * nonlinear stands between W2 and the next step's W1, so the chain runs on p = W1 x alone:
- * p <- c1 (W1 W2 h + W1 b2) + c2 p, and one output product ends it, since c1(0) = 1 and c2(0) = 0. */
+ * p <- c1 W1 (W2 h + b2) + c2 p, and one output product ends it, since c1(0) = 1 and c2(0) = 0. */
 kd_status kd_reverse_chain(kd_ctx *ctx, const kd_reverse_rows *rows, const kd_denoiser *denoiser, kd_mat *out);
 
 #endif

@@ -3,17 +3,15 @@
 
 #include "host/diffusion/denoiser.h"
 
+static kd_mat chain_of(const kd_denoiser *d) {
+    return kd_mat_make(d->scratch->square, d->output.cols, d->shape.hidden);
+}
+
 kd_status kd_reverse_prepare(kd_ctx *ctx, kd_denoiser *d) {
     kd_status status = KD_OK;
-    kd_mat chain = kd_mat_make(d->scratch->chain, d->shape.hidden, d->shape.hidden);
-    kd_mat accumulated = kd_mat_make(d->accumulated, d->shape.steps, 1);
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, d->w2, d->w1, 0.0f, chain));
-    KD_TRY(kd_gemm(ctx, false, false, 1.0f, d->b2, d->w1, 0.0f, d->constant));
+    KD_TRY(kd_gemm(ctx, true, false, 1.0f, d->output, d->w1, 0.0f, chain_of(d)));
     KD_TRY(kd_column_sum(ctx, d->w1, 0.0f, d->input_sum));
-    KD_TRY(kd_linear(ctx, true, d->time, d->time_w, d->time_b, d->embedding));
-    KD_TRY(kd_linear(ctx, false, d->embedding, d->w1_time, d->b1, d->table));
-    /* what W1 b2 has added to p by step i is a multiple of it: it moves into the time table */
-    KD_TRY(kd_gemm(ctx, false, false, 1.0f, accumulated, d->constant, 1.0f, d->table));
+    KD_TRY(kd_denoiser_time_table(ctx, d));
 cleanup:
     return status;
 }
@@ -49,16 +47,17 @@ cleanup:
 kd_status kd_reverse_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat *out) {
     kd_status status = KD_OK;
     const kd_diffusion_scratch *s = d->scratch;
-    kd_mat p = kd_mat_make(s->dh, r->count, d->shape.hidden), h = kd_mat_make(s->h, r->count, d->shape.hidden);
-    kd_mat chain = kd_mat_make(s->chain, d->shape.hidden, d->shape.hidden);
+    kd_mat p = kd_mat_make(s->dh, r->count, d->shape.hidden), wide = kd_mat_make(s->h, r->count, d->output.cols);
+    kd_mat h = kd_mat_cols(wide, 0, d->shape.hidden);
     *out = kd_mat_make(s->out, r->count, d->shape.width);
     KD_TRY(chain_start(ctx, r, d, p));
     for (int64_t i = d->shape.steps - 1; i >= 0; i--) {
         KD_TRY(kd_hidden_forward(ctx, p, kd_mat_rows(d->table, i, 1), NULL, h));
         if (i == 0) break;
-        KD_TRY(kd_gemm(ctx, false, false, (float)d->schedule.coef1[i], h, chain, (float)d->schedule.coef2[i], p));
+        KD_TRY(
+            kd_gemm(ctx, false, false, (float)d->schedule.coef1[i], wide, chain_of(d), (float)d->schedule.coef2[i], p));
     }
-    KD_TRY(kd_linear(ctx, true, h, d->w2, d->b2, *out));
+    KD_TRY(kd_gemm(ctx, false, true, 1.0f, wide, d->output, 0.0f, *out));
 cleanup:
     return status;
 }

@@ -7,7 +7,7 @@ static const double INPUT_DROPOUT = 0.5;
 typedef struct denoising {
     kd_stage stage;
     kd_denoiser *denoiser;
-    kd_csr x0;
+    kd_csr x0, x0_transpose;
     const float *g;
     kd_denoiser_guidance guidance;
     int64_t done, total; /* batches, of all denoisers of the stage */
@@ -28,6 +28,7 @@ static kd_status denoiser_step(kd_ctx *ctx, void *arg) {
     kd_model *m = rows->model;
     kd_denoiser *d = rows->what->denoiser;
     kd_denoiser_batch batch = {.x0 = rows->what->x0,
+                               .x0_transpose = rows->what->x0_transpose,
                                .count = rows->count,
                                .row = d->scratch->row,
                                .g = rows->what->g,
@@ -76,6 +77,7 @@ kd_status kd_denoise_modalities(kd_model *m, int64_t epoch, const kd_observer *o
     kd_status status = KD_OK;
     denoising what = {.stage = KD_STAGE_DENOISE_MODALITIES,
                       .x0 = m->graphs.train,
+                      .x0_transpose = m->graphs.train_transpose,
                       .total = m->shape.modalities * batches(m, m->shape.users)};
     for (int64_t i = 0; i < m->shape.modalities; i++) {
         what.denoiser = &m->modality_denoiser[i];
@@ -117,6 +119,7 @@ kd_status kd_denoise_kg(kd_model *m, int64_t epoch, const kd_observer *observer,
     denoising what = {.stage = KD_STAGE_DENOISE_KG,
                       .denoiser = &m->kg_denoiser,
                       .x0 = m->graphs.neighbours,
+                      .x0_transpose = m->graphs.neighbours, /* with every edge goes its inverse */
                       .g = m->guidance.entity_mean,
                       .total = batches(m, m->shape.entities)};
     if (!m->denoises_kg) return KD_OK;

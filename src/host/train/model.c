@@ -50,11 +50,12 @@ static kd_status allocate_diffusion(kd_model *m) {
     kd_status status = KD_OK;
     const kd_config *c = m->config;
     const kd_model_shape *s = &m->shape;
-    kd_denoiser_shape shape = {s->items, c->hidden, c->time_dim, c->steps};
-    int64_t widest = m->denoises_kg ? s->entities : s->items, rows = larger(s->users, s->entities);
+    kd_denoiser_shape shape = {s->items, c->hidden, c->time_dim, c->steps}, widest = shape;
+    int64_t rows = larger(s->users, s->entities);
     int64_t chosen;
     if (!m->denoises_modalities && !m->denoises_kg) return KD_OK;
-    KD_TRY(kd_diffusion_scratch_allocate(&m->pool, c->batch, widest, c->hidden, c->dim, &m->diffusion));
+    if (m->denoises_kg) widest.width = s->entities;
+    KD_TRY(kd_diffusion_scratch_allocate(&m->pool, c->batch, rows, &widest, c->dim, &m->diffusion));
     for (int64_t i = 0; i < s->modalities; i++)
         KD_TRY(kd_denoiser_allocate(&m->pool, &shape, &m->modality_denoiser[i]));
     shape.width = s->entities;
@@ -128,6 +129,7 @@ static kd_status fill_denoisers(kd_model *m) {
     KD_TRY(kd_host_alloc(&row, rows, sizeof *row, "rows"));
     for (int64_t i = 0; i < rows; i++) row[i] = (int32_t)i;
     KD_TRY(kd_upload(m->ctx, m->row, row, rows * (int64_t)sizeof *row));
+    KD_TRY(kd_diffusion_scratch_fill(m->ctx, m->config->hidden, &m->diffusion));
     for (int64_t i = 0; i < s->modalities; i++)
         KD_TRY(kd_denoiser_init(m->ctx, m->config, (uint32_t)i, &m->diffusion, &m->modality_denoiser[i]));
     if (m->denoises_kg) KD_TRY(kd_denoiser_init(m->ctx, m->config, KD_MAX_MODALITIES, &m->diffusion, &m->kg_denoiser));

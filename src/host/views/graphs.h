@@ -12,7 +12,7 @@ typedef struct kd_graphs {
     kd_csr train_transpose; /* [items, users] 0/1 */
     kd_csr linked_mean;     /* [items, users]: 1/degree, the mean over an item's users */
     kd_csr adjacency;       /* A-hat [nodes, nodes], symmetric */
-    kd_csr neighbours;      /* [entities, entities] 0/1 neighbour rows of the full knowledge graph */
+    kd_csr neighbours;      /* [entities, entities] 0/1 neighbour rows of the full knowledge graph, symmetric */
     kd_kg full;             /* every edge: rows of the denoiser, look-up for the generated graph */
     kd_kg capped;           /* at most triplet_num edges a head: message passing over the full graph */
     kd_kg generated;

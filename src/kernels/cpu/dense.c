@@ -14,6 +14,17 @@ kd_status kd_cpu_gemm(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alp
     return KD_OK;
 }
 
+kd_status kd_cpu_gram(kd_ctx *ctx, kd_mat x, kd_mat g) {
+    (void)ctx;
+    if (g.rows == 0) return KD_OK;
+    cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, (blasint)g.rows, (blasint)x.rows, 1.0f, x.data, (blasint)x.ld,
+                0.0f, g.data, (blasint)g.ld);
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t r = 1; r < g.rows; r++)
+        for (int64_t c = 0; c < r; c++) g.data[r * g.ld + c] = g.data[c * g.ld + r];
+    return KD_OK;
+}
+
 kd_status kd_cpu_linear(kd_ctx *ctx, bool transpose_w, kd_mat x, kd_mat w, kd_mat b, kd_mat y) {
     if (!b.data) return kd_cpu_gemm(ctx, false, transpose_w, 1.0f, x, w, 0.0f, y);
 #pragma omp parallel for schedule(static)

@@ -124,6 +124,31 @@ kd_status kd_cpu_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const 
     return KD_OK;
 }
 
+/* One row of kd_gram_loss, its products in double: they nearly cancel. */
+static void gram_loss_row(const kd_gram_loss_args *a, int64_t i) {
+    int64_t row = a->row[i];
+    float *h = a->h.data + i * a->h.ld, *dh = a->dh.data + i * a->dh.ld, *xw = a->xw.data + i * a->xw.ld;
+    float w = a->weight[a->t[i]], scale = (float)(2.0 * w / ((double)a->x0.cols * (double)a->h.rows));
+    double sum = 0.0;
+    for (int64_t e = a->x0.row_ptr[row]; e < a->x0.row_ptr[row + 1]; e++)
+        sum += a->x0.val ? (double)a->x0.val[e] * a->x0.val[e] : 1.0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t c = 0; c < a->h.cols; c++) {
+        sum += (double)h[c] * ((double)dh[c] - 2.0 * (double)xw[c]);
+        dh[c] = scale * (dh[c] - xw[c]);
+        xw[c] = scale * h[c];
+    }
+    a->row_loss[i] = (float)(w * sum / (double)a->x0.cols);
+}
+
+kd_status kd_cpu_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *a) {
+    (void)ctx;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < a->h.rows; i++) gram_loss_row(a, i);
+    add_mean(a->row_loss, a->h.rows, 1.0, a->loss);
+    return KD_OK;
+}
+
 kd_status kd_cpu_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, kd_mat y, float *row_loss,
                                double *loss) {
     (void)ctx;

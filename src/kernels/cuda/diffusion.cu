@@ -120,6 +120,33 @@ extern "C" kd_status kd_cuda_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t 
     KD_CUDA_LAUNCHED();
 }
 
+/* A block a row; the products are summed in double: they nearly cancel. */
+__global__ void __launch_bounds__(KD_BLOCK) hidden_reconstruction(kd_gram_loss_args a) {
+    KD_SHARED(double, part, [KD_WARP]);
+    int64_t i = blockIdx.x, row = a.row[i], first = a.x0.row_ptr[row], end = a.x0.row_ptr[row + 1];
+    float w = a.weight[a.t[i]], scale = (float)(2.0 * (double)w / ((double)a.x0.cols * (double)a.h.rows));
+    double sum = 0.0;
+    if (!a.x0.val)
+        sum = threadIdx.x == 0 ? (double)(end - first) : 0.0;
+    else
+        for (int64_t e = first + threadIdx.x; e < end; e += KD_BLOCK) sum += (double)a.x0.val[e] * a.x0.val[e];
+    for (int64_t c = threadIdx.x; c < a.h.cols; c += KD_BLOCK) {
+        float h = a.h.data[i * a.h.ld + c], *dh = a.dh.data + i * a.dh.ld + c, *xw = a.xw.data + i * a.xw.ld + c;
+        sum += (double)h * ((double)*dh - 2.0 * (double)*xw);
+        *dh = scale * (*dh - *xw);
+        *xw = scale * h;
+    }
+    sum = kd_block_sum(sum, part);
+    if (threadIdx.x == 0) a.row_loss[i] = (float)((double)w * sum / (double)a.x0.cols);
+}
+
+extern "C" kd_status kd_cuda_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *args) {
+    int64_t n = args->h.rows;
+    KD_LAUNCH(hidden_reconstruction, (unsigned)n, KD_BLOCK, 0, kd_stream(ctx), *args);
+    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), n, args->row_loss, 1.0 / (double)n, args->loss);
+    KD_CUDA_LAUNCHED();
+}
+
 /* A warp a row. */
 __global__ void __launch_bounds__(KD_BLOCK)
     guidance(kd_mat target, const int32_t *row, float scale, kd_mat y, float *row_loss) {

@@ -8,6 +8,13 @@
 
 enum { WARPS = KD_BLOCK / KD_WARP, LONG_ROW = 512 };
 
+struct product {
+    float alpha, beta;
+    kd_csr a;
+    kd_mat x, c, y;
+    const int32_t *row, *place; /* of kd_spmm_batch */
+};
+
 template <int VEC> struct columns { float at[VEC]; };
 
 template <int VEC> __device__ static inline columns<VEC> load(const float *from) {
@@ -25,14 +32,16 @@ template <int VEC> __device__ static inline columns<VEC> load(const float *from)
 }
 
 /* Sum over entries first, first + step, ... of this slot, then over the slots of the warp; every slot gets it. */
-template <int VEC>
-__device__ static inline columns<VEC> gather(const kd_csr &a, const kd_mat &x, int64_t first, int64_t end, int64_t step,
-                                             int lanes, int64_t col, bool on) {
+template <int VEC, bool BATCH>
+__device__ static inline columns<VEC> gather(const product &p, int64_t first, int64_t end, int64_t step, int lanes,
+                                             int64_t col, bool on) {
     columns<VEC> sum = {};
     for (int64_t k = first; k < end; k += step) {
-        float weight = a.val ? __ldg(a.val + k) : 1.0f;
-        if (!on) continue;
-        columns<VEC> v = load<VEC>(x.data + (int64_t)__ldg(a.col + k) * x.ld + col);
+        float weight = p.a.val ? __ldg(p.a.val + k) : 1.0f;
+        int64_t from = __ldg(p.a.col + k);
+        if (BATCH && p.place) from = __ldg(p.place + from);
+        if (!on || (BATCH && from < 0)) continue;
+        columns<VEC> v = load<VEC>(p.x.data + from * p.x.ld + col);
         for (int i = 0; i < VEC; i++) sum.at[i] += weight * v.at[i];
     }
     for (int i = 0; i < VEC; i++)
@@ -42,54 +51,62 @@ __device__ static inline columns<VEC> gather(const kd_csr &a, const kd_mat &x, i
 }
 
 template <int VEC>
-__device__ static inline void store(float alpha, const columns<VEC> &sum, float beta, const kd_mat &c, const kd_mat &y,
-                                    int64_t row, int64_t col) {
+__device__ static inline void store(const product &p, const columns<VEC> &sum, int64_t row, int64_t col) {
     for (int i = 0; i < VEC; i++) {
-        float value = alpha * sum.at[i];
-        if (beta != 0.0f) value += beta * c.data[row * c.ld + col + i];
-        y.data[row * y.ld + col + i] = value;
+        float value = p.alpha * sum.at[i];
+        if (p.beta != 0.0f) value += p.beta * p.c.data[row * p.c.ld + col + i];
+        p.y.data[row * p.y.ld + col + i] = value;
     }
 }
 
+/* Where the entries of row r of Y begin and end. */
+struct entries {
+    int64_t begin, end;
+};
+template <bool BATCH> __device__ static inline entries entries_of(const product &p, int64_t r) {
+    int64_t row = BATCH && p.row ? p.row[r] : r;
+    return {p.a.row_ptr[row], p.a.row_ptr[row + 1]};
+}
+
 /* All warps of the block on one long row. */
-template <int VEC>
-__device__ static void long_row(float alpha, const kd_csr &a, const kd_mat &x, float beta, const kd_mat &c,
-                                const kd_mat &y, int64_t row, int lanes, float *part) {
+template <int VEC, bool BATCH>
+__device__ static void long_row(const product &p, const entries &e, int64_t row, int lanes, float *part) {
     int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP), slots = KD_WARP / lanes;
     int width = lanes * VEC; /* columns of a pass */
-    for (int64_t pass = 0; pass < y.cols; pass += width) {
+    for (int64_t pass = 0; pass < p.y.cols; pass += width) {
         int64_t col = pass + lane % lanes * VEC;
-        bool on = col < y.cols;
-        columns<VEC> sum = gather<VEC>(a, x, a.row_ptr[row] + warp * slots + lane / lanes, a.row_ptr[row + 1],
-                                       (int64_t)WARPS * slots, lanes, col, on);
+        bool on = col < p.y.cols;
+        columns<VEC> sum =
+            gather<VEC, BATCH>(p, e.begin + warp * slots + lane / lanes, e.end, (int64_t)WARPS * slots, lanes, col, on);
         if (lane < lanes)
             for (int i = 0; i < VEC; i++) part[warp * width + lane * VEC + i] = sum.at[i];
         __syncthreads();
         if (warp == 0 && lane < lanes && on) {
             for (int w = 1; w < WARPS; w++)
                 for (int i = 0; i < VEC; i++) sum.at[i] += part[w * width + lane * VEC + i];
-            store<VEC>(alpha, sum, beta, c, y, row, col);
+            store<VEC>(p, sum, row, col);
         }
         __syncthreads();
     }
 }
 
 /* A block takes WARPS neighbouring rows. */
-template <int VEC>
-__global__ void __launch_bounds__(KD_BLOCK)
-    spmm_rows(float alpha, kd_csr a, kd_mat x, float beta, kd_mat c, kd_mat y, int lanes) {
+template <int VEC, bool BATCH> __global__ void __launch_bounds__(KD_BLOCK) spmm_rows(product p, int lanes) {
     KD_SHARED(float, part, [WARPS * KD_WARP * VEC]);
     int64_t first = (int64_t)blockIdx.x * WARPS;
-    for (int64_t r = first; r < first + WARPS && r < a.rows; r++)
-        if (a.row_ptr[r + 1] - a.row_ptr[r] > LONG_ROW) long_row<VEC>(alpha, a, x, beta, c, y, r, lanes, part);
+    for (int64_t r = first; r < first + WARPS && r < p.y.rows; r++) {
+        entries e = entries_of<BATCH>(p, r);
+        if (e.end - e.begin > LONG_ROW) long_row<VEC, BATCH>(p, e, r, lanes, part);
+    }
     int lane = (int)(threadIdx.x % KD_WARP), slots = KD_WARP / lanes;
     int64_t row = first + threadIdx.x / KD_WARP;
-    if (row >= a.rows || a.row_ptr[row + 1] - a.row_ptr[row] > LONG_ROW) return;
-    for (int64_t pass = 0; pass < y.cols; pass += lanes * VEC) {
+    if (row >= p.y.rows) return;
+    entries e = entries_of<BATCH>(p, row);
+    if (e.end - e.begin > LONG_ROW) return;
+    for (int64_t pass = 0; pass < p.y.cols; pass += lanes * VEC) {
         int64_t col = pass + lane % lanes * VEC;
-        columns<VEC> sum =
-            gather<VEC>(a, x, a.row_ptr[row] + lane / lanes, a.row_ptr[row + 1], slots, lanes, col, col < y.cols);
-        if (lane < lanes && col < y.cols) store<VEC>(alpha, sum, beta, c, y, row, col);
+        columns<VEC> sum = gather<VEC, BATCH>(p, e.begin + lane / lanes, e.end, slots, lanes, col, col < p.y.cols);
+        if (lane < lanes && col < p.y.cols) store<VEC>(p, sum, row, col);
     }
 }
 
@@ -101,13 +118,33 @@ static int lanes_for(int64_t pieces) {
     return best;
 }
 
-extern "C" kd_status kd_cuda_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c, kd_mat y) {
-    bool whole = x.cols % 4 == 0 && x.ld % 4 == 0 && (uintptr_t)x.data % 16 == 0;
-    unsigned blocks = kd_blocks(a.rows, WARPS);
-    if (a.rows == 0 || y.cols == 0) return KD_OK;
+template <bool BATCH> static kd_status multiply(kd_ctx *ctx, const product &p) {
+    bool whole = p.x.cols % 4 == 0 && p.x.ld % 4 == 0 && (uintptr_t)p.x.data % 16 == 0;
+    unsigned blocks = kd_blocks(p.y.rows, WARPS);
+    if (p.y.rows == 0 || p.y.cols == 0) return KD_OK;
     if (whole)
-        KD_LAUNCH(spmm_rows<4>, blocks, KD_BLOCK, 0, kd_stream(ctx), alpha, a, x, beta, c, y, lanes_for(y.cols / 4));
+        KD_LAUNCH((spmm_rows<4, BATCH>), blocks, KD_BLOCK, 0, kd_stream(ctx), p, lanes_for(p.y.cols / 4));
     else
-        KD_LAUNCH(spmm_rows<1>, blocks, KD_BLOCK, 0, kd_stream(ctx), alpha, a, x, beta, c, y, lanes_for(y.cols));
+        KD_LAUNCH((spmm_rows<1, BATCH>), blocks, KD_BLOCK, 0, kd_stream(ctx), p, lanes_for(p.y.cols));
+    KD_CUDA_LAUNCHED();
+}
+
+extern "C" kd_status kd_cuda_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c, kd_mat y) {
+    return multiply<false>(ctx, product{alpha, beta, a, x, c, y, NULL, NULL});
+}
+
+extern "C" kd_status kd_cuda_spmm_batch(kd_ctx *ctx, float alpha, kd_csr a, const int32_t *row, const int32_t *place,
+                                        kd_mat x, float beta, kd_mat y) {
+    return multiply<true>(ctx, product{alpha, beta, a, x, y, y, row, place});
+}
+
+__global__ void __launch_bounds__(KD_BLOCK) place_rows(int64_t n, const int32_t *row, int32_t *place) {
+    int64_t i = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x;
+    if (i < n) place[row[i]] = (int32_t)i;
+}
+
+extern "C" kd_status kd_cuda_place_rows(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t rows, int32_t *place) {
+    KD_CUDA_TRY(cudaMemsetAsync(place, 0xff, (size_t)rows * sizeof *place, kd_stream(ctx)));
+    if (n > 0) KD_LAUNCH(place_rows, kd_blocks(n, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), n, row, place);
     KD_CUDA_LAUNCHED();
 }

@@ -18,6 +18,7 @@ kd_profiler_fn kd_cuda_profiler;
 kd_replay_fn kd_cuda_replay;
 kd_recording_free_fn kd_cuda_recording_free;
 kd_gemm_fn kd_cuda_gemm;
+kd_gram_fn kd_cuda_gram;
 kd_linear_fn kd_cuda_linear;
 kd_column_sum_fn kd_cuda_column_sum;
 kd_add_scaled_fn kd_cuda_add_scaled;
@@ -33,6 +34,8 @@ kd_softmax_forward_fn kd_cuda_softmax_forward;
 kd_softmax_backward_fn kd_cuda_softmax_backward;
 kd_adam_fn kd_cuda_adam;
 kd_spmm_fn kd_cuda_spmm;
+kd_place_rows_fn kd_cuda_place_rows;
+kd_spmm_batch_fn kd_cuda_spmm_batch;
 kd_rgat_forward_fn kd_cuda_rgat_forward;
 kd_rgat_backward_fn kd_cuda_rgat_backward;
 kd_modality_graph_build_fn kd_cuda_modality_graph_build;
@@ -49,6 +52,7 @@ kd_q_sample_fn kd_cuda_q_sample;
 kd_hidden_forward_fn kd_cuda_hidden_forward;
 kd_hidden_backward_fn kd_cuda_hidden_backward;
 kd_denoise_loss_fn kd_cuda_denoise_loss;
+kd_gram_loss_fn kd_cuda_gram_loss;
 kd_guidance_loss_fn kd_cuda_guidance_loss;
 kd_topk_rows_fn kd_cuda_topk_rows;
 kd_rank_metrics_fn kd_cuda_rank_metrics;
@@ -78,6 +82,7 @@ extern const kd_ops kd_cuda_ops = {
     /* replay */ kd_cuda_replay,
     /* recording_free */ kd_cuda_recording_free,
     /* gemm */ kd_cuda_gemm,
+    /* gram */ kd_cuda_gram,
     /* linear */ kd_cuda_linear,
     /* column_sum */ kd_cuda_column_sum,
     /* add_scaled */ kd_cuda_add_scaled,
@@ -93,6 +98,8 @@ extern const kd_ops kd_cuda_ops = {
     /* softmax_backward */ kd_cuda_softmax_backward,
     /* adam */ kd_cuda_adam,
     /* spmm */ kd_cuda_spmm,
+    /* place_rows */ kd_cuda_place_rows,
+    /* spmm_batch */ kd_cuda_spmm_batch,
     /* rgat_forward */ kd_cuda_rgat_forward,
     /* rgat_backward */ kd_cuda_rgat_backward,
     /* modality_graph_build */ kd_cuda_modality_graph_build,
@@ -109,6 +116,7 @@ extern const kd_ops kd_cuda_ops = {
     /* hidden_forward */ kd_cuda_hidden_forward,
     /* hidden_backward */ kd_cuda_hidden_backward,
     /* denoise_loss */ kd_cuda_denoise_loss,
+    /* gram_loss */ kd_cuda_gram_loss,
     /* guidance_loss */ kd_cuda_guidance_loss,
     /* topk_rows */ kd_cuda_topk_rows,
     /* rank_metrics */ kd_cuda_rank_metrics,

@@ -12,6 +12,9 @@ extern "C" {
 typedef kd_status kd_gemm_fn(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b,
                              float beta, kd_mat c);
 
+/* G [X.cols, X.cols] = X^T X, both triangles. */
+typedef kd_status kd_gram_fn(kd_ctx *ctx, kd_mat x, kd_mat g);
+
 /* Y = X op(W) + b; b [1, Y.cols] or data NULL for none. */
 typedef kd_status kd_linear_fn(kd_ctx *ctx, bool transpose_w, kd_mat x, kd_mat w, kd_mat b, kd_mat y);
 

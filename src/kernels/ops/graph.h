@@ -12,6 +12,16 @@ extern "C" {
  * beta C. Entries of a row are summed in their order. */
 typedef kd_status kd_spmm_fn(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c, kd_mat y);
 
+/* place [rows] = the position of each row in row [n], whose rows are distinct; -1 for rows that are not in it. */
+typedef kd_status kd_place_rows_fn(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t rows, int32_t *place);
+
+/* The same product where only a batch of the rows is there, beta 0 or 1:
+ *   row [Y.rows]:      Y = alpha A[row] X + beta Y            (place NULL)
+ *   place [A.cols]:    Y = alpha A[:, batch] X + beta Y       (row NULL), row place[c] of X for column c, nothing at
+ * -1. With A's transpose the second one carries gradients of the first back. */
+typedef kd_status kd_spmm_batch_fn(kd_ctx *ctx, float alpha, kd_csr a, const int32_t *row, const int32_t *place,
+                                   kd_mat x, float beta, kd_mat y);
+
 /* One hop of relation-aware attention (MODEL section 2). For each edge (h, r, t):
  *   logit = LeakyReLU_slope( e_h . rh_r + e_t . rt_r ),  rh = rE W_top^T, rt = rE W_bottom^T  [relations, d];
  *   alpha = softmax of the logits over the edges of h;
