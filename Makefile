@@ -74,7 +74,7 @@ all:
 tests: $(BUILD)/kdiffe $(TEST_BIN) $(BUILD)/tests/golden
 
 # What compares the CUDA column with the CPU's.
-column-tests: $(BUILD)/kdiffe $(BUILD)/tests/golden $(BUILD)/tests/test_columns $(BUILD)/tests/test_training_columns
+column-tests: $(BUILD)/kdiffe $(BUILD)/tests/golden $(BUILD)/tests/test_columns $(BUILD)/tests/test_naive_columns $(BUILD)/tests/test_training_columns
 
 ALL_FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(CXX) $(CXXFLAGS) $(KERNEL_SANITIZE) $(NVCC) $(GPU_CODE)
 # Rewritten only when they change: other flags compile everything anew, a source file that went away links anew.

@@ -23,6 +23,7 @@ check() {
     echo "# device ${name:-the stand-in of tests/emu, no GPU}"
     echo "# $("${NVCC:-nvcc}" --version 2>/dev/null | tail -n 1)"
     run_program "test_columns" "$build/tests/test_columns"
+    run_program "test_naive_columns" "$build/tests/test_naive_columns"
     run_program "test_training_columns" "$build/tests/test_training_columns"
     for folder in tests/cases/*/ ../shared/golden/*/ shared/golden/*/; do
         [ ! -f "$folder/manifest.json" ] || run_golden "golden $folder" "$build/tests/golden" --device=cuda "$folder"

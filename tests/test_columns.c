@@ -52,6 +52,9 @@ static void products(op_fixture *f, int64_t n, outputs *out) {
     keep(f, y, out);
     assert_ok(kd_linear(f->ctx, true, x, w, none, y));
     keep(f, y, out);
+    kd_mat gram = op_mat(f, n, n, n + 1, NULL);
+    assert_ok(kd_gram(f->ctx, x, gram));
+    keep(f, gram, out);
 }
 COMPARE_ON_SIZES(products)
 
@@ -128,6 +131,28 @@ static void message_passing(op_fixture *f, int64_t n, outputs *out) {
     }
 }
 COMPARE_ON_SIZES(message_passing)
+
+/* A batch of 1, 4, 7, ... below n of the rows of a matrix with a hub, in no order. */
+static void message_passing_of_a_batch(op_fixture *f, int64_t n, outputs *out) {
+    int32_t *host = malloc((size_t)n * sizeof *host);
+    int64_t count = 0;
+    for (int64_t r = n - 1 - (n + 1) % 3; r > 0; r -= 3) host[count++] = (int32_t)r;
+    int32_t *row = op_copy(f, host, count, sizeof *row), *place = op_zeros(f, n, sizeof *place);
+    free(host);
+    assert_ok(kd_place_rows(f->ctx, count, row, n, place));
+    keep_int32(f, place, n, out);
+    for (int values = 0; values < 2; values++) {
+        kd_csr a = sparse(f, n, 700, values, 1), turned = sparse(f, 700, n, values, 2);
+        kd_mat x = random_mat(f, 700, 36, 0, 3), y = random_mat(f, count, 36, 1, 4), to = random_mat(f, 700, 36, 3, 5);
+        assert_ok(kd_spmm_batch(f->ctx, 2.0f, a, row, NULL, x, 1.0f, y));
+        keep(f, y, out);
+        assert_ok(kd_spmm_batch(f->ctx, -0.5f, turned, NULL, place, y, 1.0f, to));
+        keep(f, to, out);
+        assert_ok(kd_spmm_batch(f->ctx, 1.0f, turned, NULL, place, y, 0.0f, to));
+        keep(f, to, out);
+    }
+}
+COMPARE_ON_SIZES(message_passing_of_a_batch)
 
 /* `n` entities; entity 0 without edges, entity 1 the head of many and entity 2 the tail of many. */
 static kd_kg knowledge_graph(op_fixture *f, int64_t n, int64_t relations) {
@@ -339,6 +364,21 @@ static void diffusion(op_fixture *f, int64_t n, outputs *out) {
     assert_ok(kd_denoise_loss(f->ctx, x0, row, t, sigma, x, row_loss, loss));
     keep(f, x, out);
     keep_floats(f, row_loss, BATCH, out);
+    for (int values = 0; values < 2; values++) {
+        kd_gram_loss_args gram = {.x0 = sparse(f, ROWS, n, values, 9),
+                                  .row = row,
+                                  .t = t,
+                                  .weight = sigma,
+                                  .h = random_mat(f, BATCH, 44, 0, 10),
+                                  .dh = random_mat(f, BATCH, 44, 1, 11),
+                                  .xw = random_mat(f, BATCH, 44, 0, 12),
+                                  .row_loss = row_loss,
+                                  .loss = loss};
+        assert_ok(kd_gram_loss(f->ctx, &gram));
+        keep(f, gram.dh, out);
+        keep(f, gram.xw, out);
+        keep_floats(f, row_loss, BATCH, out);
+    }
     kd_mat target = random_mat(f, ROWS, n, 1, 8);
     assert_ok(kd_guidance_loss(f->ctx, target, row, 0.3f, p, row_loss, loss + 1));
     keep(f, p, out);
@@ -496,14 +536,21 @@ static void needs_a_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest device[] = {cmocka_unit_test(needs_a_device)};
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_agree),        cmocka_unit_test(rows_and_columns_agree),
-        cmocka_unit_test(unit_rows_agree),       cmocka_unit_test(adam_agree),
-        cmocka_unit_test(message_passing_agree), cmocka_unit_test(attention_agree),
-        cmocka_unit_test(rebuilt_graphs_agree),  cmocka_unit_test(batches_agree),
-        cmocka_unit_test(losses_agree),          cmocka_unit_test(diffusion_agree),
-        cmocka_unit_test(ranking_agree),         cmocka_unit_test(walks_agree),
-        cmocka_unit_test(replays_agree),         cmocka_unit_test(a_wait_cannot_be_recorded)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(products_agree),
+                                       cmocka_unit_test(rows_and_columns_agree),
+                                       cmocka_unit_test(unit_rows_agree),
+                                       cmocka_unit_test(adam_agree),
+                                       cmocka_unit_test(message_passing_agree),
+                                       cmocka_unit_test(message_passing_of_a_batch_agree),
+                                       cmocka_unit_test(attention_agree),
+                                       cmocka_unit_test(rebuilt_graphs_agree),
+                                       cmocka_unit_test(batches_agree),
+                                       cmocka_unit_test(losses_agree),
+                                       cmocka_unit_test(diffusion_agree),
+                                       cmocka_unit_test(ranking_agree),
+                                       cmocka_unit_test(walks_agree),
+                                       cmocka_unit_test(replays_agree),
+                                       cmocka_unit_test(a_wait_cannot_be_recorded)};
     kd_ctx *ctx;
     cmocka_set_test_filter(getenv("KDIFFE_TEST_FILTER")); /* instrumented stand-ins are slow: CI picks */
     if (kd_ctx_open((kd_compute){KD_DEVICE_CUDA, 1, KD_PRECISION_FP32, false}, &ctx) != KD_OK)

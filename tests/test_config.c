@@ -142,6 +142,23 @@ static void file_takes_nested_and_dotted_keys(void **state) {
     assert_int_equal(c.topk[1], 10);
 }
 
+static void flags_are_words_in_any_order(void **state) {
+    (void)state;
+    kd_config c = {0};
+    char text[64];
+    const kd_key *key = kd_key_find("naive");
+    assert_int_equal(kd_key_set(key, "scores,chain", "", &c), KD_OK);
+    assert_int_equal(c.naive, KD_NAIVE_CHAIN | KD_NAIVE_SCORES);
+    kd_key_format(key, &c, text, sizeof text);
+    assert_string_equal(text, "chain,scores");
+    assert_int_equal(kd_key_set(key, "", "", &c), KD_OK);
+    assert_int_equal(c.naive, 0);
+    assert_failed(kd_key_set(key, "chain,", "", &c), KD_ERR_ARGUMENT,
+                  "naive: expected any of chain, output, views, features, scores, got 'chain,'");
+    assert_failed(kd_key_set(key, "chains", "", &c), KD_ERR_ARGUMENT,
+                  "naive: expected any of chain, output, views, features, scores, got 'chains'");
+}
+
 static void an_empty_file_is_the_defaults(void **state) {
     (void)state;
     kd_config c = load_text(""), defaults;
@@ -368,6 +385,7 @@ int main(void) {
         cmocka_unit_test(defaults_of_the_engine),
         cmocka_unit_test(every_default_is_a_value_that_its_key_takes),
         cmocka_unit_test(file_takes_nested_and_dotted_keys),
+        cmocka_unit_test(flags_are_words_in_any_order),
         cmocka_unit_test(an_empty_file_is_the_defaults),
         cmocka_unit_test(overrides_win_over_the_file_and_later_ones_over_earlier),
         cmocka_unit_test(guidance_weight_falls_back_to_e_loss),

@@ -1,79 +1,5 @@
-/* Gradients of whole losses against central differences, with dropout and thinning on: masks and noise are functions of
- * their keys, so the loss is a function of the parameters alone. */
-#include "op_fixture.h"
-
-#include "host/data/synth.h"
-#include "host/train/epoch.h"
-
-typedef struct gradient_case {
-    kd_dataset data;
-    kd_config config;
-    kd_bipartite graph;
-    kd_model model;
-    int64_t count; /* of the batch */
-} gradient_case;
-
-static void open_case(op_fixture *f, int64_t cl_method, int64_t trans, gradient_case *g) {
-    kd_synth_config s;
-    uint8_t *informative;
-    kd_observer silent = {0};
-    kd_synth_defaults(&s);
-    *g = (gradient_case){.count = 24};
-    s.users = 40;
-    s.items = 30;
-    s.tastes = 4;
-    s.interactions = 5;
-    s.modality[0].width = 6;
-    s.modality[1].width = 5;
-    kd_config_defaults(&g->config);
-    g->config.batch = 32;
-    g->config.dim = 8;
-    g->config.hidden = 12;
-    g->config.gnn_layers = g->config.kg_hops = 2;
-    g->config.cl_method = cl_method;
-    g->config.trans = trans;
-    g->config.ssl_reg = 0.3;
-    g->config.reg = 1e-2;
-    g->config.mess_dropout = 0.2;
-    g->config.kg.train_view = KD_TRAIN_VIEW_GENERATED;
-    assert_ok(kd_synth_generate(&s, &g->data, &informative));
-    free(informative);
-    assert_ok(kd_bipartite_build(g->data.users, g->data.items, &g->data.train, &g->graph));
-    assert_ok(kd_model_shape_of(&g->config, &g->data, &g->model));
-    g->model.ctx = f->ctx;
-    kd_pool_init(&g->model.pool, f->ctx);
-    assert_ok(kd_model_allocate(&g->model));
-    assert_ok(kd_model_fill(&g->model, &g->graph, NULL));
-    assert_ok(kd_guide_kg(&g->model, &(kd_denoiser_guidance){0}));
-    assert_ok(kd_rebuild_graphs(&g->model, 0, &silent));
-}
-
-static void close_case(gradient_case *g) {
-    kd_model_free(&g->model);
-    kd_bipartite_free(&g->graph);
-    kd_dataset_free(&g->data);
-}
-
-static double step_loss(op_fixture *f, gradient_case *g, bool backward) {
-    kd_model *m = &g->model;
-    kd_view_pass pass = {.training = true, .main_kg = kd_model_train_kg(m), .seed = 5, .step = 3};
-    double parts[KD_LOSS_PARTS];
-    assert_ok(kd_zero(f->ctx, m->loss, KD_LOSS_PARTS * (int64_t)sizeof(double)));
-    assert_ok(kd_zero(f->ctx, m->params.gradient, m->params.count * (int64_t)sizeof(float)));
-    assert_ok(kd_views_forward(f->ctx, &m->params, &m->graphs, &pass, &m->views));
-    assert_ok(kd_step_losses_gradient(f->ctx, g->count, &m->params, &m->views, &m->losses, m->loss));
-    if (backward) assert_ok(kd_views_backward(f->ctx, &m->params, &m->graphs, &m->views));
-    assert_ok(kd_download(f->ctx, parts, m->loss, sizeof parts));
-    return parts[0] + parts[1] + parts[2];
-}
-
-static void load_batch(op_fixture *f, gradient_case *g) {
-    kd_model *m = &g->model;
-    kd_rng order = {1, KD_RNG_SHUFFLE, 0, 0, NULL}, negative = {1, KD_RNG_NEGATIVE, 0, 0, NULL};
-    assert_ok(kd_permutation(f->ctx, g->data.train.count, &order, m->order));
-    assert_ok(kd_sample_negatives(f->ctx, m->graphs.train, g->data.train.count, m->user, &negative, m->negative));
-    assert_ok(kd_step_load(f->ctx, g->count, NULL, m->order, m->user, m->positive, m->negative, &m->losses));
-}
+/* Gradients of whole losses against central differences. */
+#include "gradient_fixture.h"
 
 /* The slope of the loss along a random direction of each parameter, by differences and by the gradient: single elements
  * would drown in float32 rounding. */
@@ -81,7 +7,7 @@ static void step_gradients_match_differences(void **state) {
     op_fixture *f = *state;
     for (int64_t method = 0; method < 2; method++) {
         gradient_case g;
-        open_case(f, method, method, &g);
+        open_case(f, method, method, 0, &g);
         load_batch(f, &g);
         kd_params *p = &g.model.params;
         step_loss(f, &g, true);
@@ -114,15 +40,6 @@ static void step_gradients_match_differences(void **state) {
     }
 }
 
-static double denoiser_loss(op_fixture *f, gradient_case *g, kd_denoiser *d, const kd_denoiser_batch *batch,
-                            const kd_denoiser_guidance *guidance) {
-    double loss;
-    assert_ok(kd_zero(f->ctx, g->model.loss, sizeof loss));
-    assert_ok(kd_denoiser_gradient(f->ctx, batch, guidance, d, g->model.loss));
-    assert_ok(kd_download(f->ctx, &loss, g->model.loss, sizeof loss));
-    return loss;
-}
-
 /* The slope along a direction of +-1 elements, by the gradient and by moving the part both ways. */
 static void check_part(op_fixture *f, gradient_case *g, kd_denoiser *d, const kd_denoiser_batch *batch,
                        const kd_denoiser_guidance *guidance, int part, kd_mat value) {
@@ -153,7 +70,7 @@ static void denoiser_gradients_match_differences(void **state) {
     op_fixture *f = *state;
     gradient_case g;
     kd_denoiser_guidance guidance;
-    open_case(f, 1, 1, &g);
+    open_case(f, 1, 1, 0, &g);
     kd_denoiser *d = &g.model.kg_denoiser;
     assert_ok(kd_guide_kg(&g.model, &guidance));
     kd_denoiser_batch batch = {.x0 = g.model.graphs.neighbours,
@@ -174,7 +91,7 @@ static void denoiser_gradients_match_differences(void **state) {
 static void thinning_keeps_the_rate(void **state) {
     op_fixture *f = *state;
     gradient_case g;
-    open_case(f, 1, 1, &g);
+    open_case(f, 1, 1, 0, &g);
     kd_modality_graph *a = &g.model.graphs.modality[0];
     int64_t entries = a->nodes + 2 * a->users * a->q, kept = 0, asymmetric = 0;
     float *val = malloc((size_t)entries * sizeof *val), *transpose = malloc((size_t)entries * sizeof *val);

@@ -152,8 +152,8 @@ void golden_close(golden_case *c) {
         printf("%-44s not covered FAIL\n", entry->string);
         c->failed++;
     }
-    printf("# %s: %lld arrays compared, %lld taken as inputs, %lld failed\n", c->folder, (long long)c->compared,
-           (long long)c->inputs, (long long)c->failed);
+    printf("# %s, %s: %lld arrays compared, %lld taken as inputs, %lld failed\n", c->folder,
+           c->config.naive ? "naive" : "fused", (long long)c->compared, (long long)c->inputs, (long long)c->failed);
     cJSON_Delete(c->manifest);
     kd_dataset_free(&c->data);
     kd_kg_edges_free(&c->published_edges);

@@ -67,32 +67,27 @@ static void *device_floats(golden_case *c, kd_pool *pool, const char *name) {
     return device;
 }
 
-static void compare_step(golden_case *c, kd_model *m, const char *d, kd_denoiser *n, const kd_denoiser_batch *batch,
-                         const kd_denoiser_guidance *guidance) {
-    float rows[2 * 4096];
-    double loss;
-    golden_require(kd_zero(c->ctx, m->loss, sizeof(double)), d);
-    golden_require(kd_denoiser_gradient(c->ctx, batch, guidance, n, m->loss), d);
-    for (int part = 0; part < 2; part++)
-        golden_require(kd_download(c->ctx, rows + part * batch->count, m->diffusion.row_loss[part],
-                                   batch->count * (int64_t)sizeof(float)),
-                       d);
-    golden_require(kd_download(c->ctx, &loss, m->loss, sizeof loss), d);
-    golden_compare(c, golden_name("%s_loss_rows", d), rows, 2 * batch->count);
-    golden_compare(c, golden_name("%s_loss", d), &(float){(float)loss}, 1);
-    compare_gradients(c, d, n);
-}
-
-/* By the output and by its layer's Gram matrix. */
 static void check_training(golden_case *c, kd_model *m, const char *d, kd_denoiser *n, kd_denoiser_batch batch,
                            const kd_denoiser_guidance *guidance) {
     kd_pool pool;
+    float rows[2 * 4096];
+    double loss;
     kd_pool_init(&pool, c->ctx);
     batch.row = device_ints(c, &pool, golden_name("%s_rows", d), &batch.count);
     batch.t = device_ints(c, &pool, golden_name("%s_t", d), &batch.count);
     batch.noise = device_floats(c, &pool, golden_name("%s_eps", d));
     if (batch.count > 4096 || batch.count > m->diffusion.batch) exit(1);
-    for (n->way = KD_OUTPUT_DIRECT; n->way <= KD_OUTPUT_GRAM; n->way++) compare_step(c, m, d, n, &batch, guidance);
+    if (!c->config.naive) n->way = KD_OUTPUT_GRAM; /* the batch is too short for it to be chosen */
+    golden_require(kd_zero(c->ctx, m->loss, sizeof(double)), d);
+    golden_require(kd_denoiser_gradient(c->ctx, &batch, guidance, n, m->loss), d);
+    for (int part = 0; part < 2; part++)
+        golden_require(kd_download(c->ctx, rows + part * batch.count, m->diffusion.row_loss[part],
+                                   batch.count * (int64_t)sizeof(float)),
+                       d);
+    golden_require(kd_download(c->ctx, &loss, m->loss, sizeof loss), d);
+    golden_compare(c, golden_name("%s_loss_rows", d), rows, 2 * batch.count);
+    golden_compare(c, golden_name("%s_loss", d), &(float){(float)loss}, 1);
+    compare_gradients(c, d, n);
     kd_pool_free(&pool);
 }
 

@@ -1,15 +1,16 @@
-/* golden [--device=cpu|cuda] DIR...: every array of every folder's manifest through the engine's own ops; exit 1 on any
- * FAIL. */
+/* golden [--device=cpu|cuda] DIR...: every array of every folder's manifest through the engine's own ops, with all of
+ * its algebra and then without any; exit 1 on any FAIL. */
 #include <stdio.h>
 #include <string.h>
 
 #include "host/util/device.h"
 #include "published/golden.h"
 
-static int64_t check_folder(const char *folder, kd_ctx *ctx) {
+static int64_t check_folder(const char *folder, bool naive, kd_ctx *ctx) {
     golden_case c;
     kd_model model;
     golden_open(folder, ctx, &c);
+    c.config.naive = naive ? ~0u : 0;
     golden_model(&c, 0, &model);
     golden_check_steps(&c, &model);
     kd_model_free(&model);
@@ -40,7 +41,8 @@ int main(int argc, char **argv) {
     }
     golden_require(kd_ctx_open((kd_compute){cuda ? KD_DEVICE_CUDA : KD_DEVICE_CPU, 0, KD_PRECISION_FP32, false}, &ctx),
                    "context");
-    for (int i = first; i < argc; i++) failed += check_folder(argv[i], ctx);
+    for (int i = first; i < argc; i++)
+        for (int naive = 0; naive < 2; naive++) failed += check_folder(argv[i], naive, ctx);
     kd_ctx_close(ctx);
     return failed > 0;
 }

@@ -179,7 +179,7 @@ kd_status kd_config_save(const kd_config *config, const char *path) {
         if (!dot) group[0] = '\0';
         fprintf(file.stream, "%s%s: ", dot ? "  " : "", dot ? dot + 1 : name);
         kd_key_format(&kd_keys[i], config, text, sizeof text);
-        if (kd_keys[i].type == KD_KEY_PATH || kd_keys[i].type == KD_KEY_CUTS)
+        if (kd_keys[i].type == KD_KEY_PATH || kd_keys[i].type == KD_KEY_CUTS || kd_keys[i].type == KD_KEY_FLAGS)
             write_quoted(file.stream, text);
         else
             fputs(text, file.stream);

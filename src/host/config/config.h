@@ -16,6 +16,15 @@ typedef enum kd_select_on { KD_SELECT_ON_TEST, KD_SELECT_ON_VALID } kd_select_on
 typedef enum kd_device { KD_DEVICE_AUTO, KD_DEVICE_CPU, KD_DEVICE_CUDA } kd_device;
 typedef enum kd_precision { KD_PRECISION_FP32, KD_PRECISION_TF32, KD_PRECISION_BF16 } kd_precision;
 
+/* Identities that a run can do without, to show that they change nothing but the time (docs/architecture.md). */
+typedef enum kd_naive {
+    KD_NAIVE_CHAIN = 1,    /* reverse chain: every step through the full width */
+    KD_NAIVE_OUTPUT = 2,   /* denoiser gradients: always by the output itself */
+    KD_NAIVE_VIEWS = 4,    /* views: a product for each modality and each view */
+    KD_NAIVE_FEATURES = 8, /* guidance: features transformed anew for every batch */
+    KD_NAIVE_SCORES = 16   /* evaluation: a product for each view */
+} kd_naive;
+
 enum { KD_MAX_TOPK = 8, KD_MAX_MODALITIES = 16 };
 
 /* guidance_weight.<modality>: overrides e_loss (or 1 - e_loss for text). */
@@ -68,6 +77,7 @@ typedef struct kd_config {
     int64_t threads; /* 0: every core */
     kd_precision precision;
     bool deterministic; /* the same bits run to run */
+    uint32_t naive;     /* kd_naive bits; 0: everything as fast as can be */
 } kd_config;
 
 /* The published defaults with semantics `published`. */

@@ -15,6 +15,7 @@ static const char *const GUIDANCES[] = {"row_index", "linked_users", NULL};
 static const char *const SPLITS[] = {"test", "valid", NULL};
 static const char *const DEVICES[] = {"auto", "cpu", "cuda", NULL};
 static const char *const PRECISIONS[] = {"fp32", "tf32", "bf16", NULL};
+static const char *const NAIVE[] = {"chain", "output", "views", "features", "scores", NULL};
 
 #define FIELD(field) offsetof(kd_config, field)
 #define INT(name, field, low, high, fallback, help) \
@@ -80,6 +81,8 @@ const kd_key kd_keys[] = {
     CHOICE("precision", precision, PRECISIONS, "tf32", NULL,
            "least precision of a GPU's dense products; CPUs compute in fp32"),
     SWITCH("deterministic", deterministic, "false: a GPU's dense products may sum in any order"),
+    {"naive", KD_KEY_FLAGS, FIELD(naive), 0, 0, NAIVE, "", NULL,
+     "stages computed as their formulas stand, slowly, to check and to time the algebra"},
 };
 const int64_t kd_key_count = sizeof kd_keys / sizeof kd_keys[0];
 _Static_assert(sizeof kd_keys / sizeof kd_keys[0] <= KD_KEY_MOST, "KD_KEY_MOST is too small");
@@ -124,9 +127,11 @@ void kd_key_expects(const kd_key *key, char *text, size_t size) {
     case KD_KEY_PATH: snprintf(text, size, "a path"); break;
     case KD_KEY_CUTS: snprintf(text, size, "up to %d ascending whole numbers from 1", (int)KD_MAX_TOPK); break;
     case KD_KEY_CHOICE:
+    case KD_KEY_FLAGS: {
+        const char *first = key->type == KD_KEY_CHOICE ? "one of " : "any of ";
         for (int i = 0; key->choices[i] && used < size; i++)
-            used += (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : "one of ", key->choices[i]);
-        break;
+            used += (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : first, key->choices[i]);
+    } break;
     }
 }
 
@@ -163,6 +168,21 @@ static bool take_choice(const kd_key *key, const char *text, int *out) {
         return true;
     }
     return false;
+}
+
+static bool take_flags(const kd_key *key, const char *text, uint32_t *out) {
+    *out = 0;
+    while (*text) {
+        size_t length = strcspn(text, ",");
+        int i = 0;
+        while (key->choices[i] && (strlen(key->choices[i]) != length || strncmp(key->choices[i], text, length) != 0))
+            i++;
+        if (!key->choices[i]) return false;
+        *out |= 1u << i;
+        text += length;
+        if (*text == ',' && !*++text) return false;
+    }
+    return true;
 }
 
 static bool take_bool(const char *text, bool *out) {
@@ -202,6 +222,7 @@ kd_status kd_key_set(const kd_key *key, const char *text, const char *where, kd_
     case KD_KEY_SEED: taken = take_seed(text, field); break;
     case KD_KEY_REAL: taken = take_real(key, text, field); break;
     case KD_KEY_CHOICE: taken = take_choice(key, text, field); break;
+    case KD_KEY_FLAGS: taken = take_flags(key, text, field); break;
     case KD_KEY_BOOL: taken = take_bool(text, field); break;
     case KD_KEY_PATH: taken = take_path(text, config); break;
     case KD_KEY_CUTS: taken = take_cuts(text, config); break;
@@ -229,6 +250,12 @@ void kd_key_format(const kd_key *key, const kd_config *config, char *text, size_
     case KD_KEY_BOOL: snprintf(text, size, "%s", *(const bool *)field ? "true" : "false"); break;
     case KD_KEY_CHOICE: snprintf(text, size, "%s", key->choices[*(const int *)field]); break;
     case KD_KEY_PATH: snprintf(text, size, "%s", (const char *)field); break;
+    case KD_KEY_FLAGS:
+        text[0] = '\0';
+        for (int i = 0; key->choices[i] && used < size; i++)
+            if (*(const uint32_t *)field >> i & 1)
+                used += (size_t)snprintf(text + used, size - used, "%s%s", used ? "," : "", key->choices[i]);
+        break;
     case KD_KEY_CUTS:
         for (int64_t i = 0; i < config->topk_count && used < size; i++)
             used += (size_t)snprintf(text + used, size - used, "%s%" PRId64, i ? "," : "", config->topk[i]);

@@ -13,6 +13,7 @@ typedef enum kd_key_type {
     KD_KEY_BOOL,   /* bool: true or false */
     KD_KEY_CHOICE, /* an enum: one of `choices`, in the order of its values */
     KD_KEY_PATH,   /* char[1024] */
+    KD_KEY_FLAGS,  /* uint32_t: a bit for each of `choices` that is listed, comma separated */
     KD_KEY_CUTS,   /* topk: ascending whole numbers, comma separated */
 } kd_key_type;
 
@@ -21,7 +22,7 @@ typedef struct kd_key {
     kd_key_type type;
     size_t offset;
     double low, high;           /* of INT and REAL, inclusive */
-    const char *const *choices; /* NULL-terminated */
+    const char *const *choices; /* of CHOICE and FLAGS; NULL-terminated */
     const char *fallback;       /* default as text; for keys that semantics sets, the published value */
     const char *paper;          /* value under `semantics: paper`; NULL: semantics does not set it */
     const char *help;

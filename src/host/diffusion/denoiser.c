@@ -90,6 +90,7 @@ kd_status kd_denoiser_allocate(kd_pool *pool, const kd_denoiser_shape *s, kd_den
     KD_TRY(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->signal));
     KD_TRY(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->sigma));
     KD_TRY(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->weight));
+    KD_TRY(kd_pool_alloc(pool, 2, sizeof(float), what, &d->exact));
     KD_TRY(kd_pool_mat(pool, s->steps, s->time_dim, what, &d->time));
     KD_TRY(kd_pool_mat(pool, s->steps, s->time_dim, what, &d->embedding));
     KD_TRY(kd_pool_mat(pool, s->steps, s->time_dim, what, &d->dembedding));
@@ -124,6 +125,7 @@ static kd_status upload_tables(kd_ctx *ctx, kd_denoiser *d) {
         host[2 * steps + i] = (float)s->weight[i];
     }
     time_features(steps, d->shape.time_dim, time);
+    KD_TRY(kd_upload(ctx, d->exact, (const float[2]){1.0f, 0.0f}, 2 * (int64_t)sizeof(float)));
     KD_TRY(kd_upload(ctx, d->signal, host, bytes));
     KD_TRY(kd_upload(ctx, d->sigma, host + steps, bytes));
     KD_TRY(kd_upload(ctx, d->weight, host + 2 * steps, bytes));
@@ -175,6 +177,9 @@ kd_status kd_denoiser_init(kd_ctx *ctx, const kd_config *c, uint32_t instance, c
                            kd_denoiser *d) {
     kd_status status = KD_OK;
     d->instance = instance;
+    d->full_chain = c->naive & KD_NAIVE_CHAIN;
+    /* a difference of products, so not for inputs rounded to bf16 */
+    d->way = c->naive & KD_NAIVE_OUTPUT || c->precision == KD_PRECISION_BF16 ? KD_OUTPUT_DIRECT : KD_OUTPUT_CHEAPEST;
     d->scratch = scratch;
     KD_TRY(kd_schedule_make(d->shape.steps, c->noise_scale, c->noise_min, c->noise_max, &d->schedule));
     KD_TRY(upload_tables(ctx, d));

@@ -36,9 +36,11 @@ typedef struct kd_denoiser {
     kd_denoiser_shape shape;
     uint32_t instance; /* keys its random numbers */
     kd_output_way way;
+    bool full_chain; /* the reverse chain runs through the full width */
     const kd_diffusion_scratch *scratch;
     kd_schedule schedule;
     float *signal, *sigma, *weight; /* [steps] on the device */
+    float *exact;                   /* [2] 1 and 0: signal and sigma of a row without noise */
     kd_mat time;                    /* [steps, time_dim] cos and sin of t f_k */
     int64_t count;                  /* parameters */
     kd_cursor *cursor;              /* of its rows and its Adam steps */

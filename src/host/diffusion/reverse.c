@@ -16,24 +16,30 @@ cleanup:
     return status;
 }
 
+/* x = x0, noised if the chain starts so, + g, in full width. */
+static kd_status full_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat x) {
+    int64_t at = r->sampling_steps - 1;
+    kd_status status = kd_zero(ctx, d->scratch->t, r->count * (int64_t)sizeof(int32_t));
+    if (status != KD_OK) return status;
+    kd_q_sample_args q = {.x0 = r->x0,
+                          .row = r->row + r->first,
+                          .t = d->scratch->t,
+                          .signal = at >= 0 ? d->signal + at : d->exact,
+                          .sigma = at >= 0 ? d->sigma + at : d->exact + 1,
+                          .g = r->g,
+                          .noise = r->noise,
+                          .noise_rng = {r->seed, KD_RNG_SAMPLE_NOISE, d->instance, (uint32_t)r->epoch, NULL},
+                          .x = x};
+    return kd_q_sample(ctx, &q);
+}
+
 /* p = W1 (x0 or noised x0, + g). */
 static kd_status chain_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat p) {
     kd_status status = KD_OK;
     kd_mat none = {0};
     if (r->sampling_steps > 0) {
-        int64_t at = r->sampling_steps - 1;
         kd_mat x = kd_mat_make(d->scratch->x, r->count, d->shape.width);
-        KD_TRY(kd_zero(ctx, d->scratch->t, r->count * (int64_t)sizeof(int32_t)));
-        kd_q_sample_args q = {.x0 = r->x0,
-                              .row = r->row + r->first,
-                              .t = d->scratch->t,
-                              .signal = d->signal + at,
-                              .sigma = d->sigma + at,
-                              .g = r->g,
-                              .noise = r->noise,
-                              .noise_rng = {r->seed, KD_RNG_SAMPLE_NOISE, d->instance, (uint32_t)r->epoch, NULL},
-                              .x = x};
-        KD_TRY(kd_q_sample(ctx, &q));
+        KD_TRY(full_start(ctx, r, d, x));
         KD_TRY(kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, p));
     } else {
         kd_mat g = kd_mat_make((float *)(uintptr_t)(r->g + r->first), r->count, 1);
@@ -44,20 +50,47 @@ cleanup:
     return status;
 }
 
-kd_status kd_reverse_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat *out) {
+/* What a chain works on: p [count, hidden] and h, widened by the column that multiplies b2. */
+typedef struct chain_rows {
+    kd_mat p, wide, h;
+} chain_rows;
+
+/* The steps as they are written: x through both layers. */
+static kd_status full_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, const chain_rows *c,
+                            kd_mat out) {
     kd_status status = KD_OK;
-    const kd_diffusion_scratch *s = d->scratch;
-    kd_mat p = kd_mat_make(s->dh, r->count, d->shape.hidden), wide = kd_mat_make(s->h, r->count, d->output.cols);
-    kd_mat h = kd_mat_cols(wide, 0, d->shape.hidden);
-    *out = kd_mat_make(s->out, r->count, d->shape.width);
-    KD_TRY(chain_start(ctx, r, d, p));
+    kd_mat x = kd_mat_make(d->scratch->x, r->count, d->shape.width);
+    KD_TRY(full_start(ctx, r, d, x));
     for (int64_t i = d->shape.steps - 1; i >= 0; i--) {
-        KD_TRY(kd_hidden_forward(ctx, p, kd_mat_rows(d->table, i, 1), NULL, h));
-        if (i == 0) break;
-        KD_TRY(
-            kd_gemm(ctx, false, false, (float)d->schedule.coef1[i], wide, chain_of(d), (float)d->schedule.coef2[i], p));
+        KD_TRY(kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, c->p));
+        KD_TRY(kd_hidden_forward(ctx, c->p, kd_mat_rows(d->table, i, 1), NULL, c->h));
+        KD_TRY(kd_gemm(ctx, false, true, 1.0f, c->wide, d->output, 0.0f, out));
+        KD_TRY(kd_add_scaled(ctx, (float)d->schedule.coef1[i], out, (float)d->schedule.coef2[i], x));
     }
-    KD_TRY(kd_gemm(ctx, false, true, 1.0f, wide, d->output, 0.0f, *out));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, x, 0.0f, out));
 cleanup:
     return status;
+}
+
+static kd_status hidden_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, const chain_rows *c,
+                              kd_mat out) {
+    kd_status status = KD_OK;
+    KD_TRY(chain_start(ctx, r, d, c->p));
+    for (int64_t i = d->shape.steps - 1; i >= 0; i--) {
+        KD_TRY(kd_hidden_forward(ctx, c->p, kd_mat_rows(d->table, i, 1), NULL, c->h));
+        if (i == 0) break;
+        KD_TRY(kd_gemm(ctx, false, false, (float)d->schedule.coef1[i], c->wide, chain_of(d),
+                       (float)d->schedule.coef2[i], c->p));
+    }
+    KD_TRY(kd_gemm(ctx, false, true, 1.0f, c->wide, d->output, 0.0f, out));
+cleanup:
+    return status;
+}
+
+kd_status kd_reverse_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat *out) {
+    const kd_diffusion_scratch *s = d->scratch;
+    chain_rows c = {kd_mat_make(s->dh, r->count, d->shape.hidden), kd_mat_make(s->h, r->count, d->output.cols), {0}};
+    c.h = kd_mat_cols(c.wide, 0, d->shape.hidden);
+    *out = kd_mat_make(s->out, r->count, d->shape.width);
+    return (d->full_chain ? full_chain : hidden_chain)(ctx, r, d, &c, *out);
 }

@@ -42,8 +42,13 @@ cleanup:
 kd_status kd_ranker_lists(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, kd_mat item_view, kd_csr train,
                           int64_t first, int64_t count) {
     kd_mat score = kd_mat_make(r->score, count, r->items);
-    kd_status status = kd_gemm(ctx, false, true, 1.0f, kd_mat_rows(user_view, first, count), item_view, 0.0f, score);
-    if (status != KD_OK) return status;
+    kd_mat users = kd_mat_rows(user_view, first, count);
+    int64_t depth = r->depth > 0 ? r->depth : users.cols;
+    for (int64_t c = 0; c < users.cols; c += depth) {
+        kd_status status = kd_gemm(ctx, false, true, 1.0f, kd_mat_cols(users, c, depth),
+                                   kd_mat_cols(item_view, c, depth), c > 0 ? 1.0f : 0.0f, score);
+        if (status != KD_OK) return status;
+    }
     return kd_topk_rows(ctx, score, kd_csr_rows(train, first, count), r->topk[r->topk_count - 1], r->list, r->value);
 }
 

@@ -7,6 +7,7 @@
 
 typedef struct kd_ranker {
     int64_t users, items, tile; /* tile: users scored at once */
+    int64_t depth;              /* columns of the views multiplied at once; 0: all, one product */
     int64_t topk_count, topk[KD_MAX_TOPK];
     float *score;  /* [tile, items] */
     int32_t *list; /* [tile, largest K] */

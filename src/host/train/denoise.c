@@ -7,6 +7,7 @@ static const double INPUT_DROPOUT = 0.5;
 typedef struct denoising {
     kd_stage stage;
     kd_denoiser *denoiser;
+    int64_t modality; /* whose denoiser it is; -1: the knowledge graph's */
     kd_csr x0, x0_transpose;
     const float *g;
     kd_denoiser_guidance guidance;
@@ -20,6 +21,10 @@ typedef struct rows_of {
     const denoising *what;
     int64_t count;
 } rows_of;
+
+static kd_status guide(kd_model *m, int64_t modality, kd_denoiser_guidance *out) {
+    return modality < 0 ? kd_guide_kg(m, out) : kd_guide_modality(m, modality, out);
+}
 
 /* Forward, losses, backward, update for the rows at the cursor. */
 static kd_status denoiser_step(kd_ctx *ctx, void *arg) {
@@ -35,8 +40,10 @@ static kd_status denoiser_step(kd_ctx *ctx, void *arg) {
                                .dropout = INPUT_DROPOUT,
                                .seed = m->config->seed,
                                .clock = &d->cursor->epoch};
+    kd_denoiser_guidance guidance = rows->what->guidance;
+    if (m->config->naive & KD_NAIVE_FEATURES) KD_TRY(guide(m, rows->what->modality, &guidance));
     KD_TRY(kd_gather(ctx, rows->count, &d->cursor->first, m->order, NULL, d->scratch->row));
-    KD_TRY(kd_denoiser_gradient(ctx, &batch, &rows->what->guidance, d, m->step_loss));
+    KD_TRY(kd_denoiser_gradient(ctx, &batch, &guidance, d, m->step_loss));
     KD_TRY(kd_denoiser_adam(ctx, m->config->lr, d));
     KD_TRY(kd_cursor_advance(ctx, rows->count, 1, m->step_loss, m->loss, d->cursor));
 cleanup:
@@ -81,7 +88,8 @@ kd_status kd_denoise_modalities(kd_model *m, int64_t epoch, const kd_observer *o
                       .total = m->shape.modalities * batches(m, m->shape.users)};
     for (int64_t i = 0; i < m->shape.modalities; i++) {
         what.denoiser = &m->modality_denoiser[i];
-        KD_TRY(kd_guide_modality(m, i, &what.guidance));
+        what.modality = i;
+        KD_TRY(guide(m, i, &what.guidance));
         KD_TRY(train_denoiser(m, epoch, observer, &what, &mean_loss[i]));
     }
 cleanup:
@@ -118,12 +126,13 @@ kd_status kd_denoise_kg(kd_model *m, int64_t epoch, const kd_observer *observer,
     kd_status status = KD_OK;
     denoising what = {.stage = KD_STAGE_DENOISE_KG,
                       .denoiser = &m->kg_denoiser,
+                      .modality = -1,
                       .x0 = m->graphs.neighbours,
                       .x0_transpose = m->graphs.neighbours, /* with every edge goes its inverse */
                       .g = m->guidance.entity_mean,
                       .total = batches(m, m->shape.entities)};
     if (!m->denoises_kg) return KD_OK;
-    KD_TRY(kd_guide_kg(m, &what.guidance));
+    KD_TRY(guide(m, -1, &what.guidance));
     KD_TRY(train_denoiser(m, epoch, observer, &what, mean_loss));
 cleanup:
     return status;

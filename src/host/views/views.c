@@ -4,11 +4,15 @@
 #include <string.h>
 
 kd_views_config kd_views_configure(const kd_config *c, int64_t modalities) {
-    kd_views_config v = {c->gnn_layers,   c->kg_hops, c->res_lambda, c->ris_adj_lambda,
-                         c->mess_dropout, false,      false,         false};
+    kd_views_config v = {.gnn_layers = c->gnn_layers,
+                         .kg_hops = c->kg_hops,
+                         .res_lambda = c->res_lambda,
+                         .ris_adj_lambda = c->ris_adj_lambda,
+                         .mess_dropout = c->mess_dropout};
     v.multimodal = c->use.multimodal && modalities > 0;
     v.modality_views = c->use.contrastive && modalities > 0;
     v.second_kg = c->use.contrastive && c->cl_method == 1;
+    v.naive = c->naive & KD_NAIVE_VIEWS;
     return v;
 }
 
@@ -77,6 +81,16 @@ cleanup:
     return status;
 }
 
+kd_status kd_stack_gcn(kd_ctx *ctx, const kd_views *v, kd_csr a, kd_mat x, kd_mat y) {
+    kd_status status = KD_OK;
+    int64_t width = v->config.naive ? v->shape.dim : x.cols;
+    for (int64_t c = 0; c < x.cols; c += width)
+        KD_TRY(kd_gcn(ctx, a, v->config.gnn_layers, kd_mat_cols(x, c, width), kd_mat_cols(v->layer, c, width),
+                      kd_mat_cols(y, c, width)));
+cleanup:
+    return status;
+}
+
 kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *p, const kd_views *v, int64_t m, kd_mat out) {
     kd_status status = kd_linear(ctx, false, v->modality[m].feature, p->feature_w[m], p->feature_b[m], out);
     if (status == KD_OK && !p->feature_b[m].data) status = kd_leaky_relu_forward(ctx, KD_LEAKY_SLOPE, out);
@@ -120,29 +134,6 @@ cleanup:
     return status;
 }
 
-/* Z = P + Q + ris_adj_lambda sum s_m A_m [uE ; iE] with P = A-hat [uE ; sum s_m n_m], Q = A-hat [P users ; iE]: P and Q
- * are linear in the features and the weights s_m sum to 1, so the modalities merge before the products. */
-static kd_status multimodal_input(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, kd_views *v) {
-    kd_status status = KD_OK;
-    kd_mat z = kd_slot(v, v->input, v->slots.multimodal), none = {0}, items = kd_items_of(v, v->mixed);
-    KD_TRY(kd_softmax_forward(ctx, v->shape.modalities, p->modal_weight.data, v->share));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, kd_users_of(v, v->mixed)));
-    for (int64_t m = 0; m < v->shape.modalities; m++)
-        KD_TRY(
-            kd_add_weighted(ctx, 1.0f, v->share + m, kd_items_of(v, v->modality[m].nodes), m > 0 ? 1.0f : 0.0f, items));
-    KD_TRY(kd_spmm(ctx, 1.0f, g->adjacency, v->mixed, 0.0f, none, z));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_users_of(v, z), 0.0f, kd_users_of(v, v->spread)));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, p->item, 0.0f, kd_items_of(v, v->spread)));
-    KD_TRY(kd_spmm(ctx, 1.0f, g->adjacency, v->spread, 1.0f, z, z));
-    for (int64_t m = 0; m < v->shape.modalities; m++) {
-        kd_csr a = kd_modality_adjacency(&g->modality[m], false);
-        KD_TRY(kd_spmm(ctx, 1.0f, a, kd_params_nodes(p), 0.0f, none, v->modality[m].neighbour));
-        KD_TRY(kd_add_weighted(ctx, (float)v->config.ris_adj_lambda, v->share + m, v->modality[m].neighbour, 1.0f, z));
-    }
-cleanup:
-    return status;
-}
-
 static kd_status contrastive_inputs(kd_ctx *ctx, const kd_graphs *g, kd_views *v) {
     kd_status status = KD_OK;
     kd_mat none = {0};
@@ -159,10 +150,9 @@ kd_status kd_views_forward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, 
     bool modality_views = pass->training && v->slots.modality >= 0;
     KD_TRY(kg_inputs(ctx, p, g, pass, v));
     if (v->slots.multimodal >= 0 || modality_views) KD_TRY(modality_nodes(ctx, p, v));
-    if (v->slots.multimodal >= 0) KD_TRY(multimodal_input(ctx, p, g, v));
+    if (v->slots.multimodal >= 0) KD_TRY(kd_multimodal_forward(ctx, p, g, v));
     if (modality_views) KD_TRY(contrastive_inputs(ctx, g, v));
-    KD_TRY(kd_gcn(ctx, g->adjacency, v->config.gnn_layers, kd_mat_cols(v->input, 0, width),
-                  kd_mat_cols(v->layer, 0, width), kd_mat_cols(v->output, 0, width)));
+    KD_TRY(kd_stack_gcn(ctx, v, g->adjacency, kd_mat_cols(v->input, 0, width), kd_mat_cols(v->output, 0, width)));
     if (v->slots.multimodal >= 0) {
         kd_mat z = kd_slot(v, v->input, v->slots.multimodal);
         KD_TRY(kd_unit_rows_forward(ctx, z, 0.0f, NULL, v->residual, v->residual_norm));

@@ -21,6 +21,7 @@ typedef struct kd_views_config {
     int64_t gnn_layers, kg_hops;
     double res_lambda, ris_adj_lambda, mess_dropout;
     bool multimodal, modality_views, second_kg;
+    bool naive; /* a product for each modality and each view */
 } kd_views_config;
 
 /* Settings that follow from the configuration and the number of modalities. */
@@ -72,6 +73,15 @@ kd_status kd_views_forward(kd_ctx *ctx, const kd_params *params, const kd_graphs
 
 /* After a training forward pass: doutput (all slots; overwritten) flows back; parameter gradients += . */
 kd_status kd_views_backward(kd_ctx *ctx, const kd_params *params, const kd_graphs *graphs, kd_views *views);
+
+/* The multimodal slot's input from the modalities' nodes, and, given its gradient dz, their unit features' gradients
+ * (=) and those of the parameters (+=). */
+kd_status kd_multimodal_forward(kd_ctx *ctx, const kd_params *params, const kd_graphs *graphs, kd_views *views);
+kd_status kd_multimodal_backward(kd_ctx *ctx, const kd_params *params, const kd_graphs *graphs, kd_views *views,
+                                 kd_mat dz);
+
+/* kd_gcn of stacked views in one wide product a layer. */
+kd_status kd_stack_gcn(kd_ctx *ctx, const kd_views *views, kd_csr a, kd_mat x, kd_mat y);
 
 /* A column block of a stack. */
 static inline kd_mat kd_slot(const kd_views *views, kd_mat stack, int64_t slot) {

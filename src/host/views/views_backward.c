@@ -1,9 +1,6 @@
 /* Gradients of the views: the forward pass of views.c read from the end. */
 #include "host/views/views.h"
 
-/* The gradients of [uE ; iE] as one matrix. */
-static kd_mat dnodes(const kd_params *p) { return kd_gradient_of(p, kd_params_nodes(p)); }
-
 /* dz flows into uE and, through the pass, into the entities. */
 static kd_status kg_backward(kd_ctx *ctx, const kd_params *p, kd_views *v, kd_rgat_pass *pass, kd_mat dz) {
     kd_status status = KD_OK;
@@ -12,31 +9,6 @@ static kd_status kg_backward(kd_ctx *ctx, const kd_params *p, kd_views *v, kd_rg
     KD_TRY(kd_zero(ctx, de.data, de.rows * de.cols * (int64_t)sizeof(float)));
     KD_TRY(kd_add_scaled(ctx, 1.0f, kd_items_of(v, dz), 0.0f, kd_mat_rows(de, 0, v->shape.items)));
     KD_TRY(kd_rgat_pass_backward(ctx, p, de, &v->rgat, pass));
-cleanup:
-    return status;
-}
-
-/* dz of Z = P + Q + ris_adj_lambda sum s_m A_m [uE ; iE]: into uE, iE, the unit features and the weights. A part of ds
- * that is the same for every modality would cancel in the softmax, so only what depends on m is summed. */
-static kd_status multimodal_backward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, kd_views *v, kd_mat dz) {
-    kd_status status = KD_OK;
-    kd_mat none = {0}, dq = v->dspread, dp = v->node_scratch, ditems = kd_items_of(v, v->dmixed);
-    float lambda = (float)v->config.ris_adj_lambda;
-    KD_TRY(kd_spmm(ctx, 1.0f, g->adjacency, dz, 0.0f, none, dq));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_items_of(v, dq), 1.0f, kd_gradient_of(p, p->item)));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, dz, 0.0f, dp));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_users_of(v, dq), 1.0f, kd_users_of(v, dp)));
-    KD_TRY(kd_spmm(ctx, 1.0f, g->adjacency, dp, 0.0f, none, v->dmixed));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_users_of(v, v->dmixed), 1.0f, kd_gradient_of(p, p->user)));
-    for (int64_t m = 0; m < v->shape.modalities; m++) {
-        KD_TRY(kd_spmm(ctx, lambda, kd_modality_adjacency(&g->modality[m], true), dz, 0.0f, none, dp));
-        KD_TRY(kd_add_weighted(ctx, 1.0f, v->share + m, dp, 1.0f, dnodes(p)));
-        KD_TRY(kd_matrix_dot(ctx, dz, v->modality[m].neighbour, 0.0f, v->dshare + m));
-        KD_TRY(kd_add_scaled(ctx, 0.0f, kd_mat_make(v->dshare + m, 1, 1), lambda, kd_mat_make(v->dshare + m, 1, 1)));
-        KD_TRY(kd_matrix_dot(ctx, ditems, kd_items_of(v, v->modality[m].nodes), 1.0f, v->dshare + m));
-        KD_TRY(kd_add_weighted(ctx, 1.0f, v->share + m, ditems, 0.0f, v->modality[m].gradient));
-    }
-    KD_TRY(kd_softmax_backward(ctx, v->shape.modalities, v->share, v->dshare, kd_gradient_of(p, p->modal_weight).data));
 cleanup:
     return status;
 }
@@ -76,14 +48,14 @@ kd_status kd_views_backward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g,
         KD_TRY(kd_unit_rows_backward(ctx, v->residual, v->residual_norm, kd_slot(v, v->doutput, s->multimodal), 0.0f,
                                      NULL, 0.0f, v->residual));
     }
-    KD_TRY(kd_gcn(ctx, g->adjacency, v->config.gnn_layers, v->doutput, v->layer, dinput));
+    KD_TRY(kd_stack_gcn(ctx, v, g->adjacency, v->doutput, dinput));
     KD_TRY(kg_backward(ctx, p, v, &v->main, kd_slot(v, dinput, s->kg)));
     if (s->second_kg >= 0) KD_TRY(kg_backward(ctx, p, v, &v->second, kd_slot(v, dinput, s->second_kg)));
     KD_TRY(kd_rgat_end(ctx, p, &v->rgat));
     if (s->multimodal >= 0) {
         kd_mat dz = kd_slot(v, dinput, s->multimodal);
         KD_TRY(kd_add_scaled(ctx, (float)v->config.res_lambda, v->residual, 1.0f, dz));
-        KD_TRY(multimodal_backward(ctx, p, g, v, dz));
+        KD_TRY(kd_multimodal_backward(ctx, p, g, v, dz));
     }
     for (int64_t m = 0; m < v->shape.modalities; m++) {
         if (s->modality >= 0) KD_TRY(contrastive_backward(ctx, p, g, v, m, kd_slot(v, dinput, s->modality + m)));
