@@ -154,9 +154,9 @@ static void flags_are_words_in_any_order(void **state) {
     assert_int_equal(kd_key_set(key, "", "", &c), KD_OK);
     assert_int_equal(c.naive, 0);
     assert_failed(kd_key_set(key, "chain,", "", &c), KD_ERR_ARGUMENT,
-                  "naive: expected any of chain, output, views, features, scores, got 'chain,'");
+                  "naive: expected any of chain, output, views, rows, features, scores, got 'chain,'");
     assert_failed(kd_key_set(key, "chains", "", &c), KD_ERR_ARGUMENT,
-                  "naive: expected any of chain, output, views, features, scores, got 'chains'");
+                  "naive: expected any of chain, output, views, rows, features, scores, got 'chains'");
 }
 
 static void an_empty_file_is_the_defaults(void **state) {

@@ -101,6 +101,7 @@ static void check_switch(op_fixture *f, uint32_t naive, int moves) {
 static void chain_through_the_full_width(void **state) { check_switch(*state, KD_NAIVE_CHAIN, CHAIN); }
 static void gradients_by_the_output(void **state) { check_switch(*state, KD_NAIVE_OUTPUT, DENOISER); }
 static void views_one_by_one(void **state) { check_switch(*state, KD_NAIVE_VIEWS, STEP); }
+static void every_row_of_the_views(void **state) { check_switch(*state, KD_NAIVE_ROWS, -1); }
 static void features_in_every_batch(void **state) { check_switch(*state, KD_NAIVE_FEATURES, -1); }
 static void scores_view_by_view(void **state) { check_switch(*state, KD_NAIVE_SCORES, LISTS); }
 static void all_at_once(void **state) { check_switch(*state, ~0u, STEP); }
@@ -136,6 +137,7 @@ int main(void) {
         cmocka_unit_test(chain_through_the_full_width),
         cmocka_unit_test(gradients_by_the_output),
         cmocka_unit_test(views_one_by_one),
+        cmocka_unit_test(every_row_of_the_views),
         cmocka_unit_test(features_in_every_batch),
         cmocka_unit_test(scores_view_by_view),
         cmocka_unit_test(all_at_once),

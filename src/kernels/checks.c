@@ -160,12 +160,12 @@ static bool rgat_fits(const kd_kg *kg, kd_mat e, kd_mat rh, kd_mat rt) {
 }
 kd_status kd_rgat_forward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt, float *logit,
                           float *alpha, kd_mat agg) {
-    REQUIRE(rgat_fits(kg, e, rh, rt) && same_shape(e, agg));
+    REQUIRE(rgat_fits(kg, e, rh, rt) && sane(agg) && agg.rows <= e.rows && agg.cols == e.cols);
     FORWARD(rgat_forward, ctx, kg, slope, e, rh, rt, logit, alpha, agg);
 }
 kd_status kd_rgat_backward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt, float *logit,
                            const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh, kd_mat drt) {
-    REQUIRE(rgat_fits(kg, e, rh, rt) && same_shape(e, dagg) && same_shape(e, de));
+    REQUIRE(rgat_fits(kg, e, rh, rt) && sane(dagg) && dagg.rows <= e.rows && dagg.cols == e.cols && same_shape(e, de));
     REQUIRE(same_shape(rh, drh) && same_shape(rt, drt));
     REQUIRE_WORKSPACE(kd_rgat_backward_workspace(kg->relations, e.cols));
     FORWARD(rgat_backward, ctx, kg, slope, e, rh, rt, logit, alpha, dagg, de, drh, drt);

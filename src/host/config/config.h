@@ -18,11 +18,12 @@ typedef enum kd_precision { KD_PRECISION_FP32, KD_PRECISION_TF32, KD_PRECISION_B
 
 /* Identities that a run can do without, to show that they change nothing but the time (docs/architecture.md). */
 typedef enum kd_naive {
-    KD_NAIVE_CHAIN = 1,    /* reverse chain: every step through the full width */
-    KD_NAIVE_OUTPUT = 2,   /* denoiser gradients: always by the output itself */
-    KD_NAIVE_VIEWS = 4,    /* views: a product for each modality and each view */
-    KD_NAIVE_FEATURES = 8, /* guidance: features transformed anew for every batch */
-    KD_NAIVE_SCORES = 16   /* evaluation: a product for each view */
+    KD_NAIVE_CHAIN = 1,     /* reverse chain: every step through the full width */
+    KD_NAIVE_OUTPUT = 2,    /* denoiser gradients: always by the output itself */
+    KD_NAIVE_VIEWS = 4,     /* views: a product for each modality and each view */
+    KD_NAIVE_ROWS = 8,      /* views: every row, also those that nothing reads */
+    KD_NAIVE_FEATURES = 16, /* guidance: features transformed anew for every batch */
+    KD_NAIVE_SCORES = 32    /* evaluation: a product for each view */
 } kd_naive;
 
 enum { KD_MAX_TOPK = 8, KD_MAX_MODALITIES = 16 };

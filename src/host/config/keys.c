@@ -15,7 +15,7 @@ static const char *const GUIDANCES[] = {"row_index", "linked_users", NULL};
 static const char *const SPLITS[] = {"test", "valid", NULL};
 static const char *const DEVICES[] = {"auto", "cpu", "cuda", NULL};
 static const char *const PRECISIONS[] = {"fp32", "tf32", "bf16", NULL};
-static const char *const NAIVE[] = {"chain", "output", "views", "features", "scores", NULL};
+static const char *const NAIVE[] = {"chain", "output", "views", "rows", "features", "scores", NULL};
 
 #define FIELD(field) offsetof(kd_config, field)
 #define INT(name, field, low, high, fallback, help) \

@@ -103,9 +103,9 @@ cleanup:
 }
 
 kd_status kd_multimodal_forward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, kd_views *v) {
-    return (v->config.naive ? naive_forward : merged_forward)(ctx, p, g, v);
+    return (v->config.one_by_one ? naive_forward : merged_forward)(ctx, p, g, v);
 }
 
 kd_status kd_multimodal_backward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, kd_views *v, kd_mat dz) {
-    return (v->config.naive ? naive_backward : merged_backward)(ctx, p, g, v, dz);
+    return (v->config.one_by_one ? naive_backward : merged_backward)(ctx, p, g, v, dz);
 }

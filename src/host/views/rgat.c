@@ -10,12 +10,13 @@ cleanup:
     return status;
 }
 
-kd_status kd_rgat_pass_allocate(kd_pool *pool, const kd_model_shape *s, int64_t hops, int64_t edges,
+kd_status kd_rgat_pass_allocate(kd_pool *pool, const kd_model_shape *s, int64_t hops, int64_t heads, int64_t edges,
                                 kd_rgat_pass *out) {
     static const char what[] = "relation-aware attention";
     kd_status status = KD_OK;
     out->hops = hops;
-    KD_TRY(kd_pool_mat(pool, s->entities, s->dim, what, &out->result));
+    out->heads = heads;
+    KD_TRY(kd_pool_mat(pool, heads, s->dim, what, &out->result));
     for (int64_t k = 0; k < hops; k++) {
         KD_TRY(kd_pool_mat(pool, s->entities, s->dim, what, &out->rows[k]));
         KD_TRY(kd_pool_alloc(pool, s->entities, sizeof(float), what, &out->norm[k]));
@@ -46,6 +47,11 @@ static kd_rng hop_rng(const kd_rgat_pass *pass, int64_t hop) {
     return rng;
 }
 
+/* The rows of a hop that anybody reads. */
+static kd_mat of_hop(const kd_rgat_pass *pass, int64_t hop, kd_mat m) {
+    return hop == pass->hops - 1 ? kd_mat_rows(m, 0, pass->heads) : m;
+}
+
 kd_status kd_rgat_pass_forward(kd_ctx *ctx, const kd_params *p, const kd_kg *kg, float dropout, const kd_rng *rng,
                                const kd_rgat *rgat, kd_rgat_pass *pass) {
     kd_status status = KD_OK;
@@ -53,13 +59,14 @@ kd_status kd_rgat_pass_forward(kd_ctx *ctx, const kd_params *p, const kd_kg *kg,
     pass->kg = kg;
     pass->dropout = dropout;
     pass->rng = *rng;
-    KD_TRY(kd_add_scaled(ctx, 1.0f, e, 0.0f, pass->result));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_rows(e, 0, pass->heads), 0.0f, pass->result));
     for (int64_t k = 0; k < pass->hops; k++) {
         kd_rng key = hop_rng(pass, k);
-        KD_TRY(kd_rgat_forward(ctx, kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k], pass->alpha[k],
-                               rgat->agg));
-        KD_TRY(kd_unit_rows_forward(ctx, rgat->agg, dropout, &key, pass->rows[k], pass->norm[k]));
-        KD_TRY(kd_add_scaled(ctx, 1.0f, pass->rows[k], (float)rgat->res_lambda, pass->result));
+        kd_mat agg = of_hop(pass, k, rgat->agg), rows = of_hop(pass, k, pass->rows[k]);
+        KD_TRY(
+            kd_rgat_forward(ctx, kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k], pass->alpha[k], agg));
+        KD_TRY(kd_unit_rows_forward(ctx, agg, dropout, &key, rows, pass->norm[k]));
+        KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_rows(rows, 0, pass->heads), (float)rgat->res_lambda, pass->result));
         e = pass->rows[k];
     }
 cleanup:
@@ -68,23 +75,24 @@ cleanup:
 
 kd_status kd_rgat_pass_backward(kd_ctx *ctx, const kd_params *p, kd_mat dresult, kd_rgat *rgat, kd_rgat_pass *pass) {
     kd_status status = KD_OK;
-    float lambda = (float)rgat->res_lambda, carried = 0.0f; /* no gradient flows into the last hop's rows but dresult */
-    int64_t bytes = dresult.rows * dresult.cols * (int64_t)sizeof(float);
+    kd_mat dentity = kd_gradient_of(p, p->entity);
+    int64_t bytes = rgat->de.rows * rgat->de.cols * (int64_t)sizeof(float);
     for (int64_t k = pass->hops - 1; k >= 0; k--) {
         kd_rng key = hop_rng(pass, k);
+        bool last = k == pass->hops - 1; /* no gradient flows into its rows but dresult */
         kd_mat e = k > 0 ? pass->rows[k - 1] : p->entity;
-        KD_TRY(kd_add_scaled(ctx, 1.0f, dresult, 0.0f, rgat->drows));
-        if (carried != 0.0f) KD_TRY(kd_add_scaled(ctx, carried, rgat->de, 1.0f, rgat->drows));
-        KD_TRY(kd_unit_rows_backward(ctx, pass->rows[k], pass->norm[k], rgat->drows, pass->dropout, &key, 0.0f,
-                                     rgat->agg));
+        kd_mat drows = of_hop(pass, k, rgat->drows), dagg = of_hop(pass, k, rgat->agg);
+        if (!last) KD_TRY(kd_add_scaled(ctx, 1.0f, rgat->de, 0.0f, drows));
+        KD_TRY(kd_add_scaled(ctx, 1.0f, dresult, last ? 0.0f : 1.0f, kd_mat_rows(drows, 0, pass->heads)));
+        KD_TRY(kd_unit_rows_backward(ctx, of_hop(pass, k, pass->rows[k]), pass->norm[k], drows, pass->dropout, &key,
+                                     0.0f, dagg));
         KD_TRY(kd_zero(ctx, rgat->de.data, bytes));
         KD_TRY(kd_rgat_backward(ctx, pass->kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k],
-                                pass->alpha[k], rgat->agg, rgat->de, rgat->dhead, rgat->dtail));
-        KD_TRY(kd_add_scaled(ctx, 0.0f, dresult, lambda, dresult));
-        carried = 1.0f;
+                                pass->alpha[k], dagg, rgat->de, rgat->dhead, rgat->dtail));
+        KD_TRY(kd_add_scaled(ctx, 0.0f, dresult, (float)rgat->res_lambda, dresult));
     }
-    KD_TRY(kd_add_scaled(ctx, 1.0f, dresult, 1.0f, kd_gradient_of(p, p->entity)));
-    if (carried != 0.0f) KD_TRY(kd_add_scaled(ctx, carried, rgat->de, 1.0f, kd_gradient_of(p, p->entity)));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, dresult, 1.0f, kd_mat_rows(dentity, 0, pass->heads)));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, rgat->de, 1.0f, dentity));
 cleanup:
     return status;
 }

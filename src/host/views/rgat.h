@@ -11,7 +11,8 @@ enum { KD_MAX_HOPS = 8 };
 /* What one forward pass leaves for its backward pass. */
 typedef struct kd_rgat_pass {
     int64_t hops;
-    kd_mat result;                                  /* [entities, dim]: res_lambda-weighted sum of the hops' rows */
+    int64_t heads;                                  /* entities 0 .. heads - 1 are read after the last hop */
+    kd_mat result;                                  /* [heads, dim]: res_lambda-weighted sum of the hops' rows */
     kd_mat rows[KD_MAX_HOPS];                       /* [entities, dim] unit rows of each hop: the next hop's input */
     float *norm[KD_MAX_HOPS];                       /* [entities] */
     float *logit[KD_MAX_HOPS], *alpha[KD_MAX_HOPS]; /* [edges] */
@@ -28,17 +29,17 @@ typedef struct kd_rgat {
 } kd_rgat;
 
 kd_status kd_rgat_allocate(kd_pool *pool, const kd_model_shape *shape, kd_rgat *out);
-kd_status kd_rgat_pass_allocate(kd_pool *pool, const kd_model_shape *shape, int64_t hops, int64_t edges,
+kd_status kd_rgat_pass_allocate(kd_pool *pool, const kd_model_shape *shape, int64_t hops, int64_t heads, int64_t edges,
                                 kd_rgat_pass *out);
 
 /* Once a step, before the passes: projects the relations and zeroes their gradients. */
 kd_status kd_rgat_begin(kd_ctx *ctx, const kd_params *params, kd_rgat *rgat);
 
-/* pass->result = the entities' rows after all hops; dropout 0 outside training. `rng` is keyed further by hop. */
+/* pass->result = the heads' rows after all hops; dropout 0 outside training. `rng` is keyed further by hop. */
 kd_status kd_rgat_pass_forward(kd_ctx *ctx, const kd_params *params, const kd_kg *kg, float dropout, const kd_rng *rng,
                                const kd_rgat *rgat, kd_rgat_pass *pass);
 
-/* dresult [entities, dim] is overwritten; entity gradients += ; relation gradients are held in rgat. */
+/* dresult [heads, dim] is overwritten; entity gradients += ; relation gradients are held in rgat. */
 kd_status kd_rgat_pass_backward(kd_ctx *ctx, const kd_params *params, kd_mat dresult, kd_rgat *rgat,
                                 kd_rgat_pass *pass);
 

@@ -12,7 +12,8 @@ kd_views_config kd_views_configure(const kd_config *c, int64_t modalities) {
     v.multimodal = c->use.multimodal && modalities > 0;
     v.modality_views = c->use.contrastive && modalities > 0;
     v.second_kg = c->use.contrastive && c->cl_method == 1;
-    v.naive = c->naive & KD_NAIVE_VIEWS;
+    v.one_by_one = c->naive & KD_NAIVE_VIEWS;
+    v.every_row = c->naive & KD_NAIVE_ROWS;
     return v;
 }
 
@@ -48,17 +49,18 @@ kd_status kd_views_allocate(kd_pool *pool, const kd_model_shape *s, const kd_gra
     kd_status status = KD_OK;
     int64_t nodes = s->users + s->items;
     *v = (kd_views){.config = *config, .shape = *s, .slots = assign_slots(config, s->modalities)};
-    int64_t width = v->slots.count * s->dim;
+    int64_t width = v->slots.count * s->dim, heads = config->every_row ? s->entities : s->items;
     kd_mat *stacks[] = {&v->input, &v->output, &v->doutput, &v->layer};
     kd_mat *tables[] = {&v->mixed, &v->spread, &v->residual, &v->node_scratch, &v->dmixed, &v->dspread};
     KD_TRY(kd_rgat_allocate(pool, s, &v->rgat));
     v->rgat.res_lambda = config->res_lambda;
-    KD_TRY(kd_rgat_pass_allocate(pool, s, config->kg_hops, sizes->kg_edges, &v->main));
-    if (config->second_kg) KD_TRY(kd_rgat_pass_allocate(pool, s, config->kg_hops, sizes->kg_capped_edges, &v->second));
+    KD_TRY(kd_rgat_pass_allocate(pool, s, config->kg_hops, heads, sizes->kg_edges, &v->main));
+    if (config->second_kg)
+        KD_TRY(kd_rgat_pass_allocate(pool, s, config->kg_hops, heads, sizes->kg_capped_edges, &v->second));
     for (int i = 0; i < 4; i++) KD_TRY(kd_pool_mat(pool, nodes, width, what, stacks[i]));
     for (int i = 0; i < 6; i++) KD_TRY(kd_pool_mat(pool, nodes, s->dim, what, tables[i]));
     KD_TRY(kd_pool_alloc(pool, nodes, sizeof(float), what, &v->residual_norm));
-    KD_TRY(kd_pool_mat(pool, s->entities, s->dim, what, &v->dentity));
+    if (config->every_row) KD_TRY(kd_pool_mat(pool, s->entities, s->dim, what, &v->dentity));
     KD_TRY(kd_pool_alloc(pool, s->modalities, sizeof(float), what, &v->share));
     KD_TRY(kd_pool_alloc(pool, s->modalities, sizeof(float), what, &v->dshare));
     for (int64_t m = 0; m < s->modalities; m++) KD_TRY(allocate_modality(pool, v, m));
@@ -83,7 +85,7 @@ cleanup:
 
 kd_status kd_stack_gcn(kd_ctx *ctx, const kd_views *v, kd_csr a, kd_mat x, kd_mat y) {
     kd_status status = KD_OK;
-    int64_t width = v->config.naive ? v->shape.dim : x.cols;
+    int64_t width = v->config.one_by_one ? v->shape.dim : x.cols;
     for (int64_t c = 0; c < x.cols; c += width)
         KD_TRY(kd_gcn(ctx, a, v->config.gnn_layers, kd_mat_cols(x, c, width), kd_mat_cols(v->layer, c, width),
                       kd_mat_cols(y, c, width)));

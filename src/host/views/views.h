@@ -21,7 +21,8 @@ typedef struct kd_views_config {
     int64_t gnn_layers, kg_hops;
     double res_lambda, ris_adj_lambda, mess_dropout;
     bool multimodal, modality_views, second_kg;
-    bool naive; /* a product for each modality and each view */
+    bool every_row;  /* computed, whether it is read or not */
+    bool one_by_one; /* a product for each modality and each view */
 } kd_views_config;
 
 /* Settings that follow from the configuration and the number of modalities. */
@@ -42,7 +43,7 @@ typedef struct kd_views {
     kd_mat residual; /* [nodes, dim] unit rows of Z, and their norms */
     float *residual_norm;
     kd_mat node_scratch, dmixed, dspread; /* [nodes, dim] */
-    kd_mat dentity;                       /* [entities, dim] scratch */
+    kd_mat dentity;                       /* [entities, dim] scratch, where every row is computed */
     float *share, *dshare;                /* [modalities] softmax(w) */
     struct {
         kd_mat feature;   /* [items, width], the data */

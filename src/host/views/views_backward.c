@@ -1,13 +1,16 @@
 /* Gradients of the views: the forward pass of views.c read from the end. */
 #include "host/views/views.h"
 
-/* dz flows into uE and, through the pass, into the entities. */
+/* dz, which is overwritten, flows into uE and, through the pass, into the entities. */
 static kd_status kg_backward(kd_ctx *ctx, const kd_params *p, kd_views *v, kd_rgat_pass *pass, kd_mat dz) {
     kd_status status = KD_OK;
-    kd_mat de = v->dentity;
+    kd_mat de = kd_items_of(v, dz);
     KD_TRY(kd_add_scaled(ctx, 1.0f, kd_users_of(v, dz), 1.0f, kd_gradient_of(p, p->user)));
-    KD_TRY(kd_zero(ctx, de.data, de.rows * de.cols * (int64_t)sizeof(float)));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_items_of(v, dz), 0.0f, kd_mat_rows(de, 0, v->shape.items)));
+    if (v->config.every_row) {
+        de = v->dentity;
+        KD_TRY(kd_zero(ctx, de.data, de.rows * de.cols * (int64_t)sizeof(float)));
+        KD_TRY(kd_add_scaled(ctx, 1.0f, kd_items_of(v, dz), 0.0f, kd_mat_rows(de, 0, v->shape.items)));
+    }
     KD_TRY(kd_rgat_pass_backward(ctx, p, de, &v->rgat, pass));
 cleanup:
     return status;

@@ -19,7 +19,7 @@ kd_status kd_cpu_rgat_forward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat 
                               float *alpha, kd_mat agg) {
     (void)ctx;
 #pragma omp parallel for schedule(dynamic, 64)
-    for (int64_t h = 0; h < kg->entities; h++) {
+    for (int64_t h = 0; h < agg.rows; h++) {
         int64_t begin = kg->head_ptr[h], end = kg->head_ptr[h + 1];
         const float *self = e.data + h * e.ld;
         float *out = agg.data + h * agg.ld;
@@ -67,9 +67,9 @@ static void head_backward(const kd_kg *kg, float slope, const kd_mat *e, const k
 }
 
 /* Partial relation gradients of one range of heads: part = [drh ; drt]. */
-static void relations_of_range(const kd_kg *kg, const kd_mat *e, const float *dlogit, int64_t range, int64_t ranges,
-                               float *part) {
-    int64_t d = e->cols, first = kg->entities * range / ranges, last = kg->entities * (range + 1) / ranges;
+static void relations_of_range(const kd_kg *kg, int64_t heads, const kd_mat *e, const float *dlogit, int64_t range,
+                               int64_t ranges, float *part) {
+    int64_t d = e->cols, first = heads * range / ranges, last = heads * (range + 1) / ranges;
     float *head_part = part, *tail_part = part + kg->relations * d;
     memset(part, 0, (size_t)(2 * kg->relations * d) * sizeof(float));
     for (int64_t h = first; h < last; h++)
@@ -84,10 +84,10 @@ kd_status kd_cpu_rgat_backward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat
     float *part = ctx->workspace;
     int64_t size = 2 * kg->relations * e.cols, ranges = kd_rgat_ranges(kg->relations, e.cols);
 #pragma omp parallel for schedule(dynamic, 64)
-    for (int64_t h = 0; h < kg->entities; h++) head_backward(kg, slope, &e, &rh, logit, alpha, &dagg, &de, h);
+    for (int64_t h = 0; h < dagg.rows; h++) head_backward(kg, slope, &e, &rh, logit, alpha, &dagg, &de, h);
 #pragma omp parallel for schedule(dynamic, 64)
     for (int64_t t = 0; t < kg->entities; t++)
-        for (int64_t i = kg->tail_ptr[t]; i < kg->tail_ptr[t + 1]; i++) {
+        for (int64_t i = kg->tail_ptr[t]; i < kg->tail_ptr[t + 1] && kg->in_head[i] < dagg.rows; i++) {
             int64_t k = kg->in_edge[i];
             float *self = de.data + t * de.ld;
             add(alpha[k], dagg.data + kg->in_head[i] * dagg.ld, self, e.cols);
@@ -95,7 +95,7 @@ kd_status kd_cpu_rgat_backward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat
         }
 #pragma omp parallel for schedule(dynamic, 1)
     for (int64_t range = 0; range < ranges; range++)
-        relations_of_range(kg, &e, logit, range, ranges, part + range * size);
+        relations_of_range(kg, dagg.rows, &e, logit, range, ranges, part + range * size);
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < kg->relations; r++)
         for (int64_t range = 0; range < ranges; range++) {

@@ -97,13 +97,13 @@ struct forward_work {
 
 __global__ void __launch_bounds__(KD_BLOCK) attend(forward_work work) {
     KD_SHARED(double, part, [WARPS * KD_WARP]);
-    for_rows(work.kg.entities, work.kg.head_ptr, part, work);
+    for_rows(work.agg.rows, work.kg.head_ptr, part, work);
 }
 
 extern "C" kd_status kd_cuda_rgat_forward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt,
                                           float *logit, float *alpha, kd_mat agg) {
     forward_work work = {*kg, slope, e, rh, rt, agg, logit, alpha};
-    KD_LAUNCH(attend, kd_blocks(kg->entities, WARPS), KD_BLOCK, 0, kd_stream(ctx), work);
+    KD_LAUNCH(attend, kd_blocks(agg.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), work);
     KD_CUDA_LAUNCHED();
 }
 
@@ -141,7 +141,7 @@ struct head_work {
 
 __global__ void __launch_bounds__(KD_BLOCK) head_gradients(head_work work) {
     KD_SHARED(double, part, [WARPS * KD_WARP]);
-    for_rows(work.kg.entities, work.kg.head_ptr, part, work);
+    for_rows(work.dagg.rows, work.kg.head_ptr, part, work);
 }
 
 /* What a tail gets from the edges that end in it. */
@@ -155,8 +155,9 @@ struct tail_work {
             int64_t c = pass + t.lane();
             float sum = 0.0f;
             for (int64_t i = kg.tail_ptr[tail] + t.warp(); i < kg.tail_ptr[tail + 1] && c < de.cols; i += t.warps) {
-                int64_t k = kg.in_edge[i];
-                sum += alpha[k] * dagg.data[kg.in_head[i] * dagg.ld + c];
+                int64_t k = kg.in_edge[i], head = kg.in_head[i];
+                if (head >= dagg.rows) break; /* heads ascend */
+                sum += alpha[k] * dagg.data[head * dagg.ld + c];
                 sum += dlogit[k] * rt.data[kg.relation[k] * rt.ld + c];
             }
             add_over_warps(t, sum, de.data + tail * de.ld + c, c < de.cols);
@@ -175,15 +176,15 @@ __global__ void __launch_bounds__(KD_BLOCK) tail_gradients(tail_work work) {
  * twice an edge. */
 enum { CHUNK = 64, TOGETHER = 4 };
 
-__global__ void relation_parts(kd_kg kg, kd_mat e, const float *__restrict__ dlogit, int64_t size, int in_shared,
-                               float *__restrict__ part) {
+__global__ void relation_parts(kd_kg kg, int64_t heads, kd_mat e, const float *__restrict__ dlogit, int64_t size,
+                               int in_shared, float *__restrict__ part) {
     KD_DYNAMIC_SHARED(float, shared);
     KD_SHARED(float, slope, [CHUNK]);
     KD_SHARED(int32_t, relation, [CHUNK]);
     KD_SHARED(int64_t, head_row, [CHUNK]);
     KD_SHARED(int64_t, tail_row, [CHUNK]);
     int64_t d = e.cols, range = blockIdx.x, ranges = gridDim.x;
-    int64_t head = kg.entities * range / ranges, head_end = kg.entities * (range + 1) / ranges;
+    int64_t head = heads * range / ranges, head_end = heads * (range + 1) / ranges;
     const float *__restrict__ rows = e.data;
     float *__restrict__ sums = in_shared ? shared : part + range * size;
     for (int64_t i = threadIdx.x; i < size; i += blockDim.x) sums[i] = 0.0f;
@@ -229,7 +230,6 @@ __global__ void __launch_bounds__(KD_BLOCK) relation_sums(int64_t ranges, const 
 extern "C" kd_status kd_cuda_rgat_backward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt,
                                            float *logit, const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh,
                                            kd_mat drt) {
-    unsigned blocks = kd_blocks(kg->entities, WARPS);
     head_work head = {*kg, slope, e, rh, dagg, de, logit, alpha};
     tail_work tail = {*kg, rt, dagg, de, logit, alpha};
     float *part = (float *)ctx->workspace;
@@ -237,10 +237,10 @@ extern "C" kd_status kd_cuda_rgat_backward(kd_ctx *ctx, const kd_kg *kg, float s
     int64_t ranges = kd_rgat_ranges(kg->relations, e.cols);
     int in_shared = bytes <= MOST_SHARED;
     unsigned width = (unsigned)(e.cols < 32 ? 32 : e.cols > KD_BLOCK ? (int64_t)KD_BLOCK : (e.cols + 31) / 32 * 32);
-    KD_LAUNCH(head_gradients, blocks, KD_BLOCK, 0, kd_stream(ctx), head);
-    KD_LAUNCH(tail_gradients, blocks, KD_BLOCK, 0, kd_stream(ctx), tail);
-    KD_LAUNCH(relation_parts, (unsigned)ranges, width, in_shared ? (size_t)bytes : 0, kd_stream(ctx), *kg, e, logit,
-              size, in_shared, part);
+    KD_LAUNCH(head_gradients, kd_blocks(dagg.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), head);
+    KD_LAUNCH(tail_gradients, kd_blocks(kg->entities, WARPS), KD_BLOCK, 0, kd_stream(ctx), tail);
+    KD_LAUNCH(relation_parts, (unsigned)ranges, width, in_shared ? (size_t)bytes : 0, kd_stream(ctx), *kg, dagg.rows, e,
+              logit, size, in_shared, part);
     KD_LAUNCH(relation_sums, kd_blocks(size, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), ranges, part, drh, drt);
     KD_CUDA_LAUNCHED();
 }

@@ -26,13 +26,14 @@ typedef kd_status kd_spmm_batch_fn(kd_ctx *ctx, float alpha, kd_csr a, const int
  *   logit = LeakyReLU_slope( e_h . rh_r + e_t . rt_r ),  rh = rE W_top^T, rt = rE W_bottom^T  [relations, d];
  *   alpha = softmax of the logits over the edges of h;
  *   agg_h = e_h + sum alpha e_t   (e_h alone for a head without edges).
- * logit [edges] = the logit, alpha [edges]; agg [entities, d]. Source: rgat.agg of the published code. */
+ * Heads are the first agg.rows entities: a last hop needs the items only. logit [edges] = the logit, alpha [edges],
+ * both of these heads' edges; agg [heads, d]. Source: rgat.agg of the published code. */
 typedef kd_status kd_rgat_forward_fn(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt,
                                      float *logit, float *alpha, kd_mat agg);
 
-/* Gradients of one hop: de += , drh +=, drt += . logit and alpha from the forward pass; logit is overwritten by its own
- * gradient. Deterministic: gathers by tail, relation sums over fixed ranges of heads. Workspace:
- * kd_rgat_backward_workspace. */
+/* Gradients of one hop, dagg [heads, d]: de [entities, d] += , drh +=, drt += . logit and alpha from the forward pass;
+ * logit is overwritten by its own gradient. Deterministic: gathers by tail, relation sums over fixed ranges of heads.
+ * Workspace: kd_rgat_backward_workspace. */
 typedef kd_status kd_rgat_backward_fn(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt,
                                       float *logit, const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh, kd_mat drt);
 /* Relation gradients are summed over this many ranges of heads, then over the ranges: many where the partial sums are
