@@ -77,7 +77,8 @@ class _InfoNce(torch.autograd.Function):
 
 
 class _Attend(torch.autograd.Function):
-    """sum over a head's edges of alpha e[tail], as sparse products in both directions."""
+    """sum over a head's edges of alpha e[tail], as sparse products in both directions; the gradient of alpha is a dense
+    product at the entries of a sparse matrix, which gathers no rows."""
 
     @staticmethod
     def forward(ctx, alpha, e, kg):
@@ -88,9 +89,9 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         alpha, e = ctx.saved_tensors
-        kg = ctx.kg
-        dalpha = (grad.index_select(0, kg.head) * e.index_select(0, kg.tail)).sum(1)
-        return dalpha, kg.by_tail(alpha) @ grad.contiguous(), None
+        kg, grad = ctx.kg, grad.contiguous()
+        dalpha = torch.sparse.sampled_addmm(kg.by_head(alpha), grad, e.t(), beta=0.0)
+        return dalpha.values(), kg.by_tail(alpha) @ grad, None
 
 
 class SparseKg:
