@@ -389,12 +389,12 @@ def main():
     parser.add_argument("--similarity")
     parser.add_argument("--device", default="cpu")
     o, words = parser.parse_known_args()
-    report = Report()
+    settings, report = common.parse_settings(words), Report()
     for folder in o.cases:
         for arm in ARMS:
             check_case(folder, arm, report)
     if o.data:
-        check_data(o, common.parse_settings(words), report)
+        check_data(o, settings, report)
     report.finish()
 
 

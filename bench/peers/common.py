@@ -2,7 +2,9 @@
 import argparse
 import json
 import math
+import os
 import resource
+import sys
 import time
 from dataclasses import dataclass, field, fields
 
@@ -56,16 +58,39 @@ class Settings:
         return self.guidance_weight.get(modality, 1 - self.e_loss if modality == "text" else self.e_loss)
 
 
+KINDS = {f.name: f.type for f in fields(Settings) if f.type in (int, float)}
+EXPECTED = {int: "a whole number", float: "a number"}
+WEIGHT_PREFIX = "guidance_weight."
+
+
+def refuse(message):
+    """A wrong word on the command line: one line, and the exit status that the engine has for it."""
+    print("%s: %s" % (os.path.basename(sys.argv[0]), message), file=sys.stderr)
+    sys.exit(2)
+
+
+def parse_setting(word):
+    """--key=value -> key, number"""
+    key, equals, value = word.lstrip("-").partition("=")
+    if not equals:
+        refuse("%s: expected --key=value" % word)
+    kind = float if key.startswith(WEIGHT_PREFIX) else KINDS.get(key)
+    if kind is None:
+        refuse("unknown key '%s'; there are %s %sMODALITY" % (key, " ".join(sorted(KINDS)), WEIGHT_PREFIX))
+    try:
+        return key, kind(value)
+    except ValueError:
+        refuse("%s: expected %s, got '%s'" % (key, EXPECTED[kind], value))
+
+
 def parse_settings(words):
     """--key=value words; an unknown key is an error, as it is for the engine."""
     settings = Settings()
-    kinds = {f.name: f.type for f in fields(Settings)}
-    for word in words:
-        key, value = word.lstrip("-").split("=", 1)
-        if key.startswith("guidance_weight."):
-            settings.guidance_weight[key.split(".", 1)[1]] = float(value)
+    for key, value in map(parse_setting, words):
+        if key.startswith(WEIGHT_PREFIX):
+            settings.guidance_weight[key[len(WEIGHT_PREFIX):]] = value
         else:
-            setattr(settings, key, kinds[key](value))
+            setattr(settings, key, value)
     return settings
 
 

@@ -35,10 +35,14 @@ def run_ours(o, words, folder):
         return read_records(f)
 
 
+def peer_words(words):
+    return [w for w in words if not w.startswith("--attention.")]
+
+
 def run_peer(arm, o, words, similarity):
     keys = ["--device=" + o.device, "--threads=%d" % o.threads, "--epochs=%d" % o.epochs, "--similarity=" + similarity]
-    words = [w for w in words if not w.startswith("--attention.")]
-    done = subprocess.run([sys.executable, "-W", "ignore", os.path.join(HERE, PEERS[arm]), o.data] + keys + words,
+    command = [sys.executable, "-W", "ignore", os.path.join(HERE, PEERS[arm]), o.data]
+    done = subprocess.run(command + keys + peer_words(words),
                           check=True, stdout=subprocess.PIPE, text=True)
     return read_records(done.stdout.splitlines())
 
@@ -126,6 +130,8 @@ def main():
     o, words = parser.parse_known_args()
     if o.epochs < 2:
         sys.exit("compare.py: expected at least two epochs, the first is left out")
+    if set(o.arms) & set(PEERS):
+        common.parse_settings(peer_words(words))  # a key that no peer knows stops here, not after the engine's run
     runs, load = measure(o, words)
     print_head(o, words, runs, load)
     print_table(o, runs)
