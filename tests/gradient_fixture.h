@@ -60,7 +60,11 @@ static inline void close_case(gradient_case *g) {
 
 static inline double step_loss(op_fixture *f, gradient_case *g, bool backward) {
     kd_model *m = &g->model;
-    kd_view_pass pass = {.training = true, .main_kg = kd_model_train_kg(m), .seed = 5, .step = 3};
+    kd_view_pass pass = {.training = true,
+                         .main_kg = kd_model_train_kg(m),
+                         .batch = {&m->losses.users, &m->losses.items},
+                         .seed = 5,
+                         .step = 3};
     double parts[KD_LOSS_PARTS];
     assert_ok(kd_zero(f->ctx, m->loss, KD_LOSS_PARTS * (int64_t)sizeof(double)));
     assert_ok(kd_zero(f->ctx, m->params.gradient, m->params.count * (int64_t)sizeof(float)));

@@ -95,10 +95,10 @@ static void unit_rows(op_fixture *f, int64_t n, outputs *out) {
     for (int dropped = 0; dropped < 2; dropped++) {
         float p = dropped ? 0.3f : 0.0f, *norm = op_zeros(f, 9, sizeof *norm);
         kd_mat x = random_mat(f, 9, n, 1, 1), up = random_mat(f, 9, n, 0, 2), dx = random_mat(f, 9, n, 2, 3);
-        assert_ok(kd_unit_rows_forward(f->ctx, x, p, &rng, x, norm));
+        assert_ok(kd_unit_rows_forward(f->ctx, NULL, x, p, &rng, x, norm));
         keep(f, x, out);
         keep_floats(f, norm, 9, out);
-        assert_ok(kd_unit_rows_backward(f->ctx, x, norm, up, p, &rng, 0.5f, dx));
+        assert_ok(kd_unit_rows_backward(f->ctx, NULL, 1.0f, x, norm, up, p, &rng, 0.5f, dx));
         keep(f, dx, out);
     }
 }
@@ -131,6 +131,27 @@ static void message_passing(op_fixture *f, int64_t n, outputs *out) {
     }
 }
 COMPARE_ON_SIZES(message_passing)
+
+/* Unit rows, their gradients and products of the rows that a batch names, some of them twice; the others stay. */
+static void rows_of_a_batch(op_fixture *f, int64_t n, outputs *out) {
+    enum { ROWS = 300 };
+    int32_t *node = random_ints(f, n, ROWS, 81);
+    kd_groups only = op_groups(f, n, node);
+    kd_csr a = sparse(f, ROWS, 50, true, 1);
+    kd_mat x = random_mat(f, 50, 68, 0, 2), y = random_mat(f, ROWS, 68, 0, 3), to = random_mat(f, ROWS, 68, 4, 4);
+    float *norm = op_zeros(f, ROWS, sizeof *norm);
+    assert_ok(kd_spmm_rows(f->ctx, &only, 0.5f, a, x, 1.0f, y, to));
+    keep(f, to, out);
+    assert_ok(kd_spmm_rows(f->ctx, &only, 1.0f, a, x, 0.0f, (kd_mat){0}, y));
+    keep(f, y, out);
+    assert_ok(kd_unit_rows_forward(f->ctx, &only, y, 0.3f, &RNG, to, norm));
+    keep(f, to, out);
+    keep_floats(f, norm, ROWS, out);
+    for (int64_t r = 0; r < ROWS; r++) assert_ok(kd_upload(f->ctx, norm + r, (float[]){1.0f + (float)r}, sizeof *norm));
+    assert_ok(kd_unit_rows_backward(f->ctx, &only, 0.7f, to, norm, y, 0.3f, &RNG, 0.5f, y));
+    keep(f, y, out);
+}
+COMPARE_ON_SIZES(rows_of_a_batch)
 
 /* A batch of 1, 4, 7, ... below n of the rows of a matrix with a hub, in no order. */
 static void message_passing_of_a_batch(op_fixture *f, int64_t n, outputs *out) {
@@ -317,8 +338,8 @@ static void losses(op_fixture *f, int64_t n, outputs *out) {
                                .db = random_mat(f, ITEMS, d, 0, 8),
                                .loss = loss + 1};
         float *norm = op_zeros(f, ITEMS, sizeof *norm);
-        assert_ok(kd_unit_rows_forward(f->ctx, nce.a, 0.0f, NULL, nce.a, norm));
-        assert_ok(kd_unit_rows_forward(f->ctx, nce.b, 0.0f, NULL, nce.b, norm));
+        assert_ok(kd_unit_rows_forward(f->ctx, NULL, nce.a, 0.0f, NULL, nce.a, norm));
+        assert_ok(kd_unit_rows_forward(f->ctx, NULL, nce.b, 0.0f, NULL, nce.b, norm));
         assert_ok(kd_infonce(f->ctx, &nce));
         keep(f, nce.da, out);
         keep(f, nce.db, out);
@@ -468,7 +489,7 @@ static kd_status replayed_step(kd_ctx *ctx, void *arg) {
     kd_rng rng = RNG;
     rng.clock = &r->cursor->step;
     kd_status status = kd_gather(ctx, r->count, &r->cursor->first, r->order, NULL, r->batch + 0);
-    if (status == KD_OK) status = kd_unit_rows_forward(ctx, r->x, 0.4f, &rng, r->sum, norm);
+    if (status == KD_OK) status = kd_unit_rows_forward(ctx, NULL, r->x, 0.4f, &rng, r->sum, norm);
     if (status == KD_OK) status = kd_squared_norm(ctx, 0.5f, r->sum, r->x, r->slot);
     return status != KD_OK ? status : kd_cursor_advance(ctx, r->count, 1, r->slot, r->log, r->cursor);
 }
@@ -541,6 +562,7 @@ int main(void) {
                                        cmocka_unit_test(unit_rows_agree),
                                        cmocka_unit_test(adam_agree),
                                        cmocka_unit_test(message_passing_agree),
+                                       cmocka_unit_test(rows_of_a_batch_agree),
                                        cmocka_unit_test(message_passing_of_a_batch_agree),
                                        cmocka_unit_test(attention_agree),
                                        cmocka_unit_test(rebuilt_graphs_agree),

@@ -107,14 +107,15 @@ kd_status kd_squared_norm(kd_ctx *ctx, float weight, kd_mat x, kd_mat dx, double
     REQUIRE(same_shape(x, dx) && loss);
     FORWARD(squared_norm, ctx, weight, x, dx, loss);
 }
-kd_status kd_unit_rows_forward(kd_ctx *ctx, kd_mat x, float p, const kd_rng *rng, kd_mat y, float *norm) {
+kd_status kd_unit_rows_forward(kd_ctx *ctx, const kd_groups *only, kd_mat x, float p, const kd_rng *rng, kd_mat y,
+                               float *norm) {
     REQUIRE(same_shape(x, y) && norm && p >= 0.0f && p < 1.0f && (rng || p == 0.0f));
-    FORWARD(unit_rows_forward, ctx, x, p, rng, y, norm);
+    FORWARD(unit_rows_forward, ctx, only, x, p, rng, y, norm);
 }
-kd_status kd_unit_rows_backward(kd_ctx *ctx, kd_mat y, const float *norm, kd_mat dy, float p, const kd_rng *rng,
-                                float beta, kd_mat dx) {
+kd_status kd_unit_rows_backward(kd_ctx *ctx, const kd_groups *only, float alpha, kd_mat y, const float *norm, kd_mat dy,
+                                float p, const kd_rng *rng, float beta, kd_mat dx) {
     REQUIRE(same_shape(y, dy) && same_shape(y, dx) && norm && p >= 0.0f && p < 1.0f && (rng || p == 0.0f));
-    FORWARD(unit_rows_backward, ctx, y, norm, dy, p, rng, beta, dx);
+    FORWARD(unit_rows_backward, ctx, only, alpha, y, norm, dy, p, rng, beta, dx);
 }
 kd_status kd_leaky_relu_forward(kd_ctx *ctx, float slope, kd_mat x) {
     REQUIRE(sane(x));
@@ -144,6 +145,12 @@ kd_status kd_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_m
     REQUIRE(sane(x) && sane(y) && a.cols == x.rows && a.rows == y.rows && x.cols == y.cols && x.data != y.data);
     REQUIRE(beta == 0.0f || same_shape(c, y));
     FORWARD(spmm, ctx, alpha, a, x, beta, c, y);
+}
+kd_status kd_spmm_rows(kd_ctx *ctx, const kd_groups *only, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c,
+                       kd_mat y) {
+    REQUIRE(sane(x) && sane(y) && a.cols == x.rows && a.rows == y.rows && x.cols == y.cols && x.data != y.data);
+    REQUIRE(only && (beta == 0.0f || same_shape(c, y)));
+    FORWARD(spmm_rows, ctx, only, alpha, a, x, beta, c, y);
 }
 kd_status kd_place_rows(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t rows, int32_t *place) {
     REQUIRE(n >= 0 && n <= rows && n <= INT32_MAX);

@@ -53,6 +53,7 @@ typedef struct kd_ops {
     kd_adam_fn *adam;
     /* graph */
     kd_spmm_fn *spmm;
+    kd_spmm_rows_fn *spmm_rows;
     kd_place_rows_fn *place_rows;
     kd_spmm_batch_fn *spmm_batch;
     kd_rgat_forward_fn *rgat_forward;
@@ -118,6 +119,7 @@ kd_softmax_forward_fn kd_softmax_forward;
 kd_softmax_backward_fn kd_softmax_backward;
 kd_adam_fn kd_adam;
 kd_spmm_fn kd_spmm;
+kd_spmm_rows_fn kd_spmm_rows;
 kd_place_rows_fn kd_place_rows;
 kd_spmm_batch_fn kd_spmm_batch;
 kd_rgat_forward_fn kd_rgat_forward;

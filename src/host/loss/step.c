@@ -52,8 +52,8 @@ cleanup:
 }
 
 static kd_status bpr(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, double *loss) {
-    kd_mat score = kd_mat_cols(v->output, 0, v->slots.score * v->shape.dim);
-    kd_mat dscore = kd_mat_cols(v->doutput, 0, v->slots.score * v->shape.dim);
+    kd_mat score = kd_score_of(v, v->output);
+    kd_mat dscore = kd_score_of(v, v->doutput);
     kd_bpr_args args = {.count = count,
                         .batch = (double)l->config.batch,
                         .user = l->user,
@@ -110,6 +110,12 @@ cleanup:
     return status;
 }
 
+/* Where the contrast reads a view: an anchor that is no key only at the batch's users and positive items. */
+static kd_nodes contrasted(const kd_views *v, const kd_step_losses *l, int64_t slot) {
+    bool anchor = slot == v->slots.second_kg && v->read.users;
+    return anchor ? (kd_nodes){&l->users, &l->positives} : (kd_nodes){0};
+}
+
 /* The views' slots that take part, normalised once for all terms; their gradients flow back once. */
 static kd_status contrastive(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, double *loss) {
     kd_status status = KD_OK;
@@ -117,13 +123,14 @@ static kd_status contrastive(kd_ctx *ctx, int64_t count, const kd_views *v, cons
     KD_TRY(kd_zero(ctx, l->dunit.data, l->dunit.rows * l->dunit.ld * (int64_t)sizeof(float)));
     for (int64_t s = 0; s < v->slots.count; s++)
         if (s != v->slots.multimodal)
-            KD_TRY(kd_unit_rows_forward(ctx, kd_slot(v, v->output, s), 0.0f, NULL, kd_slot(v, l->unit, s),
-                                        l->norm + s * nodes));
+            KD_TRY(kd_node_units(ctx, v, contrasted(v, l, s), kd_slot(v, v->output, s), kd_slot(v, l->unit, s),
+                                 l->norm + s * nodes));
     KD_TRY(contrastive_terms(ctx, count, v, l, loss));
     for (int64_t s = 0; s < v->slots.count; s++)
         if (s != v->slots.multimodal)
-            KD_TRY(kd_unit_rows_backward(ctx, kd_slot(v, l->unit, s), l->norm + s * nodes, kd_slot(v, l->dunit, s),
-                                         0.0f, NULL, 1.0f, kd_slot(v, v->doutput, s)));
+            KD_TRY(kd_node_units_backward(ctx, v, contrasted(v, l, s), 1.0f, kd_slot(v, l->unit, s),
+                                          l->norm + s * nodes, kd_slot(v, l->dunit, s), 1.0f,
+                                          kd_slot(v, v->doutput, s)));
 cleanup:
     return status;
 }

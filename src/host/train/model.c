@@ -178,9 +178,7 @@ const kd_kg *kd_model_train_kg(const kd_model *m) {
     return m->config->kg.train_view == KD_TRAIN_VIEW_GENERATED ? kd_model_eval_kg(m) : &m->graphs.capped;
 }
 
-static kd_mat score_view(const kd_model *m) {
-    return kd_mat_cols(m->views.output, 0, m->views.slots.score * m->shape.dim);
-}
+static kd_mat score_view(const kd_model *m) { return kd_score_of(&m->views, m->views.output); }
 
 kd_mat kd_model_user_view(const kd_model *m) { return kd_mat_rows(score_view(m), 0, m->shape.users); }
 kd_mat kd_model_item_view(const kd_model *m) { return kd_mat_rows(score_view(m), m->shape.users, m->shape.items); }

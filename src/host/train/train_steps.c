@@ -22,8 +22,11 @@ static kd_status train_step(kd_ctx *ctx, void *arg) {
     const batch_of *batch = arg;
     kd_model *m = batch->model;
     kd_cursor *at = m->cursor;
-    kd_view_pass pass = {
-        .training = true, .main_kg = kd_model_train_kg(m), .seed = m->config->seed, .clock = &at->step};
+    kd_view_pass pass = {.training = true,
+                         .main_kg = kd_model_train_kg(m),
+                         .batch = {&m->losses.users, &m->losses.items},
+                         .seed = m->config->seed,
+                         .clock = &at->step};
     KD_TRY(kd_step_load(ctx, batch->count, &at->first, m->order, m->user, m->positive, m->negative, &m->losses));
     KD_TRY(kd_zero(ctx, m->params.gradient, m->params.count * (int64_t)sizeof(float)));
     KD_TRY(kd_views_forward(ctx, &m->params, &m->graphs, &pass, &m->views));

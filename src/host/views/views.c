@@ -18,14 +18,15 @@ kd_views_config kd_views_configure(const kd_config *c, int64_t modalities) {
 }
 
 static kd_view_slots assign_slots(const kd_views_config *c, int64_t modalities) {
-    kd_view_slots s = {.kg = 0, .multimodal = -1, .second_kg = -1, .modality = -1, .count = 1};
-    if (c->multimodal) s.multimodal = s.count++;
-    s.score = s.count;
-    if (c->second_kg) s.second_kg = s.count++;
+    kd_view_slots s = {.modality = -1, .multimodal = -1, .second_kg = -1};
     if (c->modality_views) {
-        s.modality = s.count;
-        s.count += modalities;
+        s.modality = 0;
+        s.count = modalities;
     }
+    s.kg = s.count++;
+    if (c->multimodal) s.multimodal = s.count++;
+    s.score = s.count - s.kg;
+    if (c->second_kg) s.second_kg = s.count++;
     return s;
 }
 
@@ -130,7 +131,7 @@ static kd_status modality_nodes(kd_ctx *ctx, const kd_params *p, kd_views *v) {
         kd_mat nodes = v->modality[m].nodes, items = kd_items_of(v, nodes);
         KD_TRY(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, kd_users_of(v, nodes)));
         KD_TRY(kd_feature_transform(ctx, p, v, m, items));
-        KD_TRY(kd_unit_rows_forward(ctx, items, 0.0f, NULL, items, v->modality[m].norm));
+        KD_TRY(kd_unit_rows_forward(ctx, NULL, items, 0.0f, NULL, items, v->modality[m].norm));
     }
 cleanup:
     return status;
@@ -146,18 +147,58 @@ cleanup:
     return status;
 }
 
+kd_status kd_node_units(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, kd_mat x, kd_mat y, float *norm) {
+    if (!nodes.users) return kd_unit_rows_forward(ctx, NULL, x, 0.0f, NULL, y, norm);
+    kd_status status = kd_unit_rows_forward(ctx, nodes.users, kd_users_of(v, x), 0.0f, NULL, kd_users_of(v, y), norm);
+    if (status != KD_OK) return status;
+    return kd_unit_rows_forward(ctx, nodes.items, kd_items_of(v, x), 0.0f, NULL, kd_items_of(v, y),
+                                norm + v->shape.users);
+}
+
+/* Y = A X + C for some nodes. */
+static kd_status node_products(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, kd_csr a, kd_mat x, kd_mat c, kd_mat y) {
+    int64_t users = v->shape.users, items = v->shape.items;
+    kd_status status =
+        kd_spmm_rows(ctx, nodes.users, 1.0f, kd_csr_rows(a, 0, users), x, 1.0f, kd_users_of(v, c), kd_users_of(v, y));
+    if (status != KD_OK) return status;
+    return kd_spmm_rows(ctx, nodes.items, 1.0f, kd_csr_rows(a, users, items), x, 1.0f, kd_items_of(v, c),
+                        kd_items_of(v, y));
+}
+
+/* The views from their inputs. Of the last layer the slots from `multimodal` on are made only where they are read. */
+static kd_status propagate(kd_ctx *ctx, kd_csr a, const kd_view_pass *pass, kd_views *v) {
+    kd_status status = KD_OK;
+    int64_t everywhere = (v->slots.kg + 1) * v->shape.dim, width = v->slots.count * v->shape.dim;
+    kd_mat from = v->input;
+    if (!pass->training) return kd_stack_gcn(ctx, v, a, kd_score_of(v, v->input), kd_score_of(v, v->output));
+    if (!v->read.users || v->config.gnn_layers == 0) return kd_stack_gcn(ctx, v, a, v->input, v->output);
+    if (v->config.gnn_layers > 1) {
+        from = v->layer;
+        KD_TRY(kd_gcn(ctx, a, v->config.gnn_layers - 1, v->input, v->output, from));
+    }
+    KD_TRY(kd_spmm(ctx, 1.0f, a, kd_mat_cols(from, 0, everywhere), 1.0f, kd_mat_cols(v->input, 0, everywhere),
+                   kd_mat_cols(v->output, 0, everywhere)));
+    if (everywhere < width)
+        KD_TRY(node_products(ctx, v, v->read, a, kd_mat_cols(from, everywhere, width - everywhere),
+                             kd_mat_cols(v->input, everywhere, width - everywhere),
+                             kd_mat_cols(v->output, everywhere, width - everywhere)));
+cleanup:
+    return status;
+}
+
 kd_status kd_views_forward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, const kd_view_pass *pass, kd_views *v) {
     kd_status status = KD_OK;
-    int64_t width = (pass->training ? v->slots.count : v->slots.score) * v->shape.dim;
     bool modality_views = pass->training && v->slots.modality >= 0;
+    bool some = pass->training && !v->config.every_row && !v->config.one_by_one;
+    v->read = some ? pass->batch : (kd_nodes){0};
     KD_TRY(kg_inputs(ctx, p, g, pass, v));
     if (v->slots.multimodal >= 0 || modality_views) KD_TRY(modality_nodes(ctx, p, v));
     if (v->slots.multimodal >= 0) KD_TRY(kd_multimodal_forward(ctx, p, g, v));
     if (modality_views) KD_TRY(contrastive_inputs(ctx, g, v));
-    KD_TRY(kd_stack_gcn(ctx, v, g->adjacency, kd_mat_cols(v->input, 0, width), kd_mat_cols(v->output, 0, width)));
+    KD_TRY(propagate(ctx, g->adjacency, pass, v));
     if (v->slots.multimodal >= 0) {
-        kd_mat z = kd_slot(v, v->input, v->slots.multimodal);
-        KD_TRY(kd_unit_rows_forward(ctx, z, 0.0f, NULL, v->residual, v->residual_norm));
+        KD_TRY(
+            kd_node_units(ctx, v, v->read, kd_slot(v, v->input, v->slots.multimodal), v->residual, v->residual_norm));
         KD_TRY(kd_add_scaled(ctx, (float)v->config.res_lambda, v->residual, 1.0f,
                              kd_slot(v, v->output, v->slots.multimodal)));
     }

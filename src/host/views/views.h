@@ -6,15 +6,17 @@
 #include "host/views/graphs.h"
 #include "host/views/rgat.h"
 
-/* Which column block of the stack holds which view; -1: the run has no such view. The views that make the score come
- * first, so that their concatenation is one matrix. */
+/* Which column block of the stack holds which view; -1: the run has no such view. First the views that are read at
+ * every node, as keys of the contrast; from `multimodal` on those that a training step reads at the batch's nodes only.
+ * The main KG view and the multimodal one, which make the score, lie side by side, so that their concatenation is one
+ * matrix. */
 typedef struct kd_view_slots {
     int64_t count;
-    int64_t kg; /* main KG view */
+    int64_t modality; /* contrastive view of modality 0; the others follow */
+    int64_t kg;       /* main KG view */
     int64_t multimodal;
     int64_t second_kg; /* full-graph KG view with its own dropout mask: an anchor of cl_method 1 */
-    int64_t modality;  /* contrastive view of modality 0; the others follow */
-    int64_t score;     /* number of slots whose concatenation scores */
+    int64_t score;     /* number of slots, from kg on, whose concatenation scores */
 } kd_view_slots;
 
 typedef struct kd_views_config {
@@ -28,12 +30,18 @@ typedef struct kd_views_config {
 /* Settings that follow from the configuration and the number of modalities. */
 kd_views_config kd_views_configure(const kd_config *config, int64_t modalities);
 
+/* Nodes: the keys of two groups, user rows and item rows; or, both NULL, all. */
+typedef struct kd_nodes {
+    const kd_groups *users, *items;
+} kd_nodes;
+
 typedef struct kd_views {
     kd_views_config config;
     kd_model_shape shape;
     kd_view_slots slots;
     kd_rgat rgat;
     kd_rgat_pass main, second;
+    kd_nodes read;   /* where the last forward pass computed the slots from `multimodal` on */
     kd_mat input;    /* [nodes, slots * dim] Z of each slot */
     kd_mat output;   /* [nodes, slots * dim] the views */
     kd_mat doutput;  /* their gradients: the losses write here */
@@ -60,11 +68,13 @@ kd_status kd_views_allocate(kd_pool *pool, const kd_model_shape *shape, const kd
 /* Bytes of workspace that forward and backward need. */
 int64_t kd_views_workspace(const kd_model_shape *shape);
 
-/* One forward pass: output = the views. training: dropout on, keyed (seed, step + *clock), every slot; else only the
- * score slots and no dropout. main_kg: the graph of the main KG view; the second one always walks graphs->capped. */
+/* One forward pass: output = the views. training: dropout on, keyed (seed, step + *clock), every slot, and where
+ * `batch` names nodes only these rows of the slots that are read there only; else only the score slots and no dropout.
+ * main_kg: the graph of the main KG view; the second one always walks graphs->capped. */
 typedef struct kd_view_pass {
     bool training;
     const kd_kg *main_kg;
+    kd_nodes batch;
     uint64_t seed;
     int64_t step;
     const int64_t *clock; /* on the device, or NULL */
@@ -81,12 +91,22 @@ kd_status kd_multimodal_forward(kd_ctx *ctx, const kd_params *params, const kd_g
 kd_status kd_multimodal_backward(kd_ctx *ctx, const kd_params *params, const kd_graphs *graphs, kd_views *views,
                                  kd_mat dz);
 
+/* kd_unit_rows_forward and _backward without dropout for some nodes of matrices [nodes, dim]. */
+kd_status kd_node_units(kd_ctx *ctx, const kd_views *views, kd_nodes nodes, kd_mat x, kd_mat y, float *norm);
+kd_status kd_node_units_backward(kd_ctx *ctx, const kd_views *views, kd_nodes nodes, float alpha, kd_mat y,
+                                 const float *norm, kd_mat dy, float beta, kd_mat dx);
+
 /* kd_gcn of stacked views in one wide product a layer. */
 kd_status kd_stack_gcn(kd_ctx *ctx, const kd_views *views, kd_csr a, kd_mat x, kd_mat y);
 
 /* A column block of a stack. */
 static inline kd_mat kd_slot(const kd_views *views, kd_mat stack, int64_t slot) {
     return kd_mat_cols(stack, slot * views->shape.dim, views->shape.dim);
+}
+
+/* The columns of a stack that make the score. */
+static inline kd_mat kd_score_of(const kd_views *views, kd_mat stack) {
+    return kd_mat_cols(stack, views->slots.kg * views->shape.dim, views->slots.score * views->shape.dim);
 }
 
 /* The user rows and the item rows of a matrix over all nodes. */

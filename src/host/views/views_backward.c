@@ -33,7 +33,7 @@ cleanup:
 static kd_status feature_backward(kd_ctx *ctx, const kd_params *p, kd_views *v, int64_t m) {
     kd_status status = KD_OK;
     kd_mat unit = kd_items_of(v, v->modality[m].nodes), d = v->modality[m].gradient;
-    KD_TRY(kd_unit_rows_backward(ctx, unit, v->modality[m].norm, d, 0.0f, NULL, 0.0f, d));
+    KD_TRY(kd_unit_rows_backward(ctx, NULL, 1.0f, unit, v->modality[m].norm, d, 0.0f, NULL, 0.0f, d));
     if (p->feature_b[m].data)
         KD_TRY(kd_column_sum(ctx, d, 1.0f, kd_gradient_of(p, p->feature_b[m])));
     else /* unit rows have the signs of the LeakyReLU's output */
@@ -43,21 +43,28 @@ cleanup:
     return status;
 }
 
+kd_status kd_node_units_backward(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, float alpha, kd_mat y,
+                                 const float *norm, kd_mat dy, float beta, kd_mat dx) {
+    if (!nodes.users) return kd_unit_rows_backward(ctx, NULL, alpha, y, norm, dy, 0.0f, NULL, beta, dx);
+    kd_status status = kd_unit_rows_backward(ctx, nodes.users, alpha, kd_users_of(v, y), norm, kd_users_of(v, dy), 0.0f,
+                                             NULL, beta, kd_users_of(v, dx));
+    if (status != KD_OK) return status;
+    return kd_unit_rows_backward(ctx, nodes.items, alpha, kd_items_of(v, y), norm + v->shape.users, kd_items_of(v, dy),
+                                 0.0f, NULL, beta, kd_items_of(v, dx));
+}
+
 kd_status kd_views_backward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, kd_views *v) {
     kd_status status = KD_OK;
     const kd_view_slots *s = &v->slots;
     kd_mat dinput = v->input; /* the inputs are not read again */
-    if (s->multimodal >= 0) {
-        KD_TRY(kd_unit_rows_backward(ctx, v->residual, v->residual_norm, kd_slot(v, v->doutput, s->multimodal), 0.0f,
-                                     NULL, 0.0f, v->residual));
-    }
     KD_TRY(kd_stack_gcn(ctx, v, g->adjacency, v->doutput, dinput));
     KD_TRY(kg_backward(ctx, p, v, &v->main, kd_slot(v, dinput, s->kg)));
     if (s->second_kg >= 0) KD_TRY(kg_backward(ctx, p, v, &v->second, kd_slot(v, dinput, s->second_kg)));
     KD_TRY(kd_rgat_end(ctx, p, &v->rgat));
     if (s->multimodal >= 0) {
         kd_mat dz = kd_slot(v, dinput, s->multimodal);
-        KD_TRY(kd_add_scaled(ctx, (float)v->config.res_lambda, v->residual, 1.0f, dz));
+        KD_TRY(kd_node_units_backward(ctx, v, v->read, (float)v->config.res_lambda, v->residual, v->residual_norm,
+                                      kd_slot(v, v->doutput, s->multimodal), 1.0f, dz));
         KD_TRY(kd_multimodal_backward(ctx, p, g, v, dz));
     }
     for (int64_t m = 0; m < v->shape.modalities; m++) {

@@ -38,6 +38,7 @@ kd_softmax_forward_fn kd_cpu_softmax_forward;
 kd_softmax_backward_fn kd_cpu_softmax_backward;
 kd_adam_fn kd_cpu_adam;
 kd_spmm_fn kd_cpu_spmm;
+kd_spmm_rows_fn kd_cpu_spmm_rows;
 kd_place_rows_fn kd_cpu_place_rows;
 kd_spmm_batch_fn kd_cpu_spmm_batch;
 kd_rgat_forward_fn kd_cpu_rgat_forward;

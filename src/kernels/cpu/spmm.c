@@ -41,6 +41,17 @@ kd_status kd_cpu_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, 
     return KD_OK;
 }
 
+kd_status kd_cpu_spmm_rows(kd_ctx *ctx, const kd_groups *only, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c,
+                           kd_mat y) {
+    (void)ctx;
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int64_t i = 0; i < only->count[0]; i++) {
+        int64_t r = only->key[i];
+        spmm_row(&a, r, alpha, &x, beta, beta == 0.0f ? NULL : c.data + r * c.ld, y.data + r * y.ld);
+    }
+    return KD_OK;
+}
+
 kd_status kd_cpu_place_rows(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t rows, int32_t *place) {
     (void)ctx;
 #pragma omp parallel for schedule(static)

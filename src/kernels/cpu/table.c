@@ -34,6 +34,7 @@ const kd_ops kd_cpu_ops = {
     .softmax_backward = kd_cpu_softmax_backward,
     .adam = kd_cpu_adam,
     .spmm = kd_cpu_spmm,
+    .spmm_rows = kd_cpu_spmm_rows,
     .place_rows = kd_cpu_place_rows,
     .spmm_batch = kd_cpu_spmm_batch,
     .rgat_forward = kd_cpu_rgat_forward,

@@ -107,10 +107,22 @@ extern "C" kd_status kd_cuda_row_mean(kd_ctx *ctx, kd_mat x, float *out) {
     KD_CUDA_LAUNCHED();
 }
 
+/* The row of a warp among all rows or those that are keys of `only`; -1: none is left. */
+static kd_groups all_or(const kd_groups *only) { return only ? *only : kd_groups{0, NULL, NULL, NULL, NULL}; }
+static int64_t most_rows(const kd_groups *only, int64_t all) {
+    return only && only->capacity < all ? only->capacity : all;
+}
+__device__ static inline int64_t warp_row_of(const kd_groups &only, int64_t all) {
+    int64_t i = warp_row();
+    if (!only.count) return i < all ? i : -1;
+    return i < only.count[0] ? only.key[i] : -1;
+}
+
 /* Dropout's scale is drawn again for the second pass over the row rather than kept: Y may be X, and a row is short. */
-__global__ void __launch_bounds__(KD_BLOCK) unit_rows(kd_mat x, float p, kd_rng rng, kd_mat y, float *norm) {
-    int64_t r = warp_row();
-    if (r >= x.rows) return;
+__global__ void __launch_bounds__(KD_BLOCK)
+    unit_rows(kd_groups only, kd_mat x, float p, kd_rng rng, kd_mat y, float *norm) {
+    int64_t r = warp_row_of(only, x.rows);
+    if (r < 0) return;
     int lane = (int)(threadIdx.x % KD_WARP);
     double square = 0.0;
     rng = kd_rng_now(rng);
@@ -124,24 +136,25 @@ __global__ void __launch_bounds__(KD_BLOCK) unit_rows(kd_mat x, float p, kd_rng 
     if (lane == 0) norm[r] = length;
 }
 
-extern "C" kd_status kd_cuda_unit_rows_forward(kd_ctx *ctx, kd_mat x, float p, const kd_rng *rng, kd_mat y,
-                                               float *norm) {
+extern "C" kd_status kd_cuda_unit_rows_forward(kd_ctx *ctx, const kd_groups *only, kd_mat x, float p, const kd_rng *rng,
+                                               kd_mat y, float *norm) {
     kd_rng none = {0, 0, 0, 0, NULL};
-    KD_LAUNCH(unit_rows, row_blocks(x.rows), KD_BLOCK, 0, kd_stream(ctx), x, p, rng ? *rng : none, y, norm);
+    KD_LAUNCH(unit_rows, row_blocks(most_rows(only, x.rows)), KD_BLOCK, 0, kd_stream(ctx), all_or(only), x, p,
+              rng ? *rng : none, y, norm);
     KD_CUDA_LAUNCHED();
 }
 
-__global__ void __launch_bounds__(KD_BLOCK)
-    unit_rows_gradient(kd_mat y, const float *norm, kd_mat dy, float p, kd_rng rng, float beta, kd_mat dx) {
-    int64_t r = warp_row();
-    if (r >= y.rows) return;
+__global__ void __launch_bounds__(KD_BLOCK) unit_rows_gradient(kd_groups only, float alpha, kd_mat y, const float *norm,
+                                                               kd_mat dy, float p, kd_rng rng, float beta, kd_mat dx) {
+    int64_t r = warp_row_of(only, y.rows);
+    if (r < 0) return;
     int lane = (int)(threadIdx.x % KD_WARP);
     double along = 0.0;
     rng = kd_rng_now(rng);
     for (int64_t c = lane; c < y.cols; c += KD_WARP)
         along += (double)y.data[r * y.ld + c] * (double)dy.data[r * dy.ld + c];
     along = kd_lanes_sum(along);
-    float shrink = 1.0f / norm[r], inner = norm[r] > SMALLEST_NORM ? (float)along : 0.0f;
+    float shrink = alpha / norm[r], inner = norm[r] > SMALLEST_NORM ? (float)along : 0.0f;
     for (int64_t c = lane; c < y.cols; c += KD_WARP) {
         float gradient =
             (dy.data[r * dy.ld + c] - y.data[r * y.ld + c] * inner) * shrink * kd_dropout_at(&rng, r, c, p);
@@ -150,11 +163,12 @@ __global__ void __launch_bounds__(KD_BLOCK)
     }
 }
 
-extern "C" kd_status kd_cuda_unit_rows_backward(kd_ctx *ctx, kd_mat y, const float *norm, kd_mat dy, float p,
-                                                const kd_rng *rng, float beta, kd_mat dx) {
+extern "C" kd_status kd_cuda_unit_rows_backward(kd_ctx *ctx, const kd_groups *only, float alpha, kd_mat y,
+                                                const float *norm, kd_mat dy, float p, const kd_rng *rng, float beta,
+                                                kd_mat dx) {
     kd_rng none = {0, 0, 0, 0, NULL};
-    KD_LAUNCH(unit_rows_gradient, row_blocks(y.rows), KD_BLOCK, 0, kd_stream(ctx), y, norm, dy, p, rng ? *rng : none,
-              beta, dx);
+    KD_LAUNCH(unit_rows_gradient, row_blocks(most_rows(only, y.rows)), KD_BLOCK, 0, kd_stream(ctx), all_or(only), alpha,
+              y, norm, dy, p, rng ? *rng : none, beta, dx);
     KD_CUDA_LAUNCHED();
 }
 

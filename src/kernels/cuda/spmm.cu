@@ -13,6 +13,8 @@ struct product {
     kd_csr a;
     kd_mat x, c, y;
     const int32_t *row, *place; /* of kd_spmm_batch */
+    int64_t rows;               /* of Y, or the most keys of kd_spmm_rows */
+    const int64_t *keys;        /* of kd_spmm_rows: how many, in `row` */
 };
 
 template <int VEC> struct columns { float at[VEC]; };
@@ -59,18 +61,18 @@ __device__ static inline void store(const product &p, const columns<VEC> &sum, i
     }
 }
 
-/* Where the entries of row r of Y begin and end. */
+/* The i-th row of a product: where it lies in Y, and where its entries begin and end. */
 struct entries {
-    int64_t begin, end;
+    int64_t row, begin, end;
 };
-template <bool BATCH> __device__ static inline entries entries_of(const product &p, int64_t r) {
-    int64_t row = BATCH && p.row ? p.row[r] : r;
-    return {p.a.row_ptr[row], p.a.row_ptr[row + 1]};
+template <bool BATCH> __device__ static inline entries entries_of(const product &p, int64_t i) {
+    int64_t row = BATCH && p.row ? p.row[i] : i;
+    return {BATCH && p.keys ? row : i, p.a.row_ptr[row], p.a.row_ptr[row + 1]};
 }
 
 /* All warps of the block on one long row. */
 template <int VEC, bool BATCH>
-__device__ static void long_row(const product &p, const entries &e, int64_t row, int lanes, float *part) {
+__device__ static void long_row(const product &p, const entries &e, int lanes, float *part) {
     int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP), slots = KD_WARP / lanes;
     int width = lanes * VEC; /* columns of a pass */
     for (int64_t pass = 0; pass < p.y.cols; pass += width) {
@@ -84,7 +86,7 @@ __device__ static void long_row(const product &p, const entries &e, int64_t row,
         if (warp == 0 && lane < lanes && on) {
             for (int w = 1; w < WARPS; w++)
                 for (int i = 0; i < VEC; i++) sum.at[i] += part[w * width + lane * VEC + i];
-            store<VEC>(p, sum, row, col);
+            store<VEC>(p, sum, e.row, col);
         }
         __syncthreads();
     }
@@ -93,20 +95,20 @@ __device__ static void long_row(const product &p, const entries &e, int64_t row,
 /* A block takes WARPS neighbouring rows. */
 template <int VEC, bool BATCH> __global__ void __launch_bounds__(KD_BLOCK) spmm_rows(product p, int lanes) {
     KD_SHARED(float, part, [WARPS * KD_WARP * VEC]);
-    int64_t first = (int64_t)blockIdx.x * WARPS;
-    for (int64_t r = first; r < first + WARPS && r < p.y.rows; r++) {
-        entries e = entries_of<BATCH>(p, r);
-        if (e.end - e.begin > LONG_ROW) long_row<VEC, BATCH>(p, e, r, lanes, part);
+    int64_t first = (int64_t)blockIdx.x * WARPS, rows = BATCH && p.keys ? p.keys[0] : p.rows;
+    for (int64_t i = first; i < first + WARPS && i < rows; i++) {
+        entries e = entries_of<BATCH>(p, i);
+        if (e.end - e.begin > LONG_ROW) long_row<VEC, BATCH>(p, e, lanes, part);
     }
     int lane = (int)(threadIdx.x % KD_WARP), slots = KD_WARP / lanes;
-    int64_t row = first + threadIdx.x / KD_WARP;
-    if (row >= p.y.rows) return;
-    entries e = entries_of<BATCH>(p, row);
+    int64_t own = first + threadIdx.x / KD_WARP;
+    if (own >= rows) return;
+    entries e = entries_of<BATCH>(p, own);
     if (e.end - e.begin > LONG_ROW) return;
     for (int64_t pass = 0; pass < p.y.cols; pass += lanes * VEC) {
         int64_t col = pass + lane % lanes * VEC;
         columns<VEC> sum = gather<VEC, BATCH>(p, e.begin + lane / lanes, e.end, slots, lanes, col, col < p.y.cols);
-        if (lane < lanes && col < p.y.cols) store<VEC>(p, sum, row, col);
+        if (lane < lanes && col < p.y.cols) store<VEC>(p, sum, e.row, col);
     }
 }
 
@@ -120,8 +122,8 @@ static int lanes_for(int64_t pieces) {
 
 template <bool BATCH> static kd_status multiply(kd_ctx *ctx, const product &p) {
     bool whole = p.x.cols % 4 == 0 && p.x.ld % 4 == 0 && (uintptr_t)p.x.data % 16 == 0;
-    unsigned blocks = kd_blocks(p.y.rows, WARPS);
-    if (p.y.rows == 0 || p.y.cols == 0) return KD_OK;
+    unsigned blocks = kd_blocks(p.rows, WARPS);
+    if (p.rows == 0 || p.y.cols == 0) return KD_OK;
     if (whole)
         KD_LAUNCH((spmm_rows<4, BATCH>), blocks, KD_BLOCK, 0, kd_stream(ctx), p, lanes_for(p.y.cols / 4));
     else
@@ -130,12 +132,18 @@ template <bool BATCH> static kd_status multiply(kd_ctx *ctx, const product &p) {
 }
 
 extern "C" kd_status kd_cuda_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c, kd_mat y) {
-    return multiply<false>(ctx, product{alpha, beta, a, x, c, y, NULL, NULL});
+    return multiply<false>(ctx, product{alpha, beta, a, x, c, y, NULL, NULL, y.rows, NULL});
+}
+
+extern "C" kd_status kd_cuda_spmm_rows(kd_ctx *ctx, const kd_groups *only, float alpha, kd_csr a, kd_mat x, float beta,
+                                       kd_mat c, kd_mat y) {
+    int64_t most = only->capacity < y.rows ? only->capacity : y.rows;
+    return multiply<true>(ctx, product{alpha, beta, a, x, c, y, only->key, NULL, most, only->count});
 }
 
 extern "C" kd_status kd_cuda_spmm_batch(kd_ctx *ctx, float alpha, kd_csr a, const int32_t *row, const int32_t *place,
                                         kd_mat x, float beta, kd_mat y) {
-    return multiply<true>(ctx, product{alpha, beta, a, x, y, y, row, place});
+    return multiply<true>(ctx, product{alpha, beta, a, x, y, y, row, place, y.rows, NULL});
 }
 
 __global__ void __launch_bounds__(KD_BLOCK) place_rows(int64_t n, const int32_t *row, int32_t *place) {

@@ -34,6 +34,7 @@ kd_softmax_forward_fn kd_cuda_softmax_forward;
 kd_softmax_backward_fn kd_cuda_softmax_backward;
 kd_adam_fn kd_cuda_adam;
 kd_spmm_fn kd_cuda_spmm;
+kd_spmm_rows_fn kd_cuda_spmm_rows;
 kd_place_rows_fn kd_cuda_place_rows;
 kd_spmm_batch_fn kd_cuda_spmm_batch;
 kd_rgat_forward_fn kd_cuda_rgat_forward;
@@ -98,6 +99,7 @@ extern const kd_ops kd_cuda_ops = {
     /* softmax_backward */ kd_cuda_softmax_backward,
     /* adam */ kd_cuda_adam,
     /* spmm */ kd_cuda_spmm,
+    /* spmm_rows */ kd_cuda_spmm_rows,
     /* place_rows */ kd_cuda_place_rows,
     /* spmm_batch */ kd_cuda_spmm_batch,
     /* rgat_forward */ kd_cuda_rgat_forward,

@@ -37,12 +37,14 @@ typedef kd_status kd_row_mean_fn(kd_ctx *ctx, kd_mat x, float *out);
 typedef kd_status kd_squared_norm_fn(kd_ctx *ctx, float weight, kd_mat x, kd_mat dx, double *loss);
 
 /* Y = unit rows of drop(X): x / max(|x|, 1e-12), norm [rows] = max(|drop(x)|, 1e-12). drop keeps an element with
- * probability 1 - p and divides it by 1 - p, keyed (rng, row, column); p = 0: no dropout. Y may be X. */
-typedef kd_status kd_unit_rows_forward_fn(kd_ctx *ctx, kd_mat x, float p, const kd_rng *rng, kd_mat y, float *norm);
+ * probability 1 - p and divides it by 1 - p, keyed (rng, row, column); p = 0: no dropout. Y may be X. Rows that are no
+ * key of `only` are left alone; NULL: every row. */
+typedef kd_status kd_unit_rows_forward_fn(kd_ctx *ctx, const kd_groups *only, kd_mat x, float p, const kd_rng *rng,
+                                          kd_mat y, float *norm);
 
-/* dX = drop'( (dY - Y (Y . dY)) / norm ) + beta dX, with Y and norm from the forward pass. dX may be dY or Y. */
-typedef kd_status kd_unit_rows_backward_fn(kd_ctx *ctx, kd_mat y, const float *norm, kd_mat dy, float p,
-                                           const kd_rng *rng, float beta, kd_mat dx);
+/* dX = alpha drop'( (dY - Y (Y . dY)) / norm ) + beta dX, with Y and norm from the forward pass. dX may be dY or Y. */
+typedef kd_status kd_unit_rows_backward_fn(kd_ctx *ctx, const kd_groups *only, float alpha, kd_mat y, const float *norm,
+                                           kd_mat dy, float p, const kd_rng *rng, float beta, kd_mat dx);
 
 /* X = X > 0 ? X : slope X, in place. */
 typedef kd_status kd_leaky_relu_forward_fn(kd_ctx *ctx, float slope, kd_mat x);

@@ -12,6 +12,10 @@ extern "C" {
  * beta C. Entries of a row are summed in their order. */
 typedef kd_status kd_spmm_fn(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c, kd_mat y);
 
+/* The same for the rows that are keys of `only`; the others of Y are left alone. */
+typedef kd_status kd_spmm_rows_fn(kd_ctx *ctx, const kd_groups *only, float alpha, kd_csr a, kd_mat x, float beta,
+                                  kd_mat c, kd_mat y);
+
 /* place [rows] = the position of each row in row [n], whose rows are distinct; -1 for rows that are not in it. */
 typedef kd_status kd_place_rows_fn(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t rows, int32_t *place);
 
