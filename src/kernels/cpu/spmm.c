@@ -1,35 +1,67 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/outer.h"
 
 enum {
-    STRIP = 64, /* accumulators of one strip of columns stay in registers and L1 */
-    AHEAD = 8,  /* entries whose rows are on their way while one is added: they lie anywhere in X */
-    LINE = 16   /* floats */
+    WIDEST = KD_OUTER_LANES == 16 ? 16 : 8, /* vectors of a strip of columns: their sums stay in registers */
+    AHEAD = 8, /* entries whose rows are on their way while one is added: they lie anywhere */
+    LINE = 16  /* floats */
 };
+
+/* What a strip of a row is computed from. */
+typedef struct row_of_product {
+    const kd_csr *a;
+    int64_t begin, end; /* entries */
+    float alpha, beta;
+    const kd_mat *x;
+    const float *addend;
+    float *out;
+} row_of_product;
+
+static inline __attribute__((always_inline)) void strip(const row_of_product *p, int64_t first, const int vecs) {
+    const kd_csr *a = p->a;
+    int64_t all = a->row_ptr[a->rows];
+    kd_vec sum[WIDEST];
+#pragma GCC unroll 16
+    for (int v = 0; v < vecs; v++) sum[v] = (kd_vec){0};
+    for (int64_t e = p->begin; e < p->end; e++) {
+        const float *from = p->x->data + a->col[e] * p->x->ld + first;
+        float value = a->val ? a->val[e] : 1.0f;
+        if (e + AHEAD < all) {
+            const float *later = p->x->data + a->col[e + AHEAD] * p->x->ld + first;
+            for (int c = 0; c < vecs * KD_OUTER_LANES; c += LINE) __builtin_prefetch(later + c);
+        }
+#pragma GCC unroll 16
+        for (int v = 0; v < vecs; v++) sum[v] += value * *(const kd_vec *)(from + v * KD_OUTER_LANES);
+    }
+#pragma GCC unroll 16
+    for (int v = 0; v < vecs; v++) {
+        int64_t at = first + v * KD_OUTER_LANES;
+        kd_vec value = p->alpha * sum[v];
+        if (p->beta != 0.0f) value += p->beta * *(const kd_vec *)(p->addend + at);
+        *(kd_vec *)(p->out + at) = value;
+    }
+}
+
+/* The columns from `first` on that fill no vector. */
+static void rest(const row_of_product *p, int64_t first) {
+    for (int64_t c = first; c < p->x->cols; c++) {
+        float sum = 0.0f;
+        for (int64_t e = p->begin; e < p->end; e++)
+            sum += (p->a->val ? p->a->val[e] : 1.0f) * p->x->data[p->a->col[e] * p->x->ld + c];
+        p->out[c] = p->alpha * sum + (p->beta == 0.0f ? 0.0f : p->beta * p->addend[c]);
+    }
+}
 
 static void spmm_row(const kd_csr *a, int64_t r, float alpha, const kd_mat *x, float beta, const float *addend,
                      float *out) {
-    int64_t begin = a->row_ptr[r], end = a->row_ptr[r + 1], all = a->row_ptr[a->rows];
-    for (int64_t first = 0; first < x->cols; first += STRIP) {
-        int64_t width = x->cols - first < STRIP ? x->cols - first : STRIP;
-        float sum[STRIP];
-        memset(sum, 0, (size_t)width * sizeof(float));
-        for (int64_t e = begin; e < end; e++) {
-            const float *from = x->data + a->col[e] * x->ld + first;
-            if (e + AHEAD < all) {
-                const float *later = x->data + a->col[e + AHEAD] * x->ld + first;
-                for (int64_t c = 0; c < width; c += LINE) __builtin_prefetch(later + c);
-            }
-            float value = a->val ? a->val[e] : 1.0f;
-#pragma omp simd
-            for (int64_t c = 0; c < width; c++) sum[c] += value * from[c];
-        }
-        if (beta == 0.0f)
-            for (int64_t c = 0; c < width; c++) out[first + c] = alpha * sum[c];
-        else
-            for (int64_t c = 0; c < width; c++) out[first + c] = alpha * sum[c] + beta * addend[first + c];
-    }
+    row_of_product p = {a, a->row_ptr[r], a->row_ptr[r + 1], alpha, beta, x, addend, out};
+    int64_t at = 0;
+    for (; at + WIDEST * KD_OUTER_LANES <= x->cols; at += WIDEST * KD_OUTER_LANES) strip(&p, at, WIDEST);
+    for (; at + 4 * KD_OUTER_LANES <= x->cols; at += 4 * KD_OUTER_LANES) strip(&p, at, 4);
+    for (; at + KD_OUTER_LANES <= x->cols; at += KD_OUTER_LANES) strip(&p, at, 1);
+    rest(&p, at);
 }
 
 /* Rows are dealt out in small blocks as threads become free: hubs and empty rows even out. */
