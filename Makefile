@@ -131,7 +131,7 @@ $(BUILD)/%.o: %.cu $(BUILD)/flags
 endif
 
 # The C standard lets a sum take a product unrounded; gcc under -std=c11 must be told to.
-$(BUILD)/src/kernels/cpu/%.o: private CFLAGS += -ffp-contract=fast
+$(BUILD)/src/kernels/cpu/%.o $(BUILD)/tests/test_vector_math.o: private CFLAGS += -ffp-contract=fast
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -106,7 +106,7 @@ static void exponentials(const kd_infonce_args *a, const scratch *s, const ancho
         float *e = t->exponential + g * TILE;
         kd_outer(a->b.cols, s->anchor + (block->first + g) * s->width, s->width, 1, turned, TILE, 0.0f, e, TILE, TILE);
 #pragma omp simd
-        for (int64_t j = 0; j < KD_OUTER_ROWS * TILE; j++) e[j] = expf(e[j] * inverse - inverse);
+        for (int64_t j = 0; j < KD_OUTER_ROWS * TILE; j++) e[j] = kd_expf(e[j] * inverse - inverse);
         for (int64_t i = 0; sum && i < KD_OUTER_ROWS && g + i < block->count; i++)
             sum[g + i] += kd_sum(e + i * TILE, t->count);
     }
