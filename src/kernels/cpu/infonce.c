@@ -50,7 +50,11 @@ static scratch lay_out(void *workspace, int64_t groups, int64_t keys, int64_t wi
     for (int64_t range = 0; range < RANGES; range++) tiles += tiles_of(keys, range);
     int64_t fit = KEPT / (TILE * tiles) / KD_OUTER_ROWS * KD_OUTER_ROWS;
     s.kept = fit >= FEWEST_ANCHORS;
-    s.block = s.kept && fit < s.rows ? fit : s.rows;
+    s.block = s.rows;
+    if (s.kept && fit < s.rows) { /* blocks of one size */
+        int64_t blocks = (s.rows + fit - 1) / fit;
+        s.block = kd_round_up((s.rows + blocks - 1) / blocks, KD_OUTER_ROWS);
+    }
     s.sum = workspace;
     s.anchor = (float *)(s.sum + RANGES * s.rows);
     s.scaled = s.anchor + s.rows * s.width;

@@ -41,7 +41,10 @@ kd_status kd_cpu_download(kd_ctx *ctx, void *host, const void *device, int64_t b
 
 kd_status kd_cpu_zero(kd_ctx *ctx, void *device, int64_t bytes) {
     (void)ctx;
-    if (bytes > 0) memset(device, 0, (size_t)bytes);
+    enum { PIECE = 1 << 20 };
+#pragma omp parallel for schedule(static) if (bytes > PIECE)
+    for (int64_t at = 0; at < bytes; at += PIECE)
+        memset((char *)device + at, 0, (size_t)(bytes - at < PIECE ? bytes - at : PIECE));
     return KD_OK;
 }
 
