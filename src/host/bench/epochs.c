@@ -1,4 +1,5 @@
 /* Whole epochs: each stage beside the floor of its dense products. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,6 +28,19 @@ static int ascending(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Dense operations of training a denoiser of width n on all rows once: x W1 and its gradient, and the output layer's
+ * gradients in whichever way a batch takes fewer, the Gram matrix as the symmetric product that it is. */
+static double denoiser_operations(const kd_config *c, double rows, double n, double seen) {
+    double hidden = (double)c->hidden, d = (double)c->dim, flops = 0.0;
+    for (double first = 0.0; first < rows; first += (double)c->batch) {
+        double count = fmin(rows - first, (double)c->batch);
+        double direct = 6.0 * count * n * hidden + 4.0 * count * seen * d;
+        double gram = 3.0 * n * hidden * hidden + 4.0 * count * hidden * hidden + 4.0 * (seen + count) * hidden * d;
+        flops += 4.0 * count * n * hidden + fmin(direct, gram);
+    }
+    return flops;
+}
+
 /* Operations of the dense products of each stage of an epoch. InfoNCE counts every entry of a batch as an anchor. */
 static void count_operations(const kd_model *m, double flops[KD_BENCH_STAGES]) {
     const kd_config *c = m->config;
@@ -36,12 +50,12 @@ static void count_operations(const kd_model *m, double flops[KD_BENCH_STAGES]) {
     double chain = 2.0 * (double)(c->steps - 1) * hidden * hidden;
     double terms = c->cl_method == 1 ? modalities + 1.0 : modalities * (modalities - 1.0) / 2.0;
     for (int i = 0; i < KD_BENCH_STAGES; i++) flops[i] = 0.0;
-    flops[KD_STAGE_DENOISE_MODALITIES] = modalities * users * items * 2.0 * (5.0 * hidden + 2.0 * d);
-    flops[KD_STAGE_DENOISE_KG] = entities * 2.0 * (5.0 * entities * hidden + 2.0 * items * d);
+    flops[KD_STAGE_DENOISE_MODALITIES] = modalities * denoiser_operations(c, users, items, items);
+    flops[KD_STAGE_DENOISE_KG] = denoiser_operations(c, entities, entities, items);
     flops[KD_STAGE_SAMPLE] =
         modalities * users * (chain + 2.0 * items * hidden) + entities * (chain + 2.0 * entities * hidden);
     if (c->use.contrastive)
-        flops[KD_STAGE_STEPS] = 4.0 * 2.0 * terms * (double)m->data->train.count * (users + items) * d;
+        flops[KD_STAGE_STEPS] = 6.0 * terms * (double)m->data->train.count * (users + items) * d;
     flops[KD_STAGE_EVALUATE] = 2.0 * users * items * 2.0 * d / (double)c->eval_every;
     for (int i = 0; i < KD_STAGE_COUNT; i++) flops[KD_STAGE_COUNT] += flops[i];
 }
