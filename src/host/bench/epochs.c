@@ -54,8 +54,7 @@ static void count_operations(const kd_model *m, double flops[KD_BENCH_STAGES]) {
     flops[KD_STAGE_DENOISE_KG] = denoiser_operations(c, entities, entities, items);
     flops[KD_STAGE_SAMPLE] =
         modalities * users * (chain + 2.0 * items * hidden) + entities * (chain + 2.0 * entities * hidden);
-    if (c->use.contrastive)
-        flops[KD_STAGE_STEPS] = 6.0 * terms * (double)m->data->train.count * (users + items) * d;
+    if (c->use.contrastive) flops[KD_STAGE_STEPS] = 6.0 * terms * (double)m->data->train.count * (users + items) * d;
     flops[KD_STAGE_EVALUATE] = 2.0 * users * items * 2.0 * d / (double)c->eval_every;
     for (int i = 0; i < KD_STAGE_COUNT; i++) flops[KD_STAGE_COUNT] += flops[i];
 }
