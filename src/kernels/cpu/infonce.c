@@ -56,7 +56,8 @@ static scratch lay_out(void *workspace, int64_t groups, int64_t keys, int64_t wi
         s.block = kd_round_up((s.rows + blocks - 1) / blocks, KD_OUTER_ROWS);
     }
     s.sum = workspace;
-    s.anchor = (float *)(s.sum + RANGES * s.rows);
+    void *floats = s.sum + RANGES * s.rows;
+    s.anchor = floats;
     s.scaled = s.anchor + s.rows * s.width;
     s.danchor = s.scaled + s.rows * s.width;
     s.keys = s.danchor + RANGES * s.rows * s.width;
