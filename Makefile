@@ -3,12 +3,19 @@ ifeq ($(origin CC),default)
 CC      := gcc
 endif
 BUILD   ?= build
-ARCH    ?= -march=native
 OPT     ?= -O3
+OBJCOPY ?= objcopy
 PREFIX  ?= /usr/local
 JOBS    ?= $(shell nproc 2>/dev/null || echo 2)
 CSTD    := -std=c11
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+
+# The CPU column is compiled once for each of these levels of the instruction set, and the highest that a machine can run
+# is chosen at start (src/kernels/cpu_level.h); all else is compiled for any machine of the architecture. native: one
+# level, which runs on machines like this one.
+CPU_LEVELS ?= $(if $(filter x86_64-%,$(shell $(CC) -dumpmachine)),v2 v3 v4,native)
+# -mtune: told of no processor, gcc schedules the loops that draw random numbers up to a quarter slower.
+LEVEL_ARCH  = $(if $(filter v%,$(1)),-march=x86-64-$(1) -mtune=znver3,-march=$(1))
 
 # Where packages are: the system's, or with DEPS=DIR what `sh tests/setup.sh unpack DIR` put there without being root.
 export DEPS
@@ -19,7 +26,7 @@ DEPS_LIB := $(if $(DEPS),$(patsubst %/,%,$(dir $(BLAS_LIB))))
 PKGS     := libcjson libxxhash yaml-0.1
 CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc $(if $(BLAS_INC),-isystem $(BLAS_INC)) \
             $(if $(DEPS),-isystem $(DEPS)/usr/include,$(shell pkg-config --cflags $(PKGS) 2>/dev/null))
-CFLAGS   += $(CSTD) $(WARN) $(OPT) $(ARCH) -g -fopenmp -fno-math-errno -fno-trapping-math $(SANITIZE)
+CFLAGS   += $(CSTD) $(WARN) $(OPT) -g -fopenmp -fno-math-errno -fno-trapping-math $(SANITIZE)
 COMMA    := ,
 LDFLAGS  += $(foreach dir,$(BLAS_LIB) $(DEPS_LIB),-L$(dir) -Wl$(COMMA)-rpath$(COMMA)$(dir)) \
             $(if $(DEPS),-Wl$(COMMA)--disable-new-dtags) $(SANITIZE) $(KERNEL_SANITIZE)
@@ -54,8 +61,10 @@ endif
 # The stand-in includes NVIDIA's headers.
 STAND_IN := $(if $(and $(wildcard $(CUDA_HOME)/include/cublasLt.h),$(shell command -v $(CXX))),1)
 
-LIB_SRC  := $(filter-out src/host/cli/main.c,$(wildcard src/host/*/*.c)) $(wildcard src/kernels/*.c src/kernels/*/*.c)
-LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(CU_OBJ)
+CPU_SRC  := $(wildcard src/kernels/cpu/*.c)
+CPU_OBJ  := $(CPU_LEVELS:%=$(BUILD)/cpu-%.o)
+LIB_SRC  := $(filter-out src/host/cli/main.c,$(wildcard src/host/*/*.c)) $(wildcard src/kernels/*.c) $(CPU_SRC)
+LIB_OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(CPU_SRC),$(LIB_SRC))) $(CPU_OBJ) $(CU_OBJ)
 GOLDEN   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/published/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
@@ -76,7 +85,8 @@ tests: $(BUILD)/kdiffe $(TEST_BIN) $(BUILD)/tests/golden
 # What compares the CUDA column with the CPU's.
 column-tests: $(BUILD)/kdiffe $(BUILD)/tests/golden $(BUILD)/tests/test_columns $(BUILD)/tests/test_naive_columns $(BUILD)/tests/test_training_columns
 
-ALL_FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(CXX) $(CXXFLAGS) $(KERNEL_SANITIZE) $(NVCC) $(GPU_CODE)
+ALL_FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(CXX) $(CXXFLAGS) $(KERNEL_SANITIZE) $(NVCC) $(GPU_CODE) \
+            $(foreach level,$(CPU_LEVELS),$(call LEVEL_ARCH,$(level)))
 # Rewritten only when they change: other flags compile everything anew, a source file that went away links anew.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
@@ -84,7 +94,7 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/sources: FORCE
 	@mkdir -p $(@D)
-	@echo '$(LIB_OBJ)' | cmp -s - $@ || echo '$(LIB_OBJ)' >$@
+	@echo '$(LIB_OBJ) $(CPU_SRC)' | cmp -s - $@ || echo '$(LIB_OBJ) $(CPU_SRC)' >$@
 
 # What benchmarks say they measured; only the file that says it is compiled anew after a commit.
 $(BUILD)/commit.h: FORCE
@@ -131,7 +141,27 @@ $(BUILD)/%.o: %.cu $(BUILD)/flags
 endif
 
 # The C standard lets a sum take a product unrounded; gcc under -std=c11 must be told to.
-$(BUILD)/src/kernels/cpu/%.o $(BUILD)/tests/test_vector_math.o: private CFLAGS += -ffp-contract=fast
+CONTRACT := -ffp-contract=fast
+$(BUILD)/tests/test_vector_math.o: private CFLAGS += $(CONTRACT)
+
+# One level of the CPU column: its files become one object of which only the op table is seen, as kd_cpu_ops_<level>. The
+# sizes of workspaces are the same at every level; the first level's are seen.
+define LEVEL_RULES
+$(BUILD)/cpu-$(1)/%.o: src/kernels/cpu/%.c $(BUILD)/flags
+	@mkdir -p $$(@D)
+	@echo "  CC $$< ($(1))"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(CONTRACT) $(LEVEL_ARCH) -MMD -MP -c -o $$@ $$<
+
+$(BUILD)/cpu-$(1).o: $(CPU_SRC:src/kernels/cpu/%.c=$(BUILD)/cpu-$(1)/%.o) $(BUILD)/sources
+	@$(LD) -r -o $(BUILD)/cpu-$(1)/all.o $$(filter %.o,$$^)
+	@$(OBJCOPY) --redefine-sym kd_cpu_ops=kd_cpu_ops_$(1) --wildcard --keep-global-symbol=kd_cpu_ops_$(1) \
+	    $(if $(filter $(1),$(firstword $(CPU_LEVELS))),--keep-global-symbol='kd_*_workspace') $(BUILD)/cpu-$(1)/all.o $$@
+
+-include $(CPU_SRC:src/kernels/cpu/%.c=$(BUILD)/cpu-$(1)/%.d)
+endef
+$(foreach level,$(CPU_LEVELS),$(eval $(call LEVEL_RULES,$(level))))
+
+$(BUILD)/src/kernels/cpu_level.o: private CPPFLAGS += '-DKD_CPU_LEVELS(X)=$(foreach level,$(CPU_LEVELS),X($(level)))'
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -240,4 +270,5 @@ help:
 	@echo "CUDA is built in where nvcc is found: CUDA_HOME=DIR, CUDA=0 for never, GPU_CODE for other cards;"
 	@echo "EMU=1 BUILD=DIR builds it on the stand-in instead, to run kernels without a GPU"
 	@echo "DEPS=DIR takes libraries and headers from there, as 'sh tests/setup.sh unpack DIR' leaves them: no root needed"
-	@echo "variables: CC BUILD ARCH (-march=native) OPT (-O3) JOBS (every core) PREFIX DESTDIR"
+	@echo "CPU_LEVELS=native compiles the CPU's kernels for machines like this one alone, instead of for each level of x86-64"
+	@echo "variables: CC BUILD CPU_LEVELS ($(CPU_LEVELS)) OPT (-O3) JOBS (every core) PREFIX DESTDIR"

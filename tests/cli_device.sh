@@ -6,6 +6,10 @@ set -u
 
 small="--epochs=2 --dim=8 --hidden=16 --steps=3 --batch=64 --attention.walks=2 --attention.walk_steps=8"
 check "synth" 0 "" "$KDIFFE" synth data --users=40 --items=30 --tastes=4 --seed=3
+KDIFFE_CPU=v9 check "no such level of the CPU" 2 "KDIFFE_CPU: 'v9' is none of" "$KDIFFE" train data --device=cpu --out=none $small
+holds "no such level: no run folder" test ! -e none
+level=$("$KDIFFE" train data --device=cpu --dry-run $small | sed -n 's/.*, level \([a-z0-9]*\),.*/\1/p')
+KDIFFE_CPU=$level check "the level in use can be asked for" 0 "level $level," "$KDIFFE" train data --device=cpu --dry-run $small
 export KDIFFE_EMU_DEVICES=0
 if "$KDIFFE" train data --device=cuda --dry-run >out 2>err; then
     echo "skipped: a GPU is here: what a machine without one says"

@@ -21,6 +21,17 @@ if [ ! -d ../shared/golden ]; then
     echo "golden: skipped ../shared/golden, which is not there; tests/cases is compared"
     skipped=$((skipped + 1))
 fi
+for level in v2 v3 v4; do # of the CPU column: those that this build and this machine have
+    if KDIFFE_CPU=$level "$build/tests/golden" tests/cases/*/ 2>&1 | grep -q 'KDIFFE_CPU: '; then
+        echo "level $level: skipped, this build or this machine does not have it"
+        skipped=$((skipped + 1))
+        continue
+    fi
+    run_program "test_ops, level $level" env KDIFFE_CPU=$level "$build/tests/test_ops"
+    for folder in tests/cases/*/; do
+        run_golden "golden $folder, level $level" env KDIFFE_CPU=$level "$build/tests/golden" "$folder"
+    done
+done
 for script in tests/cli_*.sh; do
     run_script "$(basename "$script" .sh)" env KDIFFE="$build/kdiffe" bash "$script"
 done

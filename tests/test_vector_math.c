@@ -1,5 +1,5 @@
 /* The CPU column's exp, tanh, log, sine and cosine against <math.h> in double precision: within 2 units in the last
- * place for every float. A stride of KDIFFE_TEST_STRIDE (default 1009) goes through all 2^32 of them, a finer one
+ * place for every float. A stride of KDIFFE_TEST_STRIDE (default 2003) goes through all 2^32 of them, a finer one
  * through those that matter, and every single one around the limits is taken; KDIFFE_TEST_STRIDE=1 leaves none out
  * (minutes). */
 #include <setjmp.h>
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "kernels/cpu/vector_math.h"
+#include "kernels/cpu_level.h"
 
 enum { BLOCK = 4096, AROUND = 2000, FINER = 32 };
 static const double MOST_ULPS = 2.0;
@@ -20,8 +21,8 @@ static const uint64_t ALL = UINT64_C(1) << 32;
 
 typedef enum function { EXP, TANH, LOG, SINE, COSINE } function;
 
-/* The loops that are measured, vectorised as those of the kernels are. */
-static void evaluate(function which, const float *x, float *y) {
+/* The loops that are measured, vectorised as those of the kernels are: inlined into a function for each level. */
+static inline __attribute__((always_inline)) void evaluate(function which, const float *x, float *y) {
     float other[BLOCK];
     switch (which) {
     case EXP:
@@ -47,6 +48,29 @@ static void evaluate(function which, const float *x, float *y) {
     }
 }
 
+typedef void evaluate_fn(function which, const float *x, float *y);
+typedef struct level {
+    const char *name;
+    evaluate_fn *evaluate;
+} level;
+
+#ifdef __x86_64__
+__attribute__((target("arch=x86-64-v2"))) static void at_v2(function which, const float *x, float *y) {
+    evaluate(which, x, y);
+}
+__attribute__((target("arch=x86-64-v3"))) static void at_v3(function which, const float *x, float *y) {
+    evaluate(which, x, y);
+}
+__attribute__((target("arch=x86-64-v4"))) static void at_v4(function which, const float *x, float *y) {
+    evaluate(which, x, y);
+}
+static const level LEVELS[] = {{"v2", at_v2}, {"v3", at_v3}, {"v4", at_v4}};
+#else
+static void at_native(function which, const float *x, float *y) { evaluate(which, x, y); }
+static const level LEVELS[] = {{"native", at_native}};
+#endif
+enum { LEVEL_COUNT = sizeof LEVELS / sizeof LEVELS[0] };
+
 /* Of a turn the quarters are taken away first, which is exact: the angle of a large one would be rounded. */
 static double expected(function which, double x) {
     double turn = x - rint(x), quarters = rint(4.0 * turn), angle = 2.0 * M_PI * (turn - 0.25 * quarters);
@@ -69,7 +93,7 @@ static double ulps(float got, double want) {
 }
 
 /* The largest error over the floats whose bits are first, first + stride, ... below end. */
-static double worst_of(function which, uint64_t first, uint64_t end, uint64_t stride) {
+static double worst_of(const level *l, function which, uint64_t first, uint64_t end, uint64_t stride) {
     float x[BLOCK], y[BLOCK];
     double worst = 0.0;
     for (uint64_t at = first; at < end;) {
@@ -78,7 +102,7 @@ static double worst_of(function which, uint64_t first, uint64_t end, uint64_t st
             x[i] = kd_float_of((uint32_t)(at < end ? at : first));
             count += at < end;
         }
-        evaluate(which, x, y);
+        l->evaluate(which, x, y);
         for (int i = 0; i < count; i++) {
             double error = ulps(y[i], expected(which, x[i]));
             if (!(error <= MOST_ULPS))
@@ -90,21 +114,31 @@ static double worst_of(function which, uint64_t first, uint64_t end, uint64_t st
 }
 
 /* from .. to: the magnitudes at which the function does something, on both sides of 0. */
-static void check(function which, const char *name, float from, float to) {
+static void check_level(const level *l, function which, const char *name, float from, float to) {
     static const float LIMITS[] = {0.0f,      0x1p-126f, 0.25f,     0.5f,    1.0f,    9.02f,   87.33655f,
                                    88.72284f, 103.2789f, 103.9721f, 0x1p22f, 0x1p23f, 0x1p24f, INFINITY};
     const char *wish = getenv("KDIFFE_TEST_STRIDE");
-    uint64_t stride = wish ? strtoull(wish, NULL, 10) : 1009, finer = stride > FINER ? stride / FINER : 1;
-    double worst = worst_of(which, 0, ALL, stride);
+    uint64_t stride = wish ? strtoull(wish, NULL, 10) : 2003, finer = stride > FINER ? stride / FINER : 1;
+    double worst = worst_of(l, which, 0, ALL, stride);
     for (uint64_t sign = 0; sign < ALL; sign += ALL / 2) {
-        worst = fmax(worst, worst_of(which, sign + kd_bits_of(from), sign + kd_bits_of(to), finer));
+        worst = fmax(worst, worst_of(l, which, sign + kd_bits_of(from), sign + kd_bits_of(to), finer));
         for (size_t i = 0; i < sizeof LIMITS / sizeof LIMITS[0]; i++) {
             uint64_t at = sign + kd_bits_of(LIMITS[i]);
-            worst = fmax(worst, worst_of(which, at < AROUND ? 0 : at - AROUND, at + AROUND, 1));
+            worst = fmax(worst, worst_of(l, which, at < AROUND ? 0 : at - AROUND, at + AROUND, 1));
         }
     }
-    printf("%s: at most %.3f ulp\n", name, worst);
+    printf("%s at level %s: at most %.3f ulp\n", name, l->name, worst);
     assert_true(worst > 0.25); /* less would say that nothing was compared */
+}
+
+static void check(function which, const char *name, float from, float to) {
+    int checked = 0;
+    for (int i = 0; i < LEVEL_COUNT; i++) {
+        if (!kd_cpu_level_runs(LEVELS[i].name)) continue;
+        check_level(&LEVELS[i], which, name, from, to);
+        checked++;
+    }
+    assert_true(checked > 0);
 }
 
 static void exp_is_within_two_ulp(void **state) {

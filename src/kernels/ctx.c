@@ -8,7 +8,7 @@
 
 #include "host/util/device.h"
 #include "host/util/error.h"
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu_level.h"
 #include "kernels/trace.h"
 #ifdef KD_WITH_CUDA
 #include "kernels/cuda/context.h"
@@ -28,9 +28,13 @@ static void kd_cuda_close(kd_ctx *ctx) { (void)ctx; }
 static kd_status open_cpu(kd_precision precision, int cores, const char *why, kd_ctx *ctx) {
     if (precision == KD_PRECISION_BF16)
         return KD_FAIL(KD_ERR_ARGUMENT, "precision: the CPU backend has no bf16; use --precision=fp32 or tf32");
-    ctx->ops = &kd_cpu_ops;
-    snprintf(ctx->description, sizeof ctx->description, "cpu: %d of %d cores, OpenBLAS %s, fp32%s%.100s%s",
-             ctx->threads, cores, openblas_get_corename(), why ? " (no GPU: " : "", why ? why : "", why ? ")" : "");
+    const kd_cpu_level *level;
+    kd_status status = kd_cpu_level_choose(&level);
+    if (status != KD_OK) return status;
+    ctx->ops = level->ops;
+    snprintf(ctx->description, sizeof ctx->description, "cpu: %d of %d cores, level %s, OpenBLAS %s, fp32%s%.100s%s",
+             ctx->threads, cores, level->name, openblas_get_corename(), why ? " (no GPU: " : "", why ? why : "",
+             why ? ")" : "");
     return KD_OK;
 }
 

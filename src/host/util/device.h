@@ -26,7 +26,8 @@ kd_status kd_ctx_open(kd_compute compute, kd_ctx **out);
 /* Waits for outstanding work and frees the context; NULL is allowed. */
 void kd_ctx_close(kd_ctx *ctx);
 
-/* One line for logs: backend, device name, threads, BLAS. Valid until the context is closed. */
+/* One line for logs: backend, device name, threads, level of the instruction set, BLAS. Valid until the context is
+ * closed. */
 const char *kd_ctx_describe(const kd_ctx *ctx);
 
 /* From now on keeps every op and stage, to be written as a Chrome trace (also read by Perfetto) by kd_trace_close:
