@@ -39,16 +39,14 @@ int64_t kd_infonce_workspace(int64_t count, int64_t width) {
            (int64_t)sizeof(float) * (exponentials + (2 + RANGES) * rows * columns + 3 * RANGES * TILE * columns);
 }
 
-static int64_t range_begin(int64_t keys, int64_t range) { return keys * range / RANGES; }
-static int64_t tiles_of(int64_t keys, int64_t range) {
-    return (range_begin(keys, range + 1) - range_begin(keys, range) + TILE - 1) / TILE;
-}
+/* Ranges are whole tiles, so that only the last tile of all is filled up with nothing. */
+static int64_t tile_count(int64_t keys) { return (keys + TILE - 1) / TILE; }
+static int64_t first_tile(int64_t keys, int64_t range) { return tile_count(keys) * range / RANGES; }
+static int64_t tiles_of(int64_t keys, int64_t range) { return first_tile(keys, range + 1) - first_tile(keys, range); }
 
 static scratch lay_out(void *workspace, int64_t groups, int64_t keys, int64_t width) {
     scratch s = {.rows = kd_round_up(groups, KD_OUTER_ROWS), .width = kd_round_up(width, KD_OUTER_LANES)};
-    int64_t tiles = 0;
-    for (int64_t range = 0; range < RANGES; range++) tiles += tiles_of(keys, range);
-    int64_t fit = KEPT / (TILE * tiles) / KD_OUTER_ROWS * KD_OUTER_ROWS;
+    int64_t fit = KEPT / (TILE * tile_count(keys)) / KD_OUTER_ROWS * KD_OUTER_ROWS;
     s.kept = fit >= FEWEST_ANCHORS;
     s.block = s.rows;
     if (s.kept && fit < s.rows) { /* blocks of one size */
@@ -79,14 +77,10 @@ typedef struct tile {
 } tile;
 
 static tile tile_at(const kd_infonce_args *a, const scratch *s, int64_t range, int64_t index) {
-    int64_t begin = range_begin(a->b.rows, range), end = range_begin(a->b.rows, range + 1), place = range;
-    tile t = {.range = range, .first = begin + index * TILE};
-    t.count = end - t.first < TILE ? end - t.first : TILE;
-    if (s->kept) {
-        place = index;
-        for (int64_t before = 0; before < range; before++) place += tiles_of(a->b.rows, before);
-    }
-    t.exponential = s->exponential + place * s->block * TILE;
+    int64_t number = first_tile(a->b.rows, range) + index;
+    tile t = {.range = range, .first = number * TILE};
+    t.count = a->b.rows - t.first < TILE ? a->b.rows - t.first : TILE;
+    t.exponential = s->exponential + (s->kept ? number : range) * s->block * TILE;
     return t;
 }
 
