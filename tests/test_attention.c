@@ -165,18 +165,18 @@ static int32_t neighbour_of(const kd_bipartite *g, int64_t node, uint64_t draw, 
 static int64_t cumulative_walk(const kd_bipartite *g, const kd_rng *rng, int64_t start, int64_t walk, int64_t steps,
                                int32_t *list) {
     int64_t length = 0, node = start, previous = start;
-    uint64_t fifths = 0;
+    uint64_t moves = 0;
     for (int64_t step = 0; step < steps; step++) {
-        uint64_t draw = draw_of(rng, start, walk, steps, step), below = (fifths << 32) / 5;
-        if (draw < below) {
+        uint64_t five = UINT64_C(5) * draw_of(rng, start, walk, steps, step);
+        if (five >> 32 < moves) {
             node = previous;
             length--;
-            fifths = 0;
+            moves = 0;
         } else {
             previous = node;
-            node = neighbour_of(g, node, draw - below, (UINT64_C(1) << 32) - below);
+            node = neighbour_of(g, node, five & 0xFFFFFFFFu, UINT64_C(1) << 32);
             list[length++] = (int32_t)node;
-            fifths++;
+            moves++;
         }
     }
     return length;

@@ -1,4 +1,5 @@
 /* Walks over the training interactions, and the similarity of what they visit. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -82,17 +83,14 @@ static int64_t walk(const kd_bench *b, int64_t u, int64_t number, int32_t *list)
     int64_t node = u, previous = u, length = 0, moves = 0, blocks = (s->config.steps + 3) / 4;
     for (int64_t i = 0; i < s->config.steps; i++) {
         uint32_t draw[4];
-        uint64_t below = (UINT64_C(1) << 32) * (uint64_t)moves / 5;
         int64_t next, degree = g->row_ptr[node + 1] - g->row_ptr[node];
         kd_rng_draw4(&s->rng, (uint32_t)u, (uint32_t)(number * blocks + i / 4), draw);
-        if (draw[i % 4] < below) {
+        if ((int64_t)(5.0 * draw[i % 4] / 0x1p32) < moves) {
             next = previous;
             length--;
             moves = 0;
         } else {
-            double share = 1.0 / (double)((UINT64_C(1) << 32) - below);
-            int64_t at = (int64_t)((double)(draw[i % 4] - below) * share * (double)degree);
-            next = g->col[g->row_ptr[node] + (at < degree ? at : degree - 1)];
+            next = g->col[g->row_ptr[node] + (int64_t)(fmod(5.0 * draw[i % 4], 0x1p32) * (double)degree / 0x1p32)];
             list[length++] = (int32_t)next;
             moves++;
         }

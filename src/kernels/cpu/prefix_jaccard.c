@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/walk.h"
 
 /* Position of column `wanted` in row r; it is there, since every edge is stored in both directions. */
 static int64_t find(const kd_csr *graph, int64_t r, int32_t wanted) {
@@ -45,10 +44,10 @@ static void edges_of(const kd_csr *graph, const kd_visits *visits, int64_t v, in
 kd_status kd_cpu_prefix_jaccard(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, float *val) {
 #pragma omp parallel num_threads(ctx->threads)
     {
-        kd_walk_scratch scratch = kd_walk_thread_scratch(ctx, graph.rows, 0, omp_get_thread_num());
-        memset(scratch.mark, 0, (size_t)graph.rows * sizeof *scratch.mark);
+        int32_t *mark = (int32_t *)ctx->workspace + graph.rows * omp_get_thread_num();
+        memset(mark, 0, (size_t)graph.rows * sizeof *mark);
 #pragma omp for schedule(dynamic, 8)
-        for (int64_t v = 0; v < graph.rows; v++) edges_of(&graph, visits, v, scratch.mark, val);
+        for (int64_t v = 0; v < graph.rows; v++) edges_of(&graph, visits, v, mark, val);
     }
     return KD_OK;
 }

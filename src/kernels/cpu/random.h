@@ -8,14 +8,14 @@
 
 enum { KD_RANDOM_BATCH = 16, KD_RANDOM_WIDTH = 4 * KD_RANDOM_BATCH };
 
-/* bits [64] = draws for columns first..first+63 of `row`; first is a multiple of 64. Lane l of word w is column
- * first + 4 l + w in kd_rng_draw4's order; they are stored in column order. */
-static inline void kd_random_bits(const kd_rng *rng, uint32_t row, uint32_t first, uint32_t bits[KD_RANDOM_WIDTH]) {
+/* word[w * stride + l] = draw w of kd_rng_draw4 for (row[l], block[l]). */
+static inline void kd_draw_lanes(const kd_rng *rng, const uint32_t row[KD_RANDOM_BATCH],
+                                 const uint32_t block[KD_RANDOM_BATCH], int64_t stride, uint32_t *word) {
     uint32_t c0[KD_RANDOM_BATCH], c1[KD_RANDOM_BATCH], c2[KD_RANDOM_BATCH], c3[KD_RANDOM_BATCH];
     uint32_t k0 = (uint32_t)rng->seed, k1 = (uint32_t)(rng->seed >> 32);
     for (int l = 0; l < KD_RANDOM_BATCH; l++) {
-        c0[l] = first / 4 + (uint32_t)l;
-        c1[l] = row;
+        c0[l] = block[l];
+        c1[l] = row[l];
         c2[l] = rng->step;
         c3[l] = rng->stream << 16 | rng->instance;
     }
@@ -33,11 +33,24 @@ static inline void kd_random_bits(const kd_rng *rng, uint32_t row, uint32_t firs
         k1 += 0xBB67AE85u;
     }
     for (int l = 0; l < KD_RANDOM_BATCH; l++) {
-        bits[4 * l] = c0[l];
-        bits[4 * l + 1] = c1[l];
-        bits[4 * l + 2] = c2[l];
-        bits[4 * l + 3] = c3[l];
+        word[l] = c0[l];
+        word[stride + l] = c1[l];
+        word[2 * stride + l] = c2[l];
+        word[3 * stride + l] = c3[l];
     }
+}
+
+/* bits [64] = draws for columns first..first+63 of `row`; first is a multiple of 64. Draw w of lane l is column
+ * first + 4 l + w. */
+static inline void kd_random_bits(const kd_rng *rng, uint32_t row, uint32_t first, uint32_t bits[KD_RANDOM_WIDTH]) {
+    uint32_t rows[KD_RANDOM_BATCH], block[KD_RANDOM_BATCH], word[4][KD_RANDOM_BATCH];
+    for (int l = 0; l < KD_RANDOM_BATCH; l++) {
+        rows[l] = row;
+        block[l] = first / 4 + (uint32_t)l;
+    }
+    kd_draw_lanes(rng, rows, block, KD_RANDOM_BATCH, word[0]);
+    for (int l = 0; l < KD_RANDOM_BATCH; l++)
+        for (int w = 0; w < 4; w++) bits[4 * l + w] = word[w][l];
 }
 
 /* scale [count] for columns first..first+count-1: 1/(1-p) with probability 1 - p, else 0. count <= 64. */

@@ -2,9 +2,9 @@
  * own over all nodes; its threads take the start's walks side by side. What a walk visits first is decided by a minimum
  * over (walk, place in its list), which any order of threads gives alike, so lists equal the CPU's to the last entry.
  * Integer work bound by the latency of neighbour look-ups: what counts is that many walks are under way. */
+#include "kernels/common/walk_draw.h"
 #include "kernels/cuda/reduce.h"
 
-enum { FIFTHS = 5 }; /* the cumulative restart probability grows by a fifth a move: after five moves it is certain */
 static const unsigned long long NEVER = ~0ull;
 static const int64_t MOST_TABLES = INT64_C(256) << 20, FEWEST_BLOCKS = 8;
 
@@ -46,13 +46,12 @@ struct walk_draws {
     }
 };
 
-/* A draw at or above threshold, spread evenly over the node's neighbours; share = 1 / (2^32 - threshold). */
-__device__ static inline int32_t neighbour(const kd_csr &graph, int64_t node, uint32_t draw,
-                                           unsigned long long threshold, double share) {
-    int64_t begin = __ldg(graph.row_ptr + node), degree = __ldg(graph.row_ptr + node + 1) - begin;
-    int64_t at = (int64_t)((double)(draw - threshold) * share * (double)degree);
-    return __ldg(graph.col + begin + (at < degree ? at : degree - 1));
-}
+/* The neighbours of a node. */
+struct neighbours {
+    int64_t begin, degree;
+    __device__ neighbours(const kd_csr &graph, int64_t node)
+        : begin(__ldg(graph.row_ptr + node)), degree(__ldg(graph.row_ptr + node + 1) - begin) {}
+};
 
 /* A restart takes back the node visited last, and a move always follows it: only the newest node of the list can still
  * go, so it waits in registers until the next one stands on it, and no path is stored. */
@@ -63,21 +62,21 @@ struct cumulative_walk {
     __device__ void take(const kd_csr &graph, walk_draws draws, int64_t start, int64_t walk,
                          const visit_list &list) const {
         int32_t node = (int32_t)start, previous = node, pending = -1;
-        int64_t length = 0, fifths = 0;
+        int64_t length = 0, moves = 0;
         for (int64_t step = 0; step < steps; step++) {
-            uint32_t draw = draws.at(step);
-            unsigned long long below = (1ull << 32) * (unsigned long long)fifths / FIFTHS;
+            kd_walk_split split = kd_walk_split_of(draws.at(step));
             int32_t next = previous;
-            if (draw < below) {
+            if (split.fifth < moves) {
                 pending = -1;
                 length--;
-                fifths = 0;
+                moves = 0;
             } else {
-                next = neighbour(graph, node, draw, below, 1.0 / (double)((1ull << 32) - below));
+                neighbours of(graph, node);
+                next = __ldg(graph.col + of.begin + kd_uniform_below(split.rest, (uint32_t)of.degree));
                 if (pending >= 0) list.add(pending, walk, length - 1);
                 pending = next;
                 length++;
-                fifths++;
+                moves++;
             }
             previous = node;
             node = next;
@@ -106,7 +105,9 @@ struct restarting_walk {
                 node = (int32_t)start;
                 continue;
             }
-            node = neighbour(graph, node, draw, below, share);
+            neighbours of(graph, node);
+            int64_t at = (int64_t)((double)(uint32_t)(draw - below) * share * (double)of.degree);
+            node = __ldg(graph.col + of.begin + (at < of.degree ? at : of.degree - 1));
             list.add(node, walk, length++);
         }
     }

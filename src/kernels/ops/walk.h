@@ -18,13 +18,15 @@ typedef struct kd_walk_config {
  * 0; each step, with probability r it goes back to the previous node, forgets the last visited one and sets r = 0 (the
  * step is used up); else it moves to a uniform neighbour, records it and r += 0.2. Only nodes still in the list when
  * the walk ends count. visits->node and visits->end are overwritten. Step i of walk n of edge k takes draw i of the
- * blocks that follow (k N + n) ceil(M / 4), row u: below r it restarts, above it picks the neighbour, so one draw
- * serves both. Workspace: kd_walk_workspace. */
+ * blocks that follow (k N + n) ceil(M / 4), row u, for both: with m moves since the last restart it restarts if
+ * floor(5 draw / 2^32) < m, else takes neighbour floor(degree (5 draw mod 2^32) / 2^32). Workspace: kd_walk_workspace.
+ */
 typedef kd_status kd_walk_cumulative_fn(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
                                         kd_visits *visits);
 
 /* `node`: N walks of M steps per node; each step, with probability `restart` back to the start, else to a uniform
- * neighbour, which is recorded. end is the whole list for every edge. Draws as above with k = 0. Workspace:
+ * neighbour, which is recorded. end is the whole list for every edge. Draws as above with k = 0: those below
+ * b = floor(2^32 restart) go back, the others take neighbour floor(degree (draw - b) / (2^32 - b)). Workspace:
  * kd_walk_workspace. */
 typedef kd_status kd_walk_node_fn(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
                                   kd_visits *visits);
