@@ -32,6 +32,14 @@ bool kd_cpu_level_runs(const char *name) {
     return strcmp(name, "native") == 0; /* whoever builds that answers for it */
 }
 
+bool kd_cpu_has_bf16(void) {
+#ifdef __x86_64__
+    return __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
 kd_status kd_cpu_level_choose(const kd_cpu_level **out) {
     const char *wish = getenv("KDIFFE_CPU");
     char names[64] = "";

@@ -16,6 +16,9 @@ typedef struct kd_cpu_level {
 /* Whether this machine can run code of a level. */
 bool kd_cpu_level_runs(const char *name);
 
+/* Whether this machine has dot products of bf16 pairs (AVX-512 BF16). */
+bool kd_cpu_has_bf16(void);
+
 /* The highest level of this build that this machine can run, or the one that KDIFFE_CPU names. KD_ERR_ARGUMENT: that is
  * not among them, or none is. */
 kd_status kd_cpu_level_choose(const kd_cpu_level **out);

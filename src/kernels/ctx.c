@@ -26,15 +26,21 @@ static void kd_cuda_close(kd_ctx *ctx) { (void)ctx; }
 
 /* why: what kept `auto` from taking a GPU, or NULL. */
 static kd_status open_cpu(kd_precision precision, int cores, const char *why, kd_ctx *ctx) {
-    if (precision == KD_PRECISION_BF16)
-        return KD_FAIL(KD_ERR_ARGUMENT, "precision: the CPU backend has no bf16; use --precision=fp32 or tf32");
     const kd_cpu_level *level;
+    bool bf16 = precision == KD_PRECISION_BF16;
     kd_status status = kd_cpu_level_choose(&level);
     if (status != KD_OK) return status;
     ctx->ops = level->ops;
-    snprintf(ctx->description, sizeof ctx->description, "cpu: %d of %d cores, level %s, OpenBLAS %s, fp32%s%.100s%s",
-             ctx->threads, cores, level->name, openblas_get_corename(), why ? " (no GPU: " : "", why ? why : "",
-             why ? ")" : "");
+    if (bf16 && (level->ops->bf16_room == 0 || !kd_cpu_has_bf16()))
+        return KD_FAIL(KD_ERR_ARGUMENT,
+                       "precision: bf16 needs a processor with AVX-512 BF16 and level v4 of the CPU "
+                       "backend, which here is %s; use --precision=fp32 or tf32",
+                       level->name);
+    if (bf16 && !(ctx->bf16_room = aligned_alloc(64, (size_t)level->ops->bf16_room)))
+        return KD_FAIL(KD_ERR_MEMORY, "precision: no room for packed bf16 products");
+    snprintf(ctx->description, sizeof ctx->description, "cpu: %d of %d cores, level %s, OpenBLAS %s, %s%s%.100s%s",
+             ctx->threads, cores, level->name, openblas_get_corename(), bf16 ? "bf16" : "fp32", why ? " (no GPU: " : "",
+             why ? why : "", why ? ")" : "");
     return KD_OK;
 }
 
@@ -67,6 +73,7 @@ void kd_ctx_close(kd_ctx *ctx) {
     kd_synchronize(ctx);
     kd_release(ctx, ctx->workspace);
     ctx->workspace = NULL;
+    free(ctx->bf16_room);
     if (ctx->backend) kd_cuda_close(ctx);
     free(ctx);
 }

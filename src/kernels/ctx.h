@@ -12,7 +12,8 @@ struct kd_ctx {
     struct kd_trace *trace;              /* NULL: none is kept */
     int64_t profile_first, profile_last; /* steps that are profiled; last below 0: no window */
     bool profiling;
-    void *backend; /* what the backend keeps besides (kd_cuda) */
+    void *bf16_room; /* of the CPU backend under precision bf16; NULL: its products are float32 */
+    void *backend;   /* what the backend keeps besides (kd_cuda) */
     char description[256];
 };
 

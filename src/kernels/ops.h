@@ -85,6 +85,7 @@ typedef struct kd_ops {
     kd_walk_node_fn *walk_node;
     kd_visits_above_fn *visits_above;
     kd_prefix_jaccard_fn *prefix_jaccard;
+    int64_t bf16_room; /* bytes of ctx->bf16_room that a CPU column's products in bf16 pack into; 0: it has none */
 } kd_ops;
 
 /* Checked entry points. */

@@ -79,7 +79,7 @@ const kd_key kd_keys[] = {
     CHOICE("device", device, DEVICES, "auto", NULL, "where to compute"),
     INT("threads", threads, 0, 4096, "0", "CPU threads; 0: every core"),
     CHOICE("precision", precision, PRECISIONS, "tf32", NULL,
-           "least precision of a GPU's dense products; CPUs compute in fp32"),
+           "least precision of dense products; CPUs take tf32 as fp32"),
     SWITCH("deterministic", deterministic, "false: a GPU's dense products may sum in any order"),
     {"naive", KD_KEY_FLAGS, FIELD(naive), 0, 0, NAIVE, "", NULL,
      "stages computed as their formulas stand, slowly, to check and to time the algebra"},

@@ -2,12 +2,20 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm_bf16.h"
 
 kd_status kd_cpu_gemm(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b, float beta,
                       kd_mat c) {
-    (void)ctx;
     int64_t k = transpose_a ? a.rows : a.cols;
     if (c.rows == 0 || c.cols == 0) return KD_OK;
+#if KD_CPU_BF16
+    if (ctx->bf16_room) {
+        kd_gemm_bf16(ctx->bf16_room, transpose_a, transpose_b, alpha, a, b, beta, c);
+        return KD_OK;
+    }
+#else
+    (void)ctx;
+#endif
     cblas_sgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans,
                 (blasint)c.rows, (blasint)c.cols, (blasint)k, alpha, a.data, (blasint)a.ld, b.data, (blasint)b.ld, beta,
                 c.data, (blasint)c.ld);

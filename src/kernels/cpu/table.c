@@ -1,4 +1,5 @@
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/gemm_bf16.h"
 
 const kd_ops kd_cpu_ops = {
     .name = "cpu",
@@ -62,4 +63,5 @@ const kd_ops kd_cpu_ops = {
     .walk_node = kd_cpu_walk_node,
     .visits_above = kd_cpu_visits_above,
     .prefix_jaccard = kd_cpu_prefix_jaccard,
+    .bf16_room = KD_BF16_ROOM,
 };

@@ -127,4 +127,5 @@ extern const kd_ops kd_cuda_ops = {
     /* walk_node */ kd_cuda_walk_node,
     /* visits_above */ kd_cuda_visits_above,
     /* prefix_jaccard */ kd_cuda_prefix_jaccard,
+    /* bf16_room */ 0, /* cuBLASLt's products need none */
 };
