@@ -17,6 +17,15 @@ holds "says what it was measured on" grep -q "^# device: cpu: " table
 holds "says the ceilings" grep -q "^# ceilings: copy " table
 check "a family, beside an earlier run" 0 "new/old" "$KDIFFE" bench data --ops=spmm --iterations=2 --compare=all.json $small
 check "an op that is not there" 2 "the nearest is 'spmm'" "$KDIFFE" bench data --ops=spm $small
+check "a shape that is not there" 2 "expected tiktok or large, got 'huge'" "$KDIFFE" bench --shape=huge --ops=spmm
+check "a shape beside data" 2 "--shape" "$KDIFFE" bench data --shape=large --ops=spmm
+if sh -c "ulimit -v 3000000; exec '$KDIFFE' --version" >/dev/null 2>&1; then # not under AddressSanitizer
+    check "synth, larger" 0 "" "$KDIFFE" synth larger --users=6000 --items=6000 --tastes=4
+    check "what does not fit is left out" 1 "nothing was measured" \
+        sh -c "ulimit -v 3000000; exec '$KDIFFE' bench larger --ops=gemm_in --hidden=65536 --batch=6000 --device=cpu"
+    cp out table
+    holds "and said" grep -q "^# gemm_in: left out: .*out of memory" table
+fi
 check "no such data" 3 "nowhere" "$KDIFFE" bench nowhere --ops=spmm $small
 check "an earlier run that is none" 3 "table" "$KDIFFE" bench data --ops=spmm --compare=table $small
 check "an earlier run that is not there" 3 "none.json" "$KDIFFE" bench data --ops=spmm --compare=none.json $small

@@ -25,9 +25,11 @@ typedef struct kd_bench_setting {
 kd_status kd_bench_setting_open(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, kd_bench_setting *out);
 void kd_bench_setting_close(kd_bench_setting *setting);
 
-/* A data set of TikTok's shape: 9,308 users, 6,710 items, about 59,500 training interactions, features of 128, 768 and
- * 128 columns, a knowledge graph of 15,010 entities. */
-kd_status kd_bench_data(kd_dataset *out);
+/* Planted data of a shape that is measured where no data set is given. "tiktok": 9,308 users, 6,710 items, about 59,500
+ * training interactions, features of 128, 768 and 128 columns, a knowledge graph of 15,010 entities. "large": a million
+ * users and items, 20 million interactions, a graph of two million entities and 20 million triples. KD_ERR_ARGUMENT for
+ * another word. */
+kd_status kd_bench_data(const char *shape, kd_dataset *out);
 
 /* One case while it is measured: what it allocated, what it says about itself, what its check found. */
 typedef struct kd_bench {

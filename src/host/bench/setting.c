@@ -36,26 +36,49 @@ void kd_bench_setting_close(kd_bench_setting *setting) {
     *setting = (kd_bench_setting){0};
 }
 
-kd_status kd_bench_data(kd_dataset *out) {
+static void tiktok_shape(kd_synth_config *c) {
+    c->users = 9308;
+    c->items = 6710;
+    c->tastes = 50;
+    c->interactions = 7.0;
+    c->split[0] = 0.866;
+    c->split[1] = 0.044;
+    c->split[2] = 0.09;
+    c->modality_count = 3;
+    c->modality[0].width = 128;
+    c->modality[1].width = 768;
+    strcpy(c->modality[2].name, "audio");
+    c->modality[2].width = 128;
+    c->relations = 2;
+    c->attributes = 83;
+    c->kg_informative = 15.4;
+    c->kg_noise = 15.4;
+}
+
+/* Features are as narrow as they may be: ops on them grow with items like those on embeddings. */
+static void large_shape(kd_synth_config *c) {
+    c->users = c->items = 1000000;
+    c->tastes = 10000;
+    c->interactions = 22.2;
+    c->split[0] = 0.9;
+    c->split[1] = c->split[2] = 0.05;
+    c->modality_count = 1;
+    c->modality[0].width = 64;
+    c->relations = 20;
+    c->attributes = 5;
+    c->kg_informative = c->kg_noise = 10.0;
+}
+
+kd_status kd_bench_data(const char *shape, kd_dataset *out) {
     kd_synth_config c;
     uint8_t *informative;
     kd_synth_defaults(&c);
-    c.users = 9308;
-    c.items = 6710;
-    c.tastes = 50;
-    c.interactions = 7.0;
-    c.split[0] = 0.866;
-    c.split[1] = 0.044;
-    c.split[2] = 0.09;
-    c.modality_count = 3;
-    c.modality[0].width = 128;
-    c.modality[1].width = 768;
-    strcpy(c.modality[2].name, "audio");
-    c.modality[2].width = 128;
-    c.relations = 2;
-    c.attributes = 83;
-    c.kg_informative = 15.4;
-    c.kg_noise = 15.4;
+    if (strcmp(shape, "tiktok") == 0)
+        tiktok_shape(&c);
+    else if (strcmp(shape, "large") == 0)
+        large_shape(&c);
+    else
+        return KD_FAIL(KD_ERR_ARGUMENT, "--shape: expected tiktok or large, got '%s'", shape);
     kd_status status = kd_synth_generate(&c, out, &informative);
     free(informative);
     return status;
