@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 
+import figures
+
 FACTORS = (1, 4, 16)
 USERS, ITEMS, ATTRIBUTES, TASTES = 600, 430, 5, 10  # at 1x; attributes of a relation and taste
 SLACK = 1.2  # stages of less than a second vary so much on a machine with other work
@@ -75,11 +77,7 @@ def table(runs, rows, memory):
 
 
 def plot(rows, path):
-    import matplotlib
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "kdiffe"  # the same file for the same numbers
-    import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(figsize=(7, 4.5))
+    figure, axes = figures.pyplot().subplots(figsize=(7, 4.5))
     for stage, _, time, arithmetic in rows:
         line, = axes.plot(FACTORS, time, marker="o", label=stage)
         axes.plot(FACTORS, arithmetic, linestyle=":", color=line.get_color())
@@ -89,10 +87,9 @@ def plot(rows, path):
     axes.set_yticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
     axes.set_xlabel("users, items, interactions and triples")
     axes.set_ylabel("growth: time (solid), dense operations (dotted)")
-    axes.grid(alpha=0.3)
     axes.legend()
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    figures.save(figure, path)
 
 
 def write(path, text, rows):
@@ -114,6 +111,8 @@ def main():
     parser.add_argument("--iterations", type=int, default=2)
     parser.add_argument("--write")
     o = parser.parse_args()
+    if o.write:
+        figures.pyplot()  # not there: said before the minutes of measuring
     with tempfile.TemporaryDirectory() as folder:
         runs = [measure(o, factor, folder) for factor in FACTORS]
     rows, memory, good = compare(runs)
