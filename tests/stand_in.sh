@@ -26,6 +26,7 @@ for order in $orders; do
             run_golden "$kind, $order: golden $folder" "$build/tests/golden" --device=cuda "$folder"
     done
 done
+[ "$kind" = tsan ] || run_program "$kind: test_resume" env KDIFFE_TEST_DEVICE=cuda "$build/tests/test_resume"
 unset KDIFFE_EMU_ORDER KDIFFE_TEST_MOST OMP_THREAD_LIMIT
 [ "$kind" = tsan ] || run_script "$kind: cli_device" env KDIFFE="$build/kdiffe" sh tests/cli_device.sh
 [ "$kind" != plain ] || run_script "the stand-in itself" bash tests/emu/run.sh "$build"

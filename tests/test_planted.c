@@ -93,7 +93,7 @@ static void a_loss_that_is_not_finite_stops_the_run(void **state) {
     outcome o = {0};
     kd_observer observer = {.context = &o, .epoch = on_epoch, .best = on_best};
     for (int64_t i = 0; i < d.items * d.modalities[0].width; i++) d.modalities[0].values[i] *= 1e30f;
-    assert_int_equal(kd_train(f->ctx, &c, &d, &observer), KD_ERR_NUMERIC);
+    assert_int_equal(kd_train(f->ctx, &c, &d, &observer, NULL), KD_ERR_NUMERIC);
     assert_non_null(strstr(kd_last_error(), "epoch 0, stage denoise_modalities, step 0"));
     assert_int_equal(kd_exit_code(KD_ERR_NUMERIC), 5);
     kd_dataset_free(&d);

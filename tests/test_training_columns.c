@@ -30,7 +30,7 @@ static report train_on(kd_device device, const kd_config *c, const kd_dataset *d
     kd_ctx *ctx;
     kd_observer observer = {.context = &o, .epoch = note_epoch};
     assert_ok(kd_ctx_open((kd_compute){device, 2, KD_PRECISION_FP32, false}, &ctx));
-    assert_ok(kd_train(ctx, c, d, &observer));
+    assert_ok(kd_train(ctx, c, d, &observer, NULL));
     kd_ctx_close(ctx);
     return o;
 }

@@ -8,7 +8,12 @@
 #include "host/util/file.h"
 #include "host/util/memory.h"
 
-enum { ALIGNMENT = 8 };
+enum { ALIGNMENT = 8, PIECE = 16 << 20 /* bytes that an array is streamed in */ };
+
+static const struct {
+    const char *name;
+    int64_t bytes;
+} TYPES[KD_DTYPE_COUNT] = {{"F32", 4}, {"F64", 8}, {"I32", 4}, {"I64", 8}};
 
 static const char METADATA[] = "__metadata__";
 
@@ -19,9 +24,9 @@ static const kd_tensor *find(int64_t count, const kd_tensor *tensors, const char
 }
 
 static int64_t bytes_of(const kd_tensor *t) {
-    int64_t count = 1;
-    for (int64_t i = 0; i < t->rank; i++) count *= t->shape[i];
-    return count * (int64_t)sizeof(float);
+    int64_t bytes = TYPES[t->dtype].bytes;
+    for (int64_t i = 0; i < t->rank; i++) bytes *= t->shape[i];
+    return bytes;
 }
 
 /* What the header and the reader can hold: one or two sizes whose product fits, and a name of its own. */
@@ -29,7 +34,7 @@ static kd_status check_tensors(const char *path, int64_t count, const kd_tensor 
     int64_t total = 0;
     for (int64_t i = 0; i < count; i++) {
         const kd_tensor *t = &tensors[i];
-        int64_t bytes = (int64_t)sizeof(float);
+        int64_t bytes = TYPES[t->dtype].bytes;
         bool fits = t->rank == 1 || t->rank == 2;
         for (int64_t k = 0; fits && k < t->rank; k++)
             fits = t->shape[k] >= 0 && !__builtin_mul_overflow(bytes, t->shape[k], &bytes);
@@ -49,7 +54,7 @@ static cJSON *describe(int64_t count, const kd_tensor *tensors, int64_t metadata
     for (int64_t i = 0; i < metadata_count; i++) cJSON_AddStringToObject(about, metadata[2 * i], metadata[2 * i + 1]);
     for (int64_t i = 0; i < count; i++) {
         cJSON *entry = cJSON_AddObjectToObject(root, tensors[i].name);
-        cJSON_AddStringToObject(entry, "dtype", "F32");
+        cJSON_AddStringToObject(entry, "dtype", TYPES[tensors[i].dtype].name);
         cJSON *shape = cJSON_AddArrayToObject(entry, "shape"), *place = cJSON_AddArrayToObject(entry, "data_offsets");
         for (int64_t k = 0; k < tensors[i].rank; k++)
             cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)tensors[i].shape[k]));
@@ -60,8 +65,28 @@ static cJSON *describe(int64_t count, const kd_tensor *tensors, int64_t metadata
     return root;
 }
 
+/* One array's bytes into the stream, whose failures are found when it is committed. */
+static kd_status write_array(FILE *stream, const kd_tensor *t, int64_t i, kd_tensor_source *source, void *context) {
+    kd_status status = KD_OK;
+    int64_t bytes = bytes_of(t);
+    char *piece = NULL;
+    if (t->data || bytes == 0) {
+        if (bytes > 0) fwrite(t->data, 1, (size_t)bytes, stream);
+        return KD_OK;
+    }
+    KD_TRY(kd_host_alloc(&piece, bytes < PIECE ? bytes : PIECE, 1, "a piece of a file"));
+    for (int64_t at = 0; at < bytes; at += PIECE) {
+        int64_t some = bytes - at < PIECE ? bytes - at : PIECE;
+        KD_TRY(source(context, i, at, some, piece));
+        fwrite(piece, 1, (size_t)some, stream);
+    }
+cleanup:
+    free(piece);
+    return status;
+}
+
 kd_status kd_safetensors_save(const char *path, int64_t count, const kd_tensor *tensors, int64_t metadata_count,
-                              const char *const *metadata) {
+                              const char *const *metadata, kd_tensor_source *source, void *context) {
     kd_status status = KD_OK;
     kd_atomic_file file = {0};
     unsigned char length[8];
@@ -76,7 +101,7 @@ kd_status kd_safetensors_save(const char *path, int64_t count, const kd_tensor *
     KD_TRY(kd_atomic_open(path, &file));
     fwrite(length, 1, sizeof length, file.stream);
     fprintf(file.stream, "%s%*s", header, (int)(padded - text), "");
-    for (int64_t i = 0; i < count; i++) fwrite(tensors[i].data, 1, (size_t)bytes_of(&tensors[i]), file.stream);
+    for (int64_t i = 0; i < count; i++) KD_TRY(write_array(file.stream, &tensors[i], i, source, context));
     KD_TRY(kd_atomic_commit(&file)); /* checks the stream for any failed write */
 cleanup:
     kd_atomic_abort(&file);
@@ -92,37 +117,47 @@ static bool whole(const cJSON *item, int64_t most, int64_t *out) {
     return true;
 }
 
-/* One array's entry: F32, rank 1 or 2, and a place of exactly its size within the data. */
-static kd_status read_entry(const char *path, const cJSON *entry, const unsigned char *data, int64_t bytes,
-                            kd_tensor *out) {
-    const cJSON *type = cJSON_GetObjectItemCaseSensitive(entry, "dtype");
+/* The type of that name; KD_DTYPE_COUNT for none that is accepted. */
+static kd_dtype type_named(const cJSON *name, bool any_type) {
+    int type = 0, known = any_type ? KD_DTYPE_COUNT : KD_DTYPE_F32 + 1;
+    while (type < known && !(cJSON_IsString(name) && strcmp(name->valuestring, TYPES[type].name) == 0)) type++;
+    return type < known ? (kd_dtype)type : KD_DTYPE_COUNT;
+}
+
+/* One array's entry: a known type, rank 1 or 2, and a place of exactly its size within the data. */
+static kd_status read_entry(const char *path, const cJSON *entry, bool any_type, const unsigned char *data,
+                            int64_t bytes, kd_tensor *out) {
+    kd_dtype type = type_named(cJSON_GetObjectItemCaseSensitive(entry, "dtype"), any_type);
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(entry, "shape");
     const cJSON *place = cJSON_GetObjectItemCaseSensitive(entry, "data_offsets");
     int64_t begin, end, count = 1;
     *out = (kd_tensor){.rank = cJSON_GetArraySize(shape), .shape = {1, 1}};
-    if (strlen(entry->string) >= sizeof out->name || !cJSON_IsString(type) || strcmp(type->valuestring, "F32") != 0 ||
-        !cJSON_IsArray(shape) || out->rank < 1 || out->rank > 2)
-        return KD_FAIL(KD_ERR_FORMAT, "%s: array '%.80s': expected F32 of one or two dimensions", path, entry->string);
+    if (strlen(entry->string) >= sizeof out->name || type == KD_DTYPE_COUNT || !cJSON_IsArray(shape) || out->rank < 1 ||
+        out->rank > 2)
+        return KD_FAIL(KD_ERR_FORMAT, "%s: array '%.80s': expected F32%s of one or two dimensions", path, entry->string,
+                       any_type ? ", F64, I32 or I64" : "");
     strcpy(out->name, entry->string);
+    out->dtype = type;
     for (int i = 0; i < (int)out->rank; i++)
-        if (!whole(cJSON_GetArrayItem(shape, i), INT32_MAX, &out->shape[i]) ||
+        if (!whole(cJSON_GetArrayItem(shape, i), INT64_C(1) << 53, &out->shape[i]) ||
             __builtin_mul_overflow(count, out->shape[i], &count))
             return KD_FAIL(KD_ERR_FORMAT, "%s: array '%s': its shape is no pair of sizes", path, out->name);
     if (cJSON_GetArraySize(place) != 2 || !whole(cJSON_GetArrayItem(place, 0), bytes, &begin) ||
-        !whole(cJSON_GetArrayItem(place, 1), bytes, &end) || begin % (int64_t)sizeof(float) != 0 ||
-        count > bytes / (int64_t)sizeof(float) || end - begin != count * (int64_t)sizeof(float))
+        !whole(cJSON_GetArrayItem(place, 1), bytes, &end) || begin % TYPES[type].bytes != 0 ||
+        count > bytes / TYPES[type].bytes || end - begin != count * TYPES[type].bytes)
         return KD_FAIL(KD_ERR_FORMAT, "%s: array '%s': its data_offsets do not fit its shape and the file", path,
                        out->name);
-    out->data = (const float *)(const void *)(data + begin);
+    out->data = data + begin;
     return KD_OK;
 }
 
 static int by_place(const void *a, const void *b) {
     const kd_tensor *x = a, *y = b;
-    return (x->data > y->data) - (x->data < y->data);
+    return ((const char *)x->data > (const char *)y->data) - ((const char *)x->data < (const char *)y->data);
 }
 
-static kd_status read_header(const char *path, const unsigned char *file, int64_t bytes, kd_safetensors *out) {
+static kd_status read_header(const char *path, bool any_type, const unsigned char *file, int64_t bytes,
+                             kd_safetensors *out) {
     kd_status status = KD_OK;
     uint64_t length = 0;
     cJSON *root = NULL, *entry;
@@ -135,7 +170,8 @@ static kd_status read_header(const char *path, const unsigned char *file, int64_
     KD_TRY(kd_host_alloc(&out->tensor, cJSON_GetArraySize(root), sizeof *out->tensor, path));
     cJSON_ArrayForEach(entry, root) {
         if (strcmp(entry->string, METADATA) == 0) continue;
-        KD_TRY(read_entry(path, entry, file + 8 + length, bytes - 8 - (int64_t)length, &out->tensor[out->count]));
+        KD_TRY(read_entry(path, entry, any_type, file + 8 + length, bytes - 8 - (int64_t)length,
+                          &out->tensor[out->count]));
         if (kd_safetensors_find(out, entry->string))
             KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: array '%s' is there twice", path, entry->string);
         out->count++;
@@ -151,13 +187,13 @@ cleanup:
     return status;
 }
 
-kd_status kd_safetensors_open(const char *path, kd_safetensors *out) {
+kd_status kd_safetensors_open(const char *path, bool any_type, kd_safetensors *out) {
     kd_mapped_file file;
     *out = (kd_safetensors){0};
     kd_status status = kd_file_map(path, &file);
     if (status != KD_OK) return status;
     out->file = file;
-    status = read_header(path, file.data, file.bytes, out);
+    status = read_header(path, any_type, file.data, file.bytes, out);
     if (status != KD_OK) kd_safetensors_close(out);
     return status;
 }

@@ -13,15 +13,22 @@ typedef struct kd_safetensors {
     kd_mapped_file file;
 } kd_safetensors;
 
+/* Where the bytes of an array that is not in host memory come from: `bytes` of array i from byte `first` on into `to`.
+ */
+typedef kd_status kd_tensor_source(void *context, int64_t i, int64_t first, int64_t bytes, void *to);
+
 /* Writes `path` (temporary file, fsync, rename, fsync of the folder). metadata: pairs key, value (2 * metadata_count).
  * KD_ERR_ARGUMENT for a rank other than 1 or 2, a size that is negative or overflows, a name that is given twice;
- * KD_ERR_IO, KD_ERR_MEMORY. On failure a file that was there stays. */
+ * KD_ERR_IO, KD_ERR_MEMORY. On failure a file that was there stays. Arrays whose data is NULL come from `source` in
+ * pieces.
+ */
 kd_status kd_safetensors_save(const char *path, int64_t count, const kd_tensor *tensors, int64_t metadata_count,
-                              const char *const *metadata);
+                              const char *const *metadata, kd_tensor_source *source, void *context);
 
-/* Checks header, offsets, overlaps and sizes before anything is used; only F32 arrays of rank 1 or 2 are accepted.
- * *out is overwritten; on failure, KD_ERR_FORMAT with the array's name or KD_ERR_MEMORY, it is empty. */
-kd_status kd_safetensors_open(const char *path, kd_safetensors *out);
+/* Checks header, offsets, overlaps and sizes before anything is used; only arrays of rank 1 or 2 are accepted, of type
+ * F32 or, with `any_type`, F64, I32 and I64. *out is overwritten; on failure, KD_ERR_FORMAT with the array's name or
+ * KD_ERR_MEMORY, it is empty. */
+kd_status kd_safetensors_open(const char *path, bool any_type, kd_safetensors *out);
 void kd_safetensors_close(kd_safetensors *file);
 
 /* The tensor of that name, NULL if there is none. */

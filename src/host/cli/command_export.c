@@ -47,7 +47,7 @@ static kd_status write_all(const char *folder, const kd_cli_run *run) {
     char *path = NULL;
     const char *const metadata[] = {"format", "kdiffe"};
     KD_TRY(kd_path_join(folder, "embeddings.safetensors", &path));
-    KD_TRY(kd_safetensors_save(path, run->model.count, run->model.tensor, 1, metadata));
+    KD_TRY(kd_safetensors_save(path, run->model.count, run->model.tensor, 1, metadata, NULL, NULL));
     for (int64_t i = 0; i < run->model.count; i++) KD_TRY(write_array(folder, &run->model.tensor[i]));
     KD_TRY(write_ids(folder, "users.tsv", &d->user_ids));
     KD_TRY(write_ids(folder, "items.tsv", &d->item_ids));

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "host/checkpoint/checkpoint.h"
 #include "host/checkpoint/safetensors.h"
 #include "host/cli/command.h"
 #include "host/cli/shared.h"
@@ -15,15 +16,23 @@
 #include "kdiffe/version.h"
 
 static const char HELP[] =
-    "usage: kdiffe train DATA --out=RUN [--config=FILE.yaml] [--key=value ...]\n\n"
+    "usage: kdiffe train DATA --out=RUN [--config=FILE.yaml] [--key=value ...]\n"
+    "       kdiffe train [DATA] --resume=RUN [--key=value ...]\n\n"
     "Trains on the data set in folder DATA (kdiffe convert and kdiffe synth make such folders) and writes RUN:\n"
     "config.yaml (the resolved configuration), metrics.jsonl (one object an epoch), model.safetensors (best epoch).\n\n"
     "  --out=RUN         the run's folder; must not hold anything yet\n"
     "  --overwrite       replace the run that is there\n"
+    "  --checkpoint-every=N  keep a checkpoint every N epochs, or with Nsteps every N steps of any kind, and at the "
+    "end\n"
+    "  --checkpoint-keep=K   how many of them stay, the newest [2]\n"
+    "  --resume=RUN      go on from RUN's newest checkpoint to the result of a run that was never stopped; epochs,\n"
+    "                    patience, eval_every, device and threads may be given anew\n"
     "  --config=FILE     configuration keys as YAML; --key=value comes after it and wins\n"
     "  --dry-run         print the memory plan and stop\n"
     "  --trace=FILE      write every stage and op as a Chrome trace (chrome://tracing, ui.perfetto.dev); slower\n"
     "  --profile-steps=A:B   trace, and profile for Nsight, only training steps A to B - 1\n\n"
+    "A signal (Ctrl-C, TERM, USR1) stops the run at the next step and keeps a checkpoint; a second one does not "
+    "wait.\n\n"
     "example: kdiffe train data/tiktok --out=runs/tiktok --trans=1 --cl_method=1 --temp=0.7 --epochs=30\n";
 
 /* What the observer of a run keeps. */
@@ -33,6 +42,8 @@ typedef struct training {
     kd_run_folder run;
     kd_console console;
     kd_metrics_log log;
+    kd_ctx *ctx;
+    kd_checkpointing checkpoints;
     char *data_path;
     int64_t best_epoch;
 } training;
@@ -56,7 +67,16 @@ static kd_status on_best(void *context, int64_t epoch, int64_t count, const kd_t
     const char *const metadata[] = {"format", "kdiffe",    "version", KDIFFE_VERSION, "epoch",
                                     number,   "data_hash", hash,      "data_path",    t->data_path};
     t->best_epoch = epoch;
-    return kd_safetensors_save(t->run.model, count, tensors, 5, metadata);
+    return kd_safetensors_save(t->run.model, count, tensors, 5, metadata, NULL, NULL);
+}
+
+static kd_status on_resumed(void *context, int64_t epoch, int64_t best_epoch) {
+    training *t = context;
+    kd_status status = kd_config_save(&t->config, t->run.config);
+    if (status != KD_OK) return status;
+    t->best_epoch = best_epoch;
+    printf("resumed in epoch %" PRId64 "\n", epoch);
+    return kd_metrics_log_resume(t->run.metrics, epoch, kd_ctx_describe(t->ctx), &t->log);
 }
 
 static void print_plan(const kd_memory_plan *plan, bool parts) {
@@ -80,21 +100,31 @@ static int64_t peak_bytes(void) {
     return (int64_t)usage.ru_maxrss * 1024;
 }
 
+static void say_what_is_kept(const training *t, kd_status status) {
+    char *newest = NULL;
+    if (t->best_epoch >= 0)
+        printf("the best model so far, of epoch %" PRId64 ", is kept in %s\n", t->best_epoch, t->run.path);
+    if (status == KD_ERR_INTERRUPTED && kd_checkpoint_newest(t->run.path, &newest) == KD_OK && newest)
+        printf("go on with: kdiffe train --resume=%s\n", t->run.path);
+    free(newest);
+}
+
 /* The run itself, once everything that can be wrong beforehand has been checked. */
-static kd_status run(training *t, kd_ctx *ctx) {
+static kd_status run(training *t) {
     kd_status status = KD_OK;
-    kd_observer observer = {t, on_progress, on_epoch, on_best};
+    kd_observer observer = {t, on_progress, on_epoch, on_best, on_resumed};
     char text[32];
-    KD_TRY(kd_config_save(&t->config, t->run.config));
-    KD_TRY(kd_metrics_log_open(t->run.metrics, &t->log));
-    KD_TRY(kd_metrics_log_start(&t->log, &t->config, &t->data, kd_ctx_describe(ctx)));
+    if (!t->checkpoints.resume) {
+        KD_TRY(kd_config_save(&t->config, t->run.config));
+        KD_TRY(kd_metrics_log_open(t->run.metrics, &t->log));
+        KD_TRY(kd_metrics_log_start(&t->log, &t->config, &t->data, kd_ctx_describe(t->ctx)));
+    }
     kd_console_open(t->config.epochs, &t->console);
-    status = kd_train(ctx, &t->config, &t->data, &observer);
-    kd_profile_step(ctx, INT64_MAX);
+    status = kd_train(t->ctx, &t->config, &t->data, &observer, &t->checkpoints);
+    kd_profile_step(t->ctx, INT64_MAX);
     if (t->console.bar) fputs("\r\033[K", t->console.progress);
     if (status != KD_OK) {
-        if (t->best_epoch >= 0)
-            printf("the best model so far, of epoch %" PRId64 ", is kept in %s\n", t->best_epoch, t->run.path);
+        say_what_is_kept(t, status);
         goto cleanup;
     }
     KD_TRY(kd_metrics_log_end(&t->log, t->best_epoch, peak_bytes()));
@@ -118,38 +148,102 @@ static kd_status check_selection(training *t) {
     return KD_OK;
 }
 
+/* "N" epochs or "Nsteps". */
+static kd_status take_checkpoints(kd_args *args, kd_checkpointing *c) {
+    const char *every = kd_args_take(args, "checkpoint-every"), *unit = "";
+    char *end = NULL;
+    c->keep = 2;
+    if (every) {
+        long long n = strtoll(every, &end, 10);
+        if (end != every) unit = end;
+        if (n < 1 || (unit[0] && strcmp(unit, "steps") != 0) || end == every)
+            return KD_FAIL(KD_ERR_ARGUMENT,
+                           "--checkpoint-every=%s: expected a number of epochs, or of steps as in 200steps", every);
+        *(unit[0] ? &c->steps : &c->epochs) = n;
+    }
+    return kd_args_take_int(args, "checkpoint-keep", 1, 1000000, &c->keep);
+}
+
+/* What the command line asks of a run. */
+typedef struct request {
+    const char *out, *resume, *trace;
+    int64_t first, last; /* profiled steps */
+    bool overwrite, dry, window;
+} request;
+
+static kd_status take_request(kd_args *args, request *r, training *t) {
+    kd_status status = KD_OK;
+    const char *window;
+    r->out = kd_args_take(args, "out");
+    r->resume = kd_args_take(args, "resume");
+    r->trace = kd_args_take(args, "trace");
+    window = kd_args_take(args, "profile-steps");
+    r->window = window != NULL;
+    KD_TRY(kd_args_take_flag(args, "overwrite", &r->overwrite));
+    KD_TRY(kd_args_take_flag(args, "dry-run", &r->dry));
+    KD_TRY(take_checkpoints(args, &t->checkpoints));
+    if (r->trace && !r->trace[0]) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "--trace: expected a file; see --help");
+    if (window) KD_TRY(parse_window(window, &r->first, &r->last));
+    if (!r->resume) {
+        KD_TRY(kd_cli_config(args, &t->config));
+        KD_TRY(kd_args_finish(args, 1));
+        if ((!r->out || !r->out[0]) && !r->dry) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --out=RUN; see --help");
+        goto cleanup;
+    }
+    if (r->out || r->overwrite || kd_args_take(args, "config"))
+        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "--resume: takes folder and configuration from the run; leave out --out, "
+                                            "--overwrite and --config");
+    KD_TRY(kd_run_folder_resume(r->resume, &t->run));
+    KD_TRY(kd_cli_config_over(args, t->run.config, &t->config));
+    KD_TRY(kd_args_finish(args, args->positional_count > 0 ? 1 : 0));
+    t->checkpoints.resume = true;
+cleanup:
+    return status;
+}
+
+/* The data that was named, or those of the checkpoint. */
+static kd_status load_data(const kd_args *args, training *t) {
+    kd_status status = KD_OK;
+    char *newest = NULL, *data = NULL;
+    const char *named = args->positional_count > 0 ? args->positional[0] : NULL;
+    if (!named) {
+        KD_TRY(kd_checkpoint_newest(t->run.path, &newest));
+        if (!newest) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: holds no checkpoint to go on from", t->run.path);
+        KD_TRY(kd_checkpoint_data_path(newest, &data));
+        named = data;
+    }
+    KD_TRY(kd_cli_data(named, &t->data, &t->data_path));
+cleanup:
+    free(newest);
+    free(data);
+    return status;
+}
+
 static kd_status command(kd_args *args) {
     kd_status status = KD_OK;
     training t = {.best_epoch = -1};
-    kd_ctx *ctx = NULL;
+    request r = {0};
     kd_memory_plan plan;
-    const char *out = kd_args_take(args, "out"), *trace = kd_args_take(args, "trace");
-    const char *window = kd_args_take(args, "profile-steps");
-    int64_t first = 0, last = 0;
-    bool overwrite, dry;
-    KD_TRY(kd_args_take_flag(args, "overwrite", &overwrite));
-    KD_TRY(kd_args_take_flag(args, "dry-run", &dry));
-    KD_TRY(kd_cli_config(args, &t.config));
-    KD_TRY(kd_args_finish(args, 1));
-    if ((!out || !out[0]) && !dry) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --out=RUN; see --help");
-    if (trace && !trace[0]) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "--trace: expected a file; see --help");
-    if (window) KD_TRY(parse_window(window, &first, &last));
-    KD_TRY(kd_ctx_open(kd_compute_of(&t.config), &ctx));
-    KD_TRY(kd_cli_data(args->positional[0], &t.data, &t.data_path));
+    KD_TRY(take_request(args, &r, &t));
+    KD_TRY(kd_ctx_open(kd_compute_of(&t.config), &t.ctx));
+    KD_TRY(load_data(args, &t));
     KD_TRY(check_selection(&t));
     KD_TRY(kd_train_plan(&t.config, &t.data, &plan));
-    printf("device: %s\n", kd_ctx_describe(ctx));
-    print_plan(&plan, dry);
-    KD_TRY(kd_cli_check_memory(ctx, plan.total));
-    if (dry) goto cleanup;
-    if (trace) KD_TRY(kd_trace_open(ctx, trace));
-    KD_TRY(kd_run_folder_create(out, overwrite, &t.run));
-    if (window) kd_profile_window(ctx, first, last);
-    status = run(&t, ctx);
-    kd_status closed = kd_trace_close(ctx); /* also of a run that was stopped */
+    printf("device: %s\n", kd_ctx_describe(t.ctx));
+    print_plan(&plan, r.dry);
+    KD_TRY(kd_cli_check_memory(t.ctx, plan.total));
+    if (r.dry) goto cleanup;
+    if (r.trace) KD_TRY(kd_trace_open(t.ctx, r.trace));
+    if (!r.resume) KD_TRY(kd_run_folder_create(r.out, r.overwrite, &t.run));
+    t.checkpoints.folder = t.run.path;
+    t.checkpoints.data_path = t.data_path;
+    if (r.overwrite) kd_checkpoint_prune(t.run.path, 0);
+    if (r.window) kd_profile_window(t.ctx, r.first, r.last);
+    status = run(&t);
+    kd_status closed = kd_trace_close(t.ctx); /* also of a run that was stopped */
     if (status == KD_OK) status = closed;
 cleanup:
-    kd_ctx_close(ctx);
+    kd_ctx_close(t.ctx);
     kd_dataset_free(&t.data);
     kd_run_folder_free(&t.run);
     free(t.data_path);

@@ -13,7 +13,10 @@
 #include "kernels/ops.h"
 
 kd_status kd_cli_config(kd_args *args, kd_config *out) {
-    const char *file = kd_args_take(args, "config");
+    return kd_cli_config_over(args, kd_args_take(args, "config"), out);
+}
+
+kd_status kd_cli_config_over(kd_args *args, const char *file, kd_config *out) {
     const char **overrides;
     int64_t count = 0;
     kd_status status = kd_host_alloc(&overrides, args->option_count, sizeof *overrides, "options");
@@ -63,7 +66,7 @@ kd_status kd_cli_run_open(const char *folder, const char *data, kd_cli_run *r) {
     char hash[32];
     *r = (kd_cli_run){0};
     KD_TRY(kd_run_folder_open(folder, &run));
-    KD_TRY(kd_safetensors_open(run.model, &r->model));
+    KD_TRY(kd_safetensors_open(run.model, false, &r->model));
     KD_TRY(take_views(run.model, r));
     const char *wanted = kd_safetensors_metadata(&r->model, "data_hash");
     if (!data) data = kd_safetensors_metadata(&r->model, "data_path");

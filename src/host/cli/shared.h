@@ -9,6 +9,9 @@
 /* --config=FILE and every remaining --key=value as a configuration; they are taken from args. */
 kd_status kd_cli_config(kd_args *args, kd_config *out);
 
+/* The same over a given file (NULL: the defaults). */
+kd_status kd_cli_config_over(kd_args *args, const char *file, kd_config *out);
+
 /* Loads and checks a data set; *path (may be NULL) = its absolute path, free with free(). */
 kd_status kd_cli_data(const char *folder, kd_dataset *out, char **path);
 

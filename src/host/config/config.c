@@ -194,6 +194,29 @@ kd_status kd_config_save(const kd_config *config, const char *path) {
     return kd_atomic_commit(&file);
 }
 
+static bool makes_the_model(const char *key) {
+    static const char *const FREE[] = {"epochs", "patience", "eval_every", "device", "threads"};
+    for (size_t i = 0; i < sizeof FREE / sizeof FREE[0]; i++)
+        if (strcmp(key, FREE[i]) == 0) return false;
+    return true;
+}
+
+kd_status kd_config_identity(const kd_config *config, char **out) {
+    char text[VALUE_SIZE];
+    size_t size;
+    FILE *f = open_memstream(out, &size);
+    if (!f) return KD_FAIL(KD_ERR_MEMORY, "configuration: out of memory");
+    for (int64_t i = 0; i < kd_key_count; i++) {
+        if (!makes_the_model(kd_keys[i].name)) continue;
+        kd_key_format(&kd_keys[i], config, text, sizeof text);
+        fprintf(f, "%s=%s\n", kd_keys[i].name, text);
+    }
+    for (int64_t i = 0; i < config->guidance_weight_count; i++)
+        fprintf(f, "%s%s=%.17g\n", WEIGHT_PREFIX, config->guidance_weight[i].modality,
+                config->guidance_weight[i].weight);
+    return fclose(f) == 0 ? KD_OK : KD_FAIL(KD_ERR_MEMORY, "configuration: out of memory");
+}
+
 double kd_config_guidance_weight(const kd_config *config, const char *modality) {
     for (int64_t i = 0; i < config->guidance_weight_count; i++)
         if (strcmp(config->guidance_weight[i].modality, modality) == 0) return config->guidance_weight[i].weight;

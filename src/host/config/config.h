@@ -92,6 +92,10 @@ kd_status kd_config_load(const char *yaml_path, int64_t count, const char *const
 /* The resolved configuration as YAML that kd_config_load reads back to the same values; written whole or not at all. */
 kd_status kd_config_save(const kd_config *config, const char *path);
 
+/* *out = the keys and values that make the model what it is, a line "key=value" each: all but those that say where it
+ * is computed, how long and how often it is looked at. Free with free(). KD_ERR_MEMORY. */
+kd_status kd_config_identity(const kd_config *config, char **out);
+
 /* Weight of the guidance term of a modality's denoiser: the given one, else 1 - e_loss for "text", else e_loss. */
 double kd_config_guidance_weight(const kd_config *config, const char *modality);
 

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/util/file.h"
 #include "kdiffe/version.h"
 
 kd_status kd_metrics_log_open(const char *path, kd_metrics_log *out) {
@@ -36,6 +37,48 @@ static void add_number(cJSON *object, const char *name, double value) {
     char text[32];
     snprintf(text, sizeof text, "%.9g", value);
     cJSON_AddRawToObject(object, name, isfinite(value) ? text : "null");
+}
+
+/* Whether a run that goes on in `epoch` leaves the line as it is. */
+static bool stays(const char *line, size_t length, int64_t epoch) {
+    cJSON *object = cJSON_ParseWithLength(line, length);
+    const char *event = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, "event"));
+    const cJSON *number = cJSON_GetObjectItemCaseSensitive(object, "epoch");
+    bool past = cJSON_IsNumber(number) && number->valuedouble < (double)epoch;
+    bool kept = event && (strcmp(event, "start") == 0 || past);
+    cJSON_Delete(object);
+    return kept;
+}
+
+static kd_status keep_earlier(const char *path, int64_t epoch) {
+    kd_status status = KD_OK;
+    kd_mapped_file old = {0};
+    kd_atomic_file file = {0};
+    KD_TRY(kd_file_map(path, &old));
+    KD_TRY(kd_atomic_open(path, &file));
+    for (const char *at = (const char *)old.data, *end = at + old.bytes, *next; at < end; at = next) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        next = newline ? newline + 1 : end;
+        if (newline && stays(at, (size_t)(newline - at), epoch)) fwrite(at, 1, (size_t)(next - at), file.stream);
+    }
+    KD_TRY(kd_atomic_commit(&file));
+cleanup:
+    kd_atomic_abort(&file);
+    kd_file_unmap(&old);
+    return status;
+}
+
+kd_status kd_metrics_log_resume(const char *path, int64_t epoch, const char *device, kd_metrics_log *out) {
+    *out = (kd_metrics_log){NULL, path};
+    kd_status status = keep_earlier(path, epoch);
+    if (status != KD_OK) return status;
+    out->stream = fopen(path, "a");
+    if (!out->stream) return KD_FAIL(KD_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
+    cJSON *line = cJSON_CreateObject();
+    cJSON_AddStringToObject(line, "event", "resume");
+    add_number(line, "epoch", (double)epoch);
+    cJSON_AddStringToObject(line, "device", device);
+    return write_line(out, line);
 }
 
 cJSON *kd_metrics_json(const kd_metrics *m) {

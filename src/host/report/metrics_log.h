@@ -16,6 +16,11 @@ typedef struct kd_metrics_log {
 /* Creates the file; `path` must outlive the log. */
 kd_status kd_metrics_log_open(const char *path, kd_metrics_log *out);
 
+/* The file of a run that goes on in `epoch`, to be appended to: records of that epoch and later ones, which are to come
+ * again, the end record and a line that a killed run left half-written are taken out first; {"event":"resume", epoch,
+ * device} follows what is left. The file is whole at any time. KD_ERR_IO, KD_ERR_FORMAT. */
+kd_status kd_metrics_log_resume(const char *path, int64_t epoch, const char *device, kd_metrics_log *out);
+
 /* {"event":"start", version, device, data name, hash and split sizes, the ranking protocol}. */
 kd_status kd_metrics_log_start(kd_metrics_log *log, const kd_config *config, const kd_dataset *data,
                                const char *device);

@@ -56,6 +56,15 @@ kd_status kd_run_folder_open(const char *path, kd_run_folder *out) {
     return status;
 }
 
+kd_status kd_run_folder_resume(const char *path, kd_run_folder *out) {
+    kd_status status = name_files(path, out);
+    if (status != KD_OK) return status;
+    if (kd_file_exists(out->config)) return KD_OK;
+    status = KD_FAIL(KD_ERR_FORMAT, "%s: expected a run folder with a config.yaml", path);
+    kd_run_folder_free(out);
+    return status;
+}
+
 void kd_run_folder_free(kd_run_folder *folder) {
     free(folder->path);
     free(folder->config);

@@ -15,6 +15,9 @@ typedef struct kd_run_folder {
  * overwritten; on failure it is empty. Free with kd_run_folder_free. */
 kd_status kd_run_folder_create(const char *path, bool overwrite, kd_run_folder *out);
 
+/* The paths of a run that was begun and may have no model yet; KD_ERR_FORMAT if it has no configuration. */
+kd_status kd_run_folder_resume(const char *path, kd_run_folder *out);
+
 /* The paths of a run that is there; KD_ERR_FORMAT if it has no model. */
 kd_status kd_run_folder_open(const char *path, kd_run_folder *out);
 

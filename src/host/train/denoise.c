@@ -55,14 +55,17 @@ static kd_status train_denoiser(kd_model *m, int64_t epoch, const kd_observer *o
                                 double *mean_loss) {
     kd_status status = KD_OK;
     const kd_config *c = m->config;
-    int64_t rows = what->x0.rows, steps = batches(m, rows);
+    int64_t rows = what->x0.rows, steps = batches(m, rows), part = what->modality < 0 ? 0 : what->modality;
+    int64_t first = kd_train_first_batch(m, what->stage, part);
     kd_rng order = {c->seed, KD_RNG_SHUFFLE, 1 + what->denoiser->instance, (uint32_t)epoch, NULL};
     double sum = 0.0;
+    what->done += first < 0 ? steps : first;
+    if (first < 0) return KD_OK;
     KD_TRY(kd_permutation(m->ctx, rows, &order, m->order));
-    KD_TRY(kd_cursor_begin(m->ctx, epoch, what->denoiser->cursor));
-    for (int64_t i = 0; i < steps; i++) {
+    if (first == 0) KD_TRY(kd_cursor_begin(m->ctx, epoch, what->denoiser->cursor));
+    for (int64_t i = first; i < steps; i++) {
         rows_of of = {m, what, rows - i * c->batch < c->batch ? rows - i * c->batch : c->batch};
-        KD_TRY(kd_train_progress(observer, epoch, what->stage, what->done++, what->total));
+        KD_TRY(kd_train_pause(m, observer, (kd_position){epoch, what->stage, part, i}, what->done++, what->total));
         KD_TRY(kd_replay(m->ctx, denoiser_step, &of, &what->denoiser->step[of.count < c->batch]));
     }
     KD_TRY(kd_train_losses(m, what->stage, epoch, steps, 1, &sum));
@@ -143,6 +146,7 @@ static kd_status sample_rows(kd_model *m, int64_t epoch, const kd_observer *obse
     kd_status status = KD_OK;
     const kd_config *c = m->config;
     kd_csr none = {0};
+    kd_position start = {epoch, what->stage, 0, 0}; /* a run that is resumed samples all of it again */
     kd_reverse_rows rows = {.x0 = what->x0,
                             .row = m->row,
                             .g = what->g,
@@ -152,7 +156,7 @@ static kd_status sample_rows(kd_model *m, int64_t epoch, const kd_observer *obse
     KD_TRY(kd_reverse_prepare(m->ctx, what->denoiser));
     for (; rows.first < what->x0.rows; rows.first += rows.count) {
         kd_mat out;
-        KD_TRY(kd_train_progress(observer, epoch, what->stage, what->done++, what->total));
+        KD_TRY(kd_train_pause(m, observer, start, what->done++, what->total));
         rows.count = what->x0.rows - rows.first < c->batch ? what->x0.rows - rows.first : c->batch;
         KD_TRY(kd_reverse_chain(m->ctx, &rows, what->denoiser, &out));
         KD_TRY(kd_topk_rows(m->ctx, out, none, c->q, m->top + rows.first * c->q, NULL));

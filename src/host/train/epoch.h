@@ -4,8 +4,16 @@
 
 #include "host/train/model.h"
 
-/* One whole epoch; fills the record but for its `best`. */
+/* One whole epoch, or what a resumed run has left of it; fills the record but for its `best`. */
 kd_status kd_train_epoch(kd_model *model, int64_t epoch, const kd_observer *observer, kd_epoch_record *record);
+
+/* Between two steps, before the one at `at`: tells the observer, keeps a checkpoint if one is due, and stops the run if
+ * a signal has asked for it, which is kept as well. */
+kd_status kd_train_pause(kd_model *model, const kd_observer *observer, kd_position at, int64_t done, int64_t total);
+
+/* The batch at which a part of a stage begins: 0, or where a resumed run goes on; -1 if it had done the part. To be
+ * asked once, when the part begins. */
+int64_t kd_train_first_batch(kd_model *model, kd_stage stage, int64_t part);
 
 /* Trains each modality's denoiser on every user row once. mean_loss[m] = mean row loss. */
 kd_status kd_denoise_modalities(kd_model *model, int64_t epoch, const kd_observer *observer, double *mean_loss);

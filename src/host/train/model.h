@@ -16,6 +16,24 @@ typedef struct kd_guidance_tables {
     float *entity_mean; /* [entities] what guides an entity's row */
 } kd_guidance_tables;
 
+/* The place between two steps of a run: before batch `batch` of part `part` (a denoiser) of a stage of an epoch. */
+typedef struct kd_position {
+    int64_t epoch;
+    kd_stage stage;
+    int64_t part, batch;
+} kd_position;
+
+/* How far a run has come. */
+typedef struct kd_run {
+    const kd_checkpointing *checkpoints; /* NULL: none are made */
+    int64_t steps;                       /* since the last one */
+    bool resuming;                       /* until the part that `start` names goes on */
+    kd_position start;
+    double best; /* selecting recall; below 0: none yet */
+    int64_t best_epoch, since_best;
+    kd_epoch_record record; /* of the epoch under way, as far as it has come */
+} kd_run;
+
 typedef struct kd_model {
     kd_ctx *ctx;
     const kd_config *config;
@@ -43,6 +61,7 @@ typedef struct kd_model {
     kd_recording *step[2];               /* a step of a whole batch, and of the last, shorter one */
     int64_t loss_steps;
     kd_kg_edges full, capped; /* host copies, until the device has them */
+    kd_run run;
 } kd_model;
 
 /* Shapes from data and configuration; builds model->full and model->capped on the host, allocates nothing else. */

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "host/attention/attention.h"
+#include "host/checkpoint/checkpoint.h"
 #include "host/train/epoch.h"
 #include "host/util/memory.h"
 
@@ -102,43 +103,64 @@ static double selecting_recall(const kd_model *m, const kd_epoch_record *record)
     return metrics->users > 0 ? metrics->recall[metrics->topk_count - 1] : 0.0;
 }
 
+/* Of an epoch that begins, or goes on: then with the losses that it had come to. */
 static kd_epoch_record new_record(const kd_model *m, int64_t epoch) {
-    kd_epoch_record record = {.epoch = epoch, .modality_count = m->shape.modalities};
+    kd_epoch_record record = {.modality_count = 0};
+    if (m->run.resuming) record = m->run.record;
+    record.epoch = epoch;
+    record.modality_count = m->shape.modalities;
     for (int64_t i = 0; i < m->shape.modalities; i++)
         snprintf(record.modality[i], sizeof record.modality[i], "%s", m->shape.modality[i]);
     return record;
 }
 
+/* Selects: the first of equals is the best. */
+static kd_status select_epoch(kd_model *m, const kd_observer *observer, kd_epoch_record *record) {
+    kd_run *run = &m->run;
+    double recall = selecting_recall(m, record);
+    if (!record->evaluated) return KD_OK;
+    record->best = recall > run->best;
+    run->since_best = record->best ? 0 : run->since_best + 1;
+    if (!record->best) return KD_OK;
+    run->best = recall;
+    run->best_epoch = record->epoch;
+    return hand_over(m, record->epoch, observer);
+}
+
 static kd_status run_epochs(kd_model *m, const kd_observer *observer, double attention_seconds) {
     kd_status status = KD_OK;
-    double best = -1.0;
-    int64_t since_best = 0;
-    for (int64_t epoch = 0; epoch < m->config->epochs; epoch++) {
-        kd_epoch_record record = new_record(m, epoch);
-        if (epoch == 0) record.seconds[KD_STAGE_ATTENTION] = record.total_seconds = attention_seconds;
-        KD_TRY(kd_train_epoch(m, epoch, observer, &record));
-        record.best = record.evaluated && selecting_recall(m, &record) > best;
-        if (record.best) {
-            best = selecting_recall(m, &record);
-            since_best = 0;
-            KD_TRY(hand_over(m, epoch, observer));
-        } else if (record.evaluated) {
-            since_best++;
-        }
-        if (observer->epoch) KD_TRY(observer->epoch(observer->context, &record));
-        if (m->config->patience > 0 && since_best >= m->config->patience) break;
+    kd_run *run = &m->run;
+    const kd_checkpointing *c = run->checkpoints;
+    kd_epoch_record *record = &run->record;
+    bool stop = false;
+    for (int64_t epoch = run->start.epoch; epoch < m->config->epochs && !stop; epoch++) {
+        *record = new_record(m, epoch);
+        if (epoch == 0) record->seconds[KD_STAGE_ATTENTION] = record->total_seconds = attention_seconds;
+        KD_TRY(kd_train_epoch(m, epoch, observer, record));
+        KD_TRY(select_epoch(m, observer, record));
+        if (observer->epoch) KD_TRY(observer->epoch(observer->context, record));
+        stop = m->config->patience > 0 && run->since_best >= m->config->patience;
+        bool last = stop || epoch + 1 == m->config->epochs;
+        if (c && (c->epochs > 0 ? (epoch + 1) % c->epochs == 0 || last : c->steps > 0 && last))
+            KD_TRY(kd_checkpoint_save(m, (kd_position){epoch + 1, KD_STAGE_DENOISE_MODALITIES, 0, 0}));
     }
 cleanup:
     return status;
 }
 
-kd_status kd_train(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer) {
+kd_status kd_train(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer,
+                   const kd_checkpointing *checkpoints) {
     kd_status status = KD_OK;
-    kd_model model = {0};
+    kd_model model = {.run = {.checkpoints = checkpoints, .best = -1.0, .best_epoch = -1}};
     double attention_seconds;
     KD_TRY(kd_model_shape_of(config, data, &model));
     KD_TRY(kd_train_progress(observer, 0, KD_STAGE_ATTENTION, 0, 1));
     KD_TRY(set_up(ctx, &model, &attention_seconds));
+    if (checkpoints && checkpoints->resume) {
+        KD_TRY(kd_checkpoint_load(&model));
+        if (observer->resumed)
+            KD_TRY(observer->resumed(observer->context, model.run.start.epoch, model.run.best_epoch));
+    }
     KD_TRY(run_epochs(&model, observer, attention_seconds));
 cleanup:
     kd_model_free(&model);

@@ -34,11 +34,14 @@ typedef struct kd_epoch_record {
     double seconds[KD_STAGE_COUNT], total_seconds; /* wall time of this epoch; ATTENTION only in epoch 0's record */
 } kd_epoch_record;
 
-/* One array of a model snapshot, in host memory, row-major float32. */
+typedef enum kd_dtype { KD_DTYPE_F32, KD_DTYPE_F64, KD_DTYPE_I32, KD_DTYPE_I64, KD_DTYPE_COUNT } kd_dtype;
+
+/* One array of a model snapshot, in host memory, row-major. */
 typedef struct kd_tensor {
     char name[96];
     int64_t rank, shape[2];
-    const float *data;
+    const void *data;
+    kd_dtype dtype; /* of parameters and views float32 */
 } kd_tensor;
 
 /* Called by the trainer; a failure stops the run. The snapshot is valid during the call only. */
@@ -49,7 +52,17 @@ typedef struct kd_observer {
     /* parameters under their published names and shapes, and "view.user" [U,w], "view.item" [I,w] whose rows' dot
      * products are the scores */
     kd_status (*best)(void *context, int64_t epoch, int64_t count, const kd_tensor *tensors);
+    /* once, before a run goes on in `epoch`; best_epoch: the best of the earlier ones, -1 for none */
+    kd_status (*resumed)(void *context, int64_t epoch, int64_t best_epoch);
 } kd_observer;
+
+/* Where and how often a run is kept on disk, so that it can go on from there. A signal keeps it too. */
+typedef struct kd_checkpointing {
+    const char *folder, *data_path; /* of the run; of its data, for whoever goes on */
+    int64_t epochs, steps;          /* between checkpoints; 0: not by that count */
+    int64_t keep;                   /* newest ones that stay */
+    bool resume;                    /* go on from the folder's newest */
+} kd_checkpointing;
 
 /* Bytes a run needs, by part, computed before anything is allocated. */
 typedef struct kd_memory_plan {
@@ -64,9 +77,12 @@ typedef struct kd_memory_plan {
 /* Fills *plan; KD_ERR_MEMORY when a size overflows. Allocates nothing. */
 kd_status kd_train_plan(const kd_config *config, const kd_dataset *data, kd_memory_plan *plan);
 
-/* Runs the whole training (MODEL section 6 for each epoch). KD_ERR_NUMERIC names stage and step of a non-finite loss;
- * KD_ERR_INTERRUPTED after a signal, at the next step boundary. The best model was handed over through observer->best.
+/* Runs the whole training (MODEL section 6 for each epoch), or what is left of it. KD_ERR_NUMERIC names stage and step
+ * of a non-finite loss; KD_ERR_INTERRUPTED after a signal, at the next step boundary. The best model was handed over
+ * through observer->best. checkpoints: NULL for none; a run that goes on from one gives the bits of one that was never
+ * stopped.
  */
-kd_status kd_train(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer);
+kd_status kd_train(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer,
+                   const kd_checkpointing *checkpoints);
 
 #endif

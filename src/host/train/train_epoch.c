@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "host/checkpoint/checkpoint.h"
 #include "host/train/epoch.h"
 #include "host/util/memory.h"
 #include "host/util/signals.h"
@@ -22,14 +23,19 @@ static kd_status book(kd_model *m, kd_stage stage, kd_status status, double *sin
     record->seconds[stage] += t - *since;
     record->total_seconds += t - *since;
     *since = t;
+    m->run.resuming = false;
     return status;
 }
 
+/* Whether a resumed run had done the stage. */
+static bool behind(const kd_model *m, kd_stage stage) { return m->run.resuming && stage < m->run.start.stage; }
+
 /* One stage: named for profilers, timed, in its turn. */
-#define STAGE(stage, run)                                \
-    do {                                                 \
-        kd_range_push(m->ctx, kd_stage_name(stage));     \
-        KD_TRY(book(m, (stage), (run), &clock, record)); \
+#define STAGE(stage, work)                                \
+    do {                                                  \
+        if (behind(m, (stage))) break;                    \
+        kd_range_push(m->ctx, kd_stage_name(stage));      \
+        KD_TRY(book(m, (stage), (work), &clock, record)); \
     } while (0)
 
 kd_status kd_train_epoch(kd_model *m, int64_t epoch, const kd_observer *observer, kd_epoch_record *record) {
@@ -41,9 +47,10 @@ kd_status kd_train_epoch(kd_model *m, int64_t epoch, const kd_observer *observer
     STAGE(KD_STAGE_SAMPLE, kd_rebuild_graphs(m, epoch, observer));
     STAGE(KD_STAGE_STEPS, kd_train_steps(m, epoch, observer, record));
     if ((epoch + 1) % m->config->eval_every == 0 || epoch + 1 == m->config->epochs) {
-        KD_TRY(kd_train_progress(observer, epoch, KD_STAGE_EVALUATE, 0, 1));
+        KD_TRY(kd_train_pause(m, observer, (kd_position){epoch, KD_STAGE_EVALUATE, 0, 0}, 0, 1));
         STAGE(KD_STAGE_EVALUATE, kd_evaluate_epoch(m, epoch, record));
     }
+    m->run.resuming = false; /* also where eval_every has changed and there was nothing left to do */
 cleanup:
     return status;
 }
@@ -69,6 +76,23 @@ kd_status kd_train_progress(const kd_observer *o, int64_t epoch, kd_stage stage,
         return KD_FAIL(KD_ERR_INTERRUPTED, "stopped by signal %d in epoch %lld, stage %s", kd_signal_caught(),
                        (long long)epoch, kd_stage_name(stage));
     return KD_OK;
+}
+
+kd_status kd_train_pause(kd_model *m, const kd_observer *observer, kd_position at, int64_t done, int64_t total) {
+    kd_status status = KD_OK;
+    const kd_checkpointing *c = m->run.checkpoints;
+    bool due = c && c->steps > 0 && m->run.steps >= c->steps;
+    if (c && (due || kd_signal_caught())) KD_TRY(kd_checkpoint_save(m, at));
+    m->run.steps++;
+    KD_TRY(kd_train_progress(observer, at.epoch, at.stage, done, total));
+cleanup:
+    return status;
+}
+
+int64_t kd_train_first_batch(kd_model *m, kd_stage stage, int64_t part) {
+    const kd_position *start = &m->run.start;
+    if (!m->run.resuming || stage != start->stage || part > start->part) return 0;
+    return part < start->part ? -1 : start->batch;
 }
 
 kd_status kd_train_losses(kd_model *m, kd_stage stage, int64_t epoch, int64_t count, int64_t parts, double *sums) {

@@ -51,12 +51,13 @@ static void fill_losses(const kd_model *m, const double sums[KD_LOSS_PARTS], kd_
 kd_status kd_train_steps(kd_model *m, int64_t epoch, const kd_observer *observer, kd_epoch_record *record) {
     kd_status status = KD_OK;
     int64_t n = m->data->train.count, batch = m->config->batch, steps = (n + batch - 1) / batch;
+    int64_t first = kd_train_first_batch(m, KD_STAGE_STEPS, 0);
     double sums[KD_LOSS_PARTS];
     KD_TRY(draw_epoch(m, epoch));
-    KD_TRY(kd_cursor_begin(m->ctx, epoch, m->cursor));
-    for (int64_t i = 0; i < steps; i++) {
+    if (first == 0) KD_TRY(kd_cursor_begin(m->ctx, epoch, m->cursor));
+    for (int64_t i = first; i < steps; i++) {
         batch_of of = {m, n - i * batch < batch ? n - i * batch : batch};
-        KD_TRY(kd_train_progress(observer, epoch, KD_STAGE_STEPS, i, steps));
+        KD_TRY(kd_train_pause(m, observer, (kd_position){epoch, KD_STAGE_STEPS, 0, i}, i, steps));
         kd_profile_step(m->ctx, epoch * steps + i);
         KD_TRY(kd_replay(m->ctx, train_step, &of, &m->step[of.count < batch]));
     }
