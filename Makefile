@@ -58,6 +58,13 @@ LDFLAGS  += -L$(CUDA_LIB) -Wl$(COMMA)-rpath$(COMMA)$(CUDA_LIB)
 LDLIBS   += $(firstword $(wildcard $(CUDA_LIB)libcublasLt.so $(CUDA_LIB)libcublasLt.so.*)) -lcudart_static -ldl -lrt -lpthread -lstdc++
 endif
 
+# Ranks on several machines, or several on one, where MPI's headers are (MPI=0: never).
+MPI      ?= $(if $(shell pkg-config --exists ompi-c 2>/dev/null && echo 1),1,0)
+ifeq ($(MPI),1)
+CPPFLAGS += -DKD_WITH_MPI $(patsubst -I%,-isystem %,$(shell pkg-config --cflags ompi-c))
+LDLIBS   += $(shell pkg-config --libs ompi-c)
+endif
+
 # The stand-in includes NVIDIA's headers.
 STAND_IN := $(if $(and $(wildcard $(CUDA_HOME)/include/cublasLt.h),$(shell command -v $(CXX))),1)
 
@@ -203,10 +210,10 @@ lint:
 # Everything under AddressSanitizer, its leak checker and UBSan; what the runtimes of OpenMP and OpenBLAS keep until the
 # end is theirs. Then the kernels under ThreadSanitizer.
 sanitize: setup
-	@$(MAKE) $(PARALLEL) BUILD=$(BUILD)/asan OPT=-O1 SANITIZE="$(ASAN)" CUDA=0 EMU=$(if $(STAND_IN),1,0) tests
+	@$(MAKE) $(PARALLEL) BUILD=$(BUILD)/asan OPT=-O1 SANITIZE="$(ASAN)" MPI=0 CUDA=0 EMU=$(if $(STAND_IN),1,0) tests
 	@LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 bash tests/run_all.sh $(BUILD)/asan \
 	    $(if $(STAND_IN),$(BUILD)/asan asan)
-	@$(if $(STAND_IN),$(MAKE) $(PARALLEL) BUILD=$(BUILD)/tsan OPT=-O1 KERNEL_SANITIZE=-fsanitize=thread EMU=1 column-tests)
+	@$(if $(STAND_IN),$(MAKE) $(PARALLEL) BUILD=$(BUILD)/tsan OPT=-O1 KERNEL_SANITIZE=-fsanitize=thread MPI=0 EMU=1 column-tests)
 	@$(if $(STAND_IN),bash -c '. tests/report.sh && . tests/stand_in.sh $(BUILD)/tsan tsan && summary')
 
 config:
@@ -267,6 +274,7 @@ help:
 	@echo "make profile-nsys DATA=DIR, make profile-ncu DATA=DIR KERNEL=NAME   Nsight reports (docs/profiling.md)"
 	@echo "make kernels-table          registers, shared memory and spills of every CUDA kernel (docs/kernels.md)"
 	@echo "make clean      remove $(BUILD)/"
+	@echo "MPI=0 builds without jobs of several ranks, which are built in where MPI's headers are (libopenmpi-dev)"
 	@echo "CUDA is built in where nvcc is found: CUDA_HOME=DIR, CUDA=0 for never, GPU_CODE for other cards;"
 	@echo "EMU=1 BUILD=DIR builds it on the stand-in instead, to run kernels without a GPU"
 	@echo "DEPS=DIR takes libraries and headers from there, as 'sh tests/setup.sh unpack DIR' leaves them: no root needed"

@@ -88,7 +88,7 @@ static inline kd_status on_best(void *context, int64_t epoch, int64_t count, con
 static inline outcome train(kd_ctx *ctx, const kd_config *c, const kd_dataset *data) {
     outcome o = {0};
     kd_observer observer = {.context = &o, .epoch = on_epoch, .best = on_best};
-    assert_ok(kd_train(ctx, c, data, &observer, NULL));
+    assert_ok(kd_train(ctx, c, data, &observer, NULL, NULL));
     return o;
 }
 

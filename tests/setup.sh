@@ -4,7 +4,7 @@
 # downloads the libraries and unpacks them into DIR for `make DEPS=DIR`, which needs no root.
 set -eu
 build="gcc make pkg-config libopenblas-openmp-dev libcjson-dev libyaml-dev libcmocka-dev libxxhash-dev uthash-dev"
-check="$build clang-format clang-tidy cppcheck"
+check="$build clang-format clang-tidy cppcheck libopenmpi-dev openmpi-bin"
 
 # What of them is unpacked: the libraries' headers, and the libraries with those that they load.
 unpacked="libopenblas-openmp-dev libopenblas0-openmp libgfortran5 libquadmath0 libcjson-dev libcjson1 libyaml-dev libyaml-0-2
@@ -43,7 +43,7 @@ int main(void) { int n; return cudaGetDeviceCount(&n) == cudaErrorUnknown; }' "-
     probe NCCL "${CC:-gcc}" '#include <nccl.h>
 int main(void) { int v; return ncclGetVersion(&v); }' "$cuda -lnccl" "not used yet"
     probe MPI mpicc '#include <mpi.h>
-int main(int c, char **v) { return MPI_Init(&c, &v); }' "-lm" "not used yet"
+int main(int c, char **v) { return MPI_Init(&c, &v); }' "-lm" "jobs of several ranks on CPUs"
 }
 
 if [ "${1:-build}" = unpack ]; then

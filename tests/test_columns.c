@@ -343,6 +343,13 @@ static void losses(op_fixture *f, int64_t n, outputs *out) {
         assert_ok(kd_infonce(f->ctx, &nce));
         keep(f, nce.da, out);
         keep(f, nce.db, out);
+        kd_infonce_args share = nce; /* a rank's: some of the keys */
+        share.first_key = ITEMS / 3;
+        share.b = kd_mat_rows(nce.b, share.first_key, ITEMS / 2);
+        share.db = kd_mat_rows(nce.db, share.first_key, ITEMS / 2);
+        assert_ok(kd_infonce(f->ctx, &share));
+        keep(f, nce.da, out);
+        keep(f, nce.db, out);
     }
     keep_doubles(f, loss, 2, out);
 }
@@ -382,7 +389,7 @@ static void diffusion(op_fixture *f, int64_t n, outputs *out) {
     assert_ok(kd_hidden_backward(f->ctx, p, t, up, dtable));
     keep(f, up, out);
     keep(f, dtable, out);
-    assert_ok(kd_denoise_loss(f->ctx, x0, row, t, sigma, x, row_loss, loss));
+    assert_ok(kd_denoise_loss(f->ctx, x0, row, t, sigma, x.rows + 3, x, row_loss, loss));
     keep(f, x, out);
     keep_floats(f, row_loss, BATCH, out);
     for (int values = 0; values < 2; values++) {
@@ -390,6 +397,7 @@ static void diffusion(op_fixture *f, int64_t n, outputs *out) {
                                   .row = row,
                                   .t = t,
                                   .weight = sigma,
+                                  .batch = BATCH + 1,
                                   .h = random_mat(f, BATCH, 44, 0, 10),
                                   .dh = random_mat(f, BATCH, 44, 1, 11),
                                   .xw = random_mat(f, BATCH, 44, 0, 12),
@@ -401,7 +409,7 @@ static void diffusion(op_fixture *f, int64_t n, outputs *out) {
         keep_floats(f, row_loss, BATCH, out);
     }
     kd_mat target = random_mat(f, ROWS, n, 1, 8);
-    assert_ok(kd_guidance_loss(f->ctx, target, row, 0.3f, p, row_loss, loss + 1));
+    assert_ok(kd_guidance_loss(f->ctx, target, row, 0.3f, p.rows + 2, p, row_loss, loss + 1));
     keep(f, p, out);
     keep_floats(f, row_loss, BATCH, out);
     keep_doubles(f, loss, 2, out);
@@ -535,7 +543,7 @@ static int set_up(void **state) {
     both *c = calloc(1, sizeof *c);
     kd_device device[2] = {KD_DEVICE_CPU, KD_DEVICE_CUDA};
     for (int i = 0; i < 2; i++)
-        if (kd_ctx_open((kd_compute){device[i], 2, KD_PRECISION_FP32, false}, &c->column[i].ctx) != KD_OK ||
+        if (kd_ctx_open((kd_compute){device[i], 2, KD_PRECISION_FP32, false, 0}, &c->column[i].ctx) != KD_OK ||
             kd_workspace_reserve(c->column[i].ctx, 64 << 20) != KD_OK)
             return -1;
     *state = c;
@@ -575,7 +583,7 @@ int main(void) {
                                        cmocka_unit_test(a_wait_cannot_be_recorded)};
     kd_ctx *ctx;
     cmocka_set_test_filter(getenv("KDIFFE_TEST_FILTER")); /* instrumented stand-ins are slow: CI picks */
-    if (kd_ctx_open((kd_compute){KD_DEVICE_CUDA, 1, KD_PRECISION_FP32, false}, &ctx) != KD_OK)
+    if (kd_ctx_open((kd_compute){KD_DEVICE_CUDA, 1, KD_PRECISION_FP32, false, 0}, &ctx) != KD_OK)
         return cmocka_run_group_tests_name("columns", device, NULL, NULL);
     kd_ctx_close(ctx);
     return cmocka_run_group_tests_name("columns", tests, set_up, tear_down);

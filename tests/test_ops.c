@@ -187,6 +187,84 @@ static void check_infonce(op_fixture *f, int64_t count, int64_t keys, int64_t d,
 
 /* Fewer keys than ranges, tiles that are not full, anchors in several blocks, and keys too many to keep exponentials.
  */
+/* Ranks one after the other: their denominators are noted first, then each is given the sum of all. */
+typedef struct rank_sums {
+    double noted[2][256], total[256];
+    int64_t at; /* of the op's blocks */
+    int rank;   /* 0, 1: notes; 2: gives */
+} rank_sums;
+
+static kd_status note_or_give(void *context, kd_ctx *ctx, int64_t n, double *x) {
+    rank_sums *s = context;
+    kd_status status = s->rank < 2 ? kd_download(ctx, s->noted[s->rank] + s->at, x, n * (int64_t)sizeof *x)
+                                   : kd_upload(ctx, x, s->total + s->at, n * (int64_t)sizeof *x);
+    s->at += n;
+    return status;
+}
+
+/* Two ranks' shares of loss and gradients add up to those of one. */
+static void infonce_over_ranks_adds_up(void **state) {
+    enum { COUNT = 200, KEYS = 1000, D = 24, CUT = 401 };
+    op_fixture *f = *state;
+    int32_t node[COUNT];
+    float *host[2] = {op_host(KEYS * D, 1), op_host(KEYS * D, 2)};
+    for (int64_t i = 0; i < COUNT; i++) node[i] = (int32_t)(i * i * 7 % KEYS);
+    kd_groups groups = op_groups(f, COUNT, node);
+    kd_mat unit[2], whole[2], part[2];
+    double *loss = op_zeros(f, 2, sizeof *loss), losses[2];
+    float *norm = op_zeros(f, KEYS, sizeof *norm);
+    for (int k = 0; k < 2; k++) {
+        unit[k] = op_mat(f, KEYS, D, D, host[k]);
+        whole[k] = op_mat(f, KEYS, D, D, NULL);
+        part[k] = op_mat(f, KEYS, D, D, NULL);
+        assert_ok(kd_unit_rows_forward(f->ctx, NULL, unit[k], 0.0f, NULL, unit[k], norm));
+    }
+    assert_ok(kd_workspace_reserve(f->ctx, kd_infonce_workspace(COUNT, D)));
+    kd_infonce_args all = {.count = COUNT,
+                           .temp = 0.3f,
+                           .weight = 1.0f,
+                           .nodes = groups,
+                           .a = unit[0],
+                           .b = unit[1],
+                           .da = whole[0],
+                           .db = whole[1],
+                           .loss = loss};
+    assert_ok(kd_infonce(f->ctx, &all));
+    rank_sums sums = {.rank = 0};
+    for (int pass = 0; pass < 2; pass++) {
+        for (int k = 0; k < 2; k++) assert_ok(kd_zero(f->ctx, part[k].data, KEYS * D * (int64_t)sizeof(float)));
+        assert_ok(kd_zero(f->ctx, loss + 1, sizeof *loss));
+        for (int rank = 0; rank < 2; rank++) {
+            int64_t first = rank ? CUT : 0, count = rank ? KEYS - CUT : CUT;
+            kd_infonce_args mine = all;
+            mine.b = kd_mat_rows(unit[1], first, count);
+            mine.da = part[0];
+            mine.db = kd_mat_rows(part[1], first, count);
+            mine.loss = loss + 1;
+            mine.first_key = first;
+            mine.most_keys = KEYS - CUT;
+            mine.sum = note_or_give;
+            mine.sum_context = &sums;
+            sums.rank = pass ? 2 : rank;
+            sums.at = 0;
+            assert_ok(kd_infonce(f->ctx, &mine));
+        }
+        for (int64_t g = 0; g < sums.at; g++) sums.total[g] = sums.noted[0][g] + sums.noted[1][g];
+    }
+    for (int k = 0; k < 2; k++) {
+        float *got = op_read(f, part[k]), *want = op_read(f, whole[k]);
+        double *wide = calloc(KEYS * D, sizeof *wide);
+        for (int64_t i = 0; i < KEYS * D; i++) wide[i] = want[i];
+        op_assert_close(got, wide, KEYS * D, 1e-5);
+        free(got);
+        free(want);
+        free(wide);
+        free(host[k]);
+    }
+    assert_ok(kd_download(f->ctx, losses, loss, sizeof losses));
+    assert_near(losses[1], losses[0], 1e-9);
+}
+
 static void infonce_matches_plain_sums(void **state) {
     check_infonce(*state, 1, 1, 1, 0.7f);
     check_infonce(*state, 13, 7, 33, 0.2f);
@@ -313,6 +391,7 @@ int main(void) {
         cmocka_unit_test(gemm_and_linear_match_sums),
         cmocka_unit_test(unit_rows_gradient_matches_differences),
         cmocka_unit_test(infonce_matches_plain_sums),
+        cmocka_unit_test(infonce_over_ranks_adds_up),
         cmocka_unit_test(zero_rows_stay_finite),
         cmocka_unit_test(dropout_keeps_the_mean),
         cmocka_unit_test(q_sample_noise_is_standard_normal),

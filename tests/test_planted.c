@@ -76,7 +76,7 @@ static void threads_do_not_change_the_losses(void **state) {
     c.epochs = 2;
     for (int threads = 1; threads <= 2; threads++) {
         kd_ctx *ctx;
-        assert_ok(kd_ctx_open((kd_compute){KD_DEVICE_CPU, threads, KD_PRECISION_FP32, false}, &ctx));
+        assert_ok(kd_ctx_open((kd_compute){KD_DEVICE_CPU, threads, KD_PRECISION_FP32, false, 0}, &ctx));
         o[threads - 1] = train(ctx, &c, &d);
         kd_ctx_close(ctx);
     }
@@ -93,7 +93,7 @@ static void a_loss_that_is_not_finite_stops_the_run(void **state) {
     outcome o = {0};
     kd_observer observer = {.context = &o, .epoch = on_epoch, .best = on_best};
     for (int64_t i = 0; i < d.items * d.modalities[0].width; i++) d.modalities[0].values[i] *= 1e30f;
-    assert_int_equal(kd_train(f->ctx, &c, &d, &observer, NULL), KD_ERR_NUMERIC);
+    assert_int_equal(kd_train(f->ctx, &c, &d, &observer, NULL, NULL), KD_ERR_NUMERIC);
     assert_non_null(strstr(kd_last_error(), "epoch 0, stage denoise_modalities, step 0"));
     assert_int_equal(kd_exit_code(KD_ERR_NUMERIC), 5);
     kd_dataset_free(&d);
@@ -160,8 +160,11 @@ static void the_kg_denoiser_tells_noise_from_information(void **state) {
     kd_dataset_free(&d);
 }
 
-/* Sparse interactions, no features, an informative graph: the model with it must beat the one without. */
+/* Sparse interactions, no features, an informative graph: the model with it must beat the one without. One seed's
+ * difference varies by as much as its mean (0.0052 with a deviation of 0.0055 over 30 seeds), so several are averaged.
+ */
 static void an_informative_kg_beats_none(void **state) {
+    enum { SEEDS = 12 };
     op_fixture *f = *state;
     kd_synth_config s = small_data();
     kd_config c = small_model();
@@ -172,13 +175,13 @@ static void an_informative_kg_beats_none(void **state) {
     s.kg_informative = 4;
     s.kg_noise = 1;
     c.epochs = 12;
-    for (uint64_t seed = 1; seed <= 2; seed++) {
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         s.seed = c.seed = seed;
         kd_dataset d = make_data(&s);
         c.use.kg = true;
-        with += train(f->ctx, &c, &d).best_recall / 2.0;
+        with += train(f->ctx, &c, &d).best_recall / SEEDS;
         c.use.kg = false;
-        without += train(f->ctx, &c, &d).best_recall / 2.0;
+        without += train(f->ctx, &c, &d).best_recall / SEEDS;
         kd_dataset_free(&d);
     }
     print_message("planted: recall@20 %.4f with the knowledge graph, %.4f without\n", with, without);

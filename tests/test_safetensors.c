@@ -89,7 +89,8 @@ static void what_cannot_be_saved_leaves_the_old_file(void **state) {
     assert_failed(kd_safetensors_save(path, 1, &negative, 0, NULL, NULL, NULL), KD_ERR_ARGUMENT, "'w'");
     assert_failed(kd_safetensors_save(path, 1, &rank, 0, NULL, NULL, NULL), KD_ERR_ARGUMENT, "'w'");
     assert_failed(kd_safetensors_save(path, 2, twice, 0, NULL, NULL, NULL), KD_ERR_ARGUMENT, "'w'");
-    assert_failed(kd_safetensors_save(scratch("absent/m.safetensors"), 1, &good, 0, NULL, NULL, NULL), KD_ERR_IO, "absent");
+    assert_failed(kd_safetensors_save(scratch("absent/m.safetensors"), 1, &good, 0, NULL, NULL, NULL), KD_ERR_IO,
+                  "absent");
     assert_int_equal(kd_safetensors_open(scratch("kept.safetensors"), false, &file), KD_OK);
     assert_tensor(&file, &good);
     kd_safetensors_close(&file);
@@ -207,7 +208,8 @@ static void files_damaged_at_every_byte(void **state) {
     fclose(f);
     for (size_t i = 0; i < bytes; i++) {
         kd_safetensors file;
-        assert_failed(kd_safetensors_open(write_bytes("cut.safetensors", whole, i), false, &file), KD_ERR_FORMAT, "cut");
+        assert_failed(kd_safetensors_open(write_bytes("cut.safetensors", whole, i), false, &file), KD_ERR_FORMAT,
+                      "cut");
         memcpy(copy, whole, bytes);
         copy[i] ^= 0x15;
         kd_status status = kd_safetensors_open(write_bytes("changed.safetensors", copy, bytes), false, &file);
@@ -224,7 +226,8 @@ static void files_damaged_at_every_byte(void **state) {
 static void files_that_are_not_there(void **state) {
     (void)state;
     kd_safetensors file;
-    assert_failed(kd_safetensors_open(scratch("absent.safetensors"), false, &file), KD_ERR_FORMAT, "absent.safetensors");
+    assert_failed(kd_safetensors_open(scratch("absent.safetensors"), false, &file), KD_ERR_FORMAT,
+                  "absent.safetensors");
     assert_failed(kd_safetensors_open(scratch_folder, false, &file), KD_ERR_FORMAT, "regular file");
 }
 

@@ -225,7 +225,8 @@ kd_status kd_bpr(kd_ctx *ctx, const kd_bpr_args *a) {
 }
 kd_status kd_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
     REQUIRE(a->count >= 1 && a->nodes.capacity >= a->count && a->temp > 0.0f);
-    REQUIRE(same_shape(a->a, a->b) && same_shape(a->a, a->da) && same_shape(a->b, a->db));
+    REQUIRE(same_shape(a->a, a->da) && same_shape(a->b, a->db) && a->a.cols == a->b.cols);
+    REQUIRE(a->first_key >= 0 && a->first_key + a->b.rows <= a->a.rows);
     REQUIRE_WORKSPACE(kd_infonce_workspace(a->count, a->a.cols));
     FORWARD(infonce, ctx, a);
 }
@@ -248,19 +249,19 @@ kd_status kd_hidden_backward(kd_ctx *ctx, kd_mat h, const int32_t *t, kd_mat dh,
     REQUIRE(same_shape(h, dh) && sane(dtable) && dtable.cols == h.cols && t);
     FORWARD(hidden_backward, ctx, h, t, dh, dtable);
 }
-kd_status kd_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t, const float *weight, kd_mat out,
-                          float *row_loss, double *loss) {
-    REQUIRE(sane(out) && out.cols == x0.cols && out.rows >= 1);
-    FORWARD(denoise_loss, ctx, x0, row, t, weight, out, row_loss, loss);
+kd_status kd_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t, const float *weight,
+                          int64_t batch, kd_mat out, float *row_loss, double *loss) {
+    REQUIRE(sane(out) && out.cols == x0.cols && out.rows >= 1 && batch >= out.rows);
+    FORWARD(denoise_loss, ctx, x0, row, t, weight, batch, out, row_loss, loss);
 }
 kd_status kd_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *a) {
-    REQUIRE(same_shape(a->h, a->dh) && same_shape(a->h, a->xw) && a->h.rows >= 1);
+    REQUIRE(same_shape(a->h, a->dh) && same_shape(a->h, a->xw) && a->h.rows >= 1 && a->batch >= a->h.rows);
     FORWARD(gram_loss, ctx, a);
 }
-kd_status kd_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, kd_mat y, float *row_loss,
-                           double *loss) {
-    REQUIRE(sane(y) && sane(target) && y.cols == target.cols && y.rows >= 1);
-    FORWARD(guidance_loss, ctx, target, row, weight, y, row_loss, loss);
+kd_status kd_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t batch, kd_mat y,
+                           float *row_loss, double *loss) {
+    REQUIRE(sane(y) && sane(target) && y.cols == target.cols && y.rows >= 1 && batch >= y.rows);
+    FORWARD(guidance_loss, ctx, target, row, weight, batch, y, row_loss, loss);
 }
 
 /* Ranking. */

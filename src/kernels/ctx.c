@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "host/util/device.h"
 #include "host/util/error.h"
@@ -52,7 +53,8 @@ kd_status kd_ctx_open(kd_compute compute, kd_ctx **out) {
     if (!ctx) return KD_FAIL(KD_ERR_MEMORY, "context: out of memory");
     ctx->profile_last = -1;
     int cores = omp_get_num_procs();
-    ctx->threads = compute.threads > 0 ? (int)compute.threads : cores;
+    int shared = compute.local_ranks > 1 && cores == (int)sysconf(_SC_NPROCESSORS_ONLN) ? (int)compute.local_ranks : 1;
+    ctx->threads = compute.threads > 0 ? (int)compute.threads : cores > shared ? cores / shared : 1;
     omp_set_num_threads(ctx->threads);
     openblas_set_num_threads(ctx->threads);
     if (compute.device == KD_DEVICE_CUDA || (compute.device == KD_DEVICE_AUTO && kd_cuda_usable(&why)))

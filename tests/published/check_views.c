@@ -170,7 +170,15 @@ void golden_check_losses(golden_case *c, kd_model *m) {
     golden_upload(c, "nce_b", b, false);
     golden_require(kd_unit_rows_forward(c->ctx, NULL, a, 0.0f, NULL, a, norm), "unit rows");
     golden_require(kd_unit_rows_forward(c->ctx, NULL, b, 0.0f, NULL, b, norm + rows), "unit rows");
-    kd_infonce_args args = {count, (float)c->config.temp, 1.0f, m->losses.users, a, b, da, db, device};
+    kd_infonce_args args = {.count = count,
+                            .temp = (float)c->config.temp,
+                            .weight = 1.0f,
+                            .nodes = m->losses.users,
+                            .a = a,
+                            .b = b,
+                            .da = da,
+                            .db = db,
+                            .loss = device};
     golden_require(kd_infonce(c->ctx, &args), "infonce");
     golden_require(kd_unit_rows_backward(c->ctx, NULL, 1.0f, a, norm, da, 0.0f, NULL, 0.0f, da), "unit rows");
     golden_require(kd_unit_rows_backward(c->ctx, NULL, 1.0f, b, norm + rows, db, 0.0f, NULL, 0.0f, db), "unit rows");

@@ -171,8 +171,8 @@ cleanup:
 
 static kd_status run_loss(kd_bench *b) {
     const diffusion *s = b->state;
-    return kd_denoise_loss(b->ctx, b->setting->graphs.train, s->row_at, s->t_at, s->weight_at, s->out, s->row_loss,
-                           s->loss);
+    return kd_denoise_loss(b->ctx, b->setting->graphs.train, s->row_at, s->t_at, s->weight_at, s->out.rows, s->out,
+                           s->row_loss, s->loss);
 }
 
 static kd_status check_loss(kd_bench *b) {

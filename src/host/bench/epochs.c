@@ -94,7 +94,7 @@ kd_status kd_bench_epochs(kd_ctx *ctx, const kd_config *config, const kd_dataset
     c.patience = 0;
     for (int s = 0; s < KD_BENCH_STAGES; s++) KD_TRY(kd_host_alloc(&t.seconds[s], epochs, sizeof(double), "timings"));
     KD_TRY(kd_model_shape_of(&c, data, &model));
-    KD_TRY(kd_train(ctx, &c, data, &observer, NULL));
+    KD_TRY(kd_train(ctx, &c, data, &observer, NULL, NULL));
     collect(&model, &t, count, out);
 cleanup:
     kd_model_free(&model);

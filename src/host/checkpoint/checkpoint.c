@@ -156,7 +156,15 @@ static void describe(const kd_model *m, kd_position at, const char *identity, me
     put(d, "denoise", d->denoise);
 }
 
-kd_status kd_checkpoint_save(kd_model *m, kd_position at) {
+/* Rank 0 takes over the losses of all ranks. */
+static kd_status collect_losses(kd_model *m) {
+    int64_t count = m->loss_steps * KD_LOSS_PARTS;
+    kd_status status = kd_comm_sum_f64(m->comm, count, m->loss);
+    if (status != KD_OK || kd_comm_rank(m->comm) == 0) return status;
+    return kd_zero(m->ctx, m->loss, count * (int64_t)sizeof(double));
+}
+
+static kd_status write_checkpoint(kd_model *m, kd_position at) {
     kd_status status = KD_OK;
     const kd_checkpointing *c = m->run.checkpoints;
     char name[96], *path = NULL, *identity = NULL;
@@ -169,10 +177,20 @@ kd_status kd_checkpoint_save(kd_model *m, kd_position at) {
     describe(m, at, identity, &about);
     KD_TRY(kd_safetensors_save(path, arrays.count, arrays.tensor, about.count, about.pair, read_device, &arrays));
     kd_checkpoint_prune(c->folder, c->keep);
-    m->run.steps = 0;
 cleanup:
     free(path);
     free(identity);
+    return status;
+}
+
+kd_status kd_checkpoint_save(kd_model *m, kd_position at) {
+    kd_status status = KD_OK;
+    int done = 0;
+    m->run.steps = 0;
+    if (at.batch > 0) KD_TRY(collect_losses(m));
+    if (kd_comm_rank(m->comm) == 0) KD_TRY(write_checkpoint(m, at));
+    KD_TRY(kd_comm_most(m->comm, &done)); /* none stops, and ends the job, before it is written */
+cleanup:
     return status;
 }
 
@@ -272,6 +290,7 @@ static kd_status take_arrays(const char *path, const kd_safetensors *file, kd_mo
                                want->shape[0]);
         KD_TRY(kd_upload(m->ctx, arrays.device[i], got->data, bytes));
     }
+    if (kd_comm_rank(m->comm) > 0) KD_TRY(kd_zero(m->ctx, m->loss, m->loss_steps * KD_LOSS_PARTS * 8));
     KD_TRY(kd_synchronize(m->ctx)); /* the file stays mapped until it is all there */
 cleanup:
     return status;

@@ -7,7 +7,8 @@
 #include "host/train/model.h"
 
 /* Writes FOLDER/checkpoint-EPOCH-STAGE-PART-BATCH.safetensors for m->run.checkpoints->folder (temporary file, fsync,
- * rename, fsync of the folder), then removes all but the newest `keep`. KD_ERR_IO, KD_ERR_MEMORY. */
+ * rename, fsync of the folder), then removes all but the newest `keep`. Of several ranks, which all call it, the first
+ * writes; any number of ranks can go on from it. KD_ERR_IO, KD_ERR_MEMORY. */
 kd_status kd_checkpoint_save(kd_model *m, kd_position at);
 
 /* Takes the arrays and m->run from the folder's newest checkpoint. KD_ERR_FORMAT if there is none, if it is of other

@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <xxhash.h>
 
 #include "host/checkpoint/checkpoint.h"
 #include "host/checkpoint/safetensors.h"
 #include "host/cli/command.h"
 #include "host/cli/shared.h"
+#include "host/dist/comm.h"
 #include "host/report/console.h"
 #include "host/report/metrics_log.h"
 #include "host/report/run_folder.h"
@@ -25,6 +27,7 @@ static const char HELP[] =
     "  --checkpoint-every=N  keep a checkpoint every N epochs, or with Nsteps every N steps of any kind, and at the "
     "end\n"
     "  --checkpoint-keep=K   how many of them stay, the newest [2]\n"
+    "  --comm-timeout=S  under mpirun or srun: seconds that a rank waits for the others before the job ends [30]\n"
     "  --resume=RUN      go on from RUN's newest checkpoint to the result of a run that was never stopped; epochs,\n"
     "                    patience, eval_every, device and threads may be given anew\n"
     "  --config=FILE     configuration keys as YAML; --key=value comes after it and wins\n"
@@ -35,6 +38,8 @@ static const char HELP[] =
     "wait.\n\n"
     "example: kdiffe train data/tiktok --out=runs/tiktok --trans=1 --cl_method=1 --temp=0.7 --epochs=30\n";
 
+enum { COMM_TIMEOUT = 30 /* seconds */ };
+
 /* What the observer of a run keeps. */
 typedef struct training {
     kd_config config;
@@ -43,6 +48,7 @@ typedef struct training {
     kd_console console;
     kd_metrics_log log;
     kd_ctx *ctx;
+    kd_comm *comm; /* rank 0 alone writes and prints */
     kd_checkpointing checkpoints;
     char *data_path;
     int64_t best_epoch;
@@ -50,11 +56,13 @@ typedef struct training {
 
 static void on_progress(void *context, int64_t epoch, kd_stage stage, int64_t done, int64_t total) {
     training *t = context;
+    if (kd_comm_rank(t->comm) > 0) return;
     kd_console_progress(&t->console, epoch, stage, done, total);
 }
 
 static kd_status on_epoch(void *context, const kd_epoch_record *record) {
     training *t = context;
+    if (kd_comm_rank(t->comm) > 0) return KD_OK;
     kd_console_epoch(&t->console, record);
     return kd_metrics_log_epoch(&t->log, record);
 }
@@ -67,14 +75,16 @@ static kd_status on_best(void *context, int64_t epoch, int64_t count, const kd_t
     const char *const metadata[] = {"format", "kdiffe",    "version", KDIFFE_VERSION, "epoch",
                                     number,   "data_hash", hash,      "data_path",    t->data_path};
     t->best_epoch = epoch;
+    if (kd_comm_rank(t->comm) > 0) return KD_OK;
     return kd_safetensors_save(t->run.model, count, tensors, 5, metadata, NULL, NULL);
 }
 
 static kd_status on_resumed(void *context, int64_t epoch, int64_t best_epoch) {
     training *t = context;
+    t->best_epoch = best_epoch;
+    if (kd_comm_rank(t->comm) > 0) return KD_OK;
     kd_status status = kd_config_save(&t->config, t->run.config);
     if (status != KD_OK) return status;
-    t->best_epoch = best_epoch;
     printf("resumed in epoch %" PRId64 "\n", epoch);
     return kd_metrics_log_resume(t->run.metrics, epoch, kd_ctx_describe(t->ctx), &t->log);
 }
@@ -102,6 +112,7 @@ static int64_t peak_bytes(void) {
 
 static void say_what_is_kept(const training *t, kd_status status) {
     char *newest = NULL;
+    if (kd_comm_rank(t->comm) > 0) return;
     if (t->best_epoch >= 0)
         printf("the best model so far, of epoch %" PRId64 ", is kept in %s\n", t->best_epoch, t->run.path);
     if (status == KD_ERR_INTERRUPTED && kd_checkpoint_newest(t->run.path, &newest) == KD_OK && newest)
@@ -114,19 +125,21 @@ static kd_status run(training *t) {
     kd_status status = KD_OK;
     kd_observer observer = {t, on_progress, on_epoch, on_best, on_resumed};
     char text[32];
-    if (!t->checkpoints.resume) {
+    bool first = kd_comm_rank(t->comm) == 0;
+    if (!t->checkpoints.resume && first) {
         KD_TRY(kd_config_save(&t->config, t->run.config));
         KD_TRY(kd_metrics_log_open(t->run.metrics, &t->log));
         KD_TRY(kd_metrics_log_start(&t->log, &t->config, &t->data, kd_ctx_describe(t->ctx)));
     }
     kd_console_open(t->config.epochs, &t->console);
-    status = kd_train(t->ctx, &t->config, &t->data, &observer, &t->checkpoints);
+    status = kd_train(t->ctx, &t->config, &t->data, &observer, &t->checkpoints, t->comm);
     kd_profile_step(t->ctx, INT64_MAX);
     if (t->console.bar) fputs("\r\033[K", t->console.progress);
     if (status != KD_OK) {
         say_what_is_kept(t, status);
         goto cleanup;
     }
+    if (!first) goto cleanup;
     KD_TRY(kd_metrics_log_end(&t->log, t->best_epoch, peak_bytes()));
     kd_console_stages(&t->console);
     printf("best epoch %" PRId64 ", peak memory %s\nrun folder: %s\n", t->best_epoch,
@@ -219,30 +232,79 @@ cleanup:
     return status;
 }
 
-static kd_status command(kd_args *args) {
+/* Everything that can be wrong before the run, on each rank. */
+static kd_status prepare(kd_args *args, request *r, training *t) {
     kd_status status = KD_OK;
-    training t = {.best_epoch = -1};
-    request r = {0};
     kd_memory_plan plan;
-    KD_TRY(take_request(args, &r, &t));
-    KD_TRY(kd_ctx_open(kd_compute_of(&t.config), &t.ctx));
-    KD_TRY(load_data(args, &t));
-    KD_TRY(check_selection(&t));
-    KD_TRY(kd_train_plan(&t.config, &t.data, &plan));
-    printf("device: %s\n", kd_ctx_describe(t.ctx));
-    print_plan(&plan, r.dry);
-    KD_TRY(kd_cli_check_memory(t.ctx, plan.total));
-    if (r.dry) goto cleanup;
-    if (r.trace) KD_TRY(kd_trace_open(t.ctx, r.trace));
-    if (!r.resume) KD_TRY(kd_run_folder_create(r.out, r.overwrite, &t.run));
-    t.checkpoints.folder = t.run.path;
-    t.checkpoints.data_path = t.data_path;
-    if (r.overwrite) kd_checkpoint_prune(t.run.path, 0);
-    if (r.window) kd_profile_window(t.ctx, r.first, r.last);
-    status = run(&t);
-    kd_status closed = kd_trace_close(t.ctx); /* also of a run that was stopped */
-    if (status == KD_OK) status = closed;
+    kd_compute compute;
+    KD_TRY(take_request(args, r, t));
+    compute = kd_compute_of(&t->config);
+    if (kd_comm_ranks(t->comm) > 1) {
+        if (t->config.device == KD_DEVICE_CUDA)
+            KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "device: several ranks compute on CPUs in this version");
+        compute.device = KD_DEVICE_CPU;
+        compute.local_ranks = kd_comm_local_ranks(t->comm);
+    }
+    KD_TRY(kd_ctx_open(compute, &t->ctx));
+    KD_TRY(load_data(args, t));
+    KD_TRY(check_selection(t));
+    KD_TRY(kd_train_plan(&t->config, &t->data, &plan));
+    if (kd_comm_ranks(t->comm) > 1) printf("ranks: %" PRId64 "\n", kd_comm_ranks(t->comm));
+    printf("device: %s\n", kd_ctx_describe(t->ctx));
+    print_plan(&plan, r->dry);
+    KD_TRY(kd_cli_check_memory(t->ctx, plan.total));
 cleanup:
+    return status;
+}
+
+/* Whether all ranks are about to train the same. */
+static kd_status compare_ranks(training *t) {
+    kd_status status = KD_OK;
+    const kd_config *c = &t->config;
+    const int64_t length[] = {c->epochs, c->patience, c->eval_every, t->checkpoints.epochs, t->checkpoints.steps};
+    char *identity = NULL;
+    KD_TRY(kd_config_identity(c, &identity));
+    KD_TRY(kd_comm_same(t->comm, "version of kdiffe", XXH3_64bits(KDIFFE_VERSION, strlen(KDIFFE_VERSION))));
+    KD_TRY(kd_comm_same(t->comm, "configuration",
+                        XXH3_64bits(identity, strlen(identity)) ^ XXH3_64bits(length, sizeof length)));
+    KD_TRY(kd_comm_same(t->comm, "data set", t->data.hash));
+cleanup:
+    free(identity);
+    return status;
+}
+
+static kd_status train(kd_args *args, training *t) {
+    kd_status status = KD_OK;
+    request r = {0};
+    bool first = kd_comm_rank(t->comm) == 0;
+    if (!first && !freopen("/dev/null", "w", stdout)) return KD_FAIL(KD_ERR_IO, "/dev/null: cannot be written");
+    KD_TRY(kd_comm_settle(t->comm, prepare(args, &r, t)));
+    KD_TRY(kd_comm_settle(t->comm, compare_ranks(t)));
+    if (r.dry) goto cleanup;
+    if (r.trace && first) KD_TRY(kd_trace_open(t->ctx, r.trace));
+    if (!r.resume && first) status = kd_run_folder_create(r.out, r.overwrite, &t->run);
+    KD_TRY(kd_comm_settle(t->comm, status));
+    t->checkpoints.folder = t->run.path;
+    t->checkpoints.data_path = t->data_path;
+    if (r.overwrite && first) kd_checkpoint_prune(t->run.path, 0);
+    if (r.window) kd_profile_window(t->ctx, r.first, r.last);
+    status = run(t);
+    kd_status closed = kd_trace_close(t->ctx); /* also of a run that was stopped */
+    if (status == KD_OK) status = closed;
+    /* what ends all ranks at the same place */
+    if (status == KD_OK || status == KD_ERR_INTERRUPTED || status == KD_ERR_NUMERIC)
+        status = kd_comm_settle(t->comm, status);
+cleanup:
+    return status;
+}
+
+static kd_status command(kd_args *args) {
+    training t = {.best_epoch = -1};
+    int64_t timeout = COMM_TIMEOUT;
+    kd_status status = kd_args_take_int(args, "comm-timeout", 1, 1000000, &timeout);
+    if (status == KD_OK) status = kd_comm_open(timeout, &t.comm);
+    if (status == KD_OK) status = train(args, &t);
+    kd_comm_close(t.comm, status);
     kd_ctx_close(t.ctx);
     kd_dataset_free(&t.data);
     kd_run_folder_free(&t.run);

@@ -78,7 +78,8 @@ static int run(const kd_command *command, int argc, char **argv) {
         status = command->run(&args);
     if (status == KD_OK && (fflush(stdout) != 0 || ferror(stdout)))
         status = KD_FAIL(KD_ERR_IO, "standard output cannot be written");
-    if (status != KD_OK) fprintf(stderr, "kdiffe: %s\n", kd_last_error());
+    if (status != KD_OK && kd_last_error()[0]) /* of several ranks one speaks */
+        fprintf(stderr, "kdiffe: %s\n", kd_last_error());
     free(args.positional);
     free(args.option);
     return kd_exit_code(status);

@@ -82,6 +82,7 @@ typedef struct kd_denoiser_guidance {
 typedef struct kd_denoiser_batch {
     kd_csr x0, x0_transpose;
     int64_t count;
+    int64_t whole;      /* rows of the whole batch, of which these may be one rank's; 0: these are all */
     const int32_t *row; /* [count] distinct */
     const float *g;     /* [x0.rows] added to x_t; NULL for none */
     const int32_t *t;

@@ -6,6 +6,8 @@ static kd_mat gradient_of(const kd_denoiser *d, kd_mat value) {
     return value;
 }
 
+static int64_t whole_of(const kd_denoiser_batch *b) { return b->whole > 0 ? b->whole : b->count; }
+
 kd_status kd_denoiser_time_table(kd_ctx *ctx, const kd_denoiser *d) {
     kd_status status = kd_linear(ctx, true, d->time, d->time_w, d->time_b, d->embedding);
     if (status != KD_OK) return status;
@@ -56,8 +58,9 @@ static kd_status output_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const 
     kd_mat seen = kd_mat_cols(out, 0, guidance->projection.rows);
     KD_TRY(kd_gemm(ctx, false, true, 1.0f, r->h, d->output, 0.0f, out));
     KD_TRY(kd_gemm(ctx, false, false, 1.0f, seen, guidance->projection, 0.0f, guided));
-    KD_TRY(kd_guidance_loss(ctx, guidance->target, b->row, (float)guidance->weight, guided, s->row_loss[1], loss));
-    KD_TRY(kd_denoise_loss(ctx, b->x0, b->row, t, d->weight, out, s->row_loss[0], loss));
+    KD_TRY(kd_guidance_loss(ctx, guidance->target, b->row, (float)guidance->weight, whole_of(b), guided, s->row_loss[1],
+                            loss));
+    KD_TRY(kd_denoise_loss(ctx, b->x0, b->row, t, d->weight, whole_of(b), out, s->row_loss[0], loss));
     KD_TRY(kd_gemm(ctx, false, true, 1.0f, guided, guidance->projection, 1.0f, seen));
     KD_TRY(kd_gemm(ctx, true, false, 1.0f, out, r->h, 0.0f, gradient_of(d, d->output)));
     KD_TRY(kd_gemm(ctx, false, false, 1.0f, out, d->output, 0.0f, r->dh));
@@ -80,6 +83,7 @@ static kd_status gram_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
                               .row = b->row,
                               .t = t,
                               .weight = d->weight,
+                              .batch = whole_of(b),
                               .h = r->h,
                               .dh = r->dh,
                               .xw = r->xw,
@@ -87,7 +91,8 @@ static kd_status gram_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
                               .loss = loss};
     KD_TRY(kd_gemm(ctx, true, false, 1.0f, kd_mat_rows(d->output, 0, seen), guidance->projection, 0.0f, reach));
     KD_TRY(kd_gemm(ctx, false, false, 1.0f, r->h, reach, 0.0f, guided));
-    KD_TRY(kd_guidance_loss(ctx, guidance->target, b->row, (float)guidance->weight, guided, s->row_loss[1], loss));
+    KD_TRY(kd_guidance_loss(ctx, guidance->target, b->row, (float)guidance->weight, whole_of(b), guided, s->row_loss[1],
+                            loss));
     KD_TRY(kd_gram(ctx, d->output, square));
     KD_TRY(kd_gemm(ctx, false, false, 1.0f, r->h, square, 0.0f, r->dh));
     KD_TRY(kd_spmm_batch(ctx, 1.0f, b->x0, b->row, NULL, d->output, 0.0f, r->xw));

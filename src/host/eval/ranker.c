@@ -69,8 +69,10 @@ kd_status kd_ranker_metrics(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, k
     kd_status status = KD_OK;
     int64_t width = 3 * r->topk_count + 1, most = r->topk[r->topk_count - 1];
     double sums[2 * (3 * KD_MAX_TOPK + 1)];
+    int64_t tiles = (r->users + r->tile - 1) / r->tile, rank = kd_comm_rank(r->comm), ranks = kd_comm_ranks(r->comm);
     KD_TRY(kd_zero(ctx, r->sums, 2 * width * (int64_t)sizeof(double)));
-    for (int64_t first = 0; first < r->users; first += r->tile) {
+    for (int64_t i = kd_share_first(tiles, rank, ranks); i < kd_share_first(tiles, rank + 1, ranks); i++) {
+        int64_t first = i * r->tile;
         int64_t count = r->users - first < r->tile ? r->users - first : r->tile;
         KD_TRY(kd_ranker_lists(ctx, r, user_view, item_view, train, first, count));
         for (int s = 0; s < 2; s++)
@@ -79,6 +81,7 @@ kd_status kd_ranker_metrics(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, k
                                        r->topk, r->sums + s * width));
     }
     KD_TRY(kd_download(ctx, sums, r->sums, 2 * width * (int64_t)sizeof(double)));
+    KD_TRY(kd_comm_sum_f64(r->comm, 2 * width, sums));
     for (int s = 0; s < 2; s++) average(r, sums + s * width, &out[s]);
 cleanup:
     return status;

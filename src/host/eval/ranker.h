@@ -2,10 +2,12 @@
 #ifndef KD_EVAL_RANKER_H
 #define KD_EVAL_RANKER_H
 
+#include "host/dist/comm.h"
 #include "host/eval/evaluate.h"
 #include "host/util/pool.h"
 
 typedef struct kd_ranker {
+    kd_comm *comm;              /* over whose ranks metrics are split; NULL: one */
     int64_t users, items, tile; /* tile: users scored at once */
     int64_t depth;              /* columns of the views multiplied at once; 0: all, one product */
     int64_t topk_count, topk[KD_MAX_TOPK];

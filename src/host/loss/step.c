@@ -1,5 +1,14 @@
 #include "host/loss/step.h"
 
+/* The denominators' sum over the ranks. */
+static kd_status sum_over_ranks(void *context, kd_ctx *ctx, int64_t n, double *x) {
+    (void)ctx;
+    return kd_comm_sum_f64(context, n, x);
+}
+
+/* A rank's share of what every rank could do alone: gradients are summed over the ranks. */
+static double rank_share(const kd_step_losses *l) { return 1.0 / (double)kd_comm_ranks(l->comm); }
+
 static kd_status allocate_groups(kd_pool *pool, int64_t capacity, kd_groups *out) {
     static const char what[] = "batch";
     kd_status status = KD_OK;
@@ -55,7 +64,7 @@ static kd_status bpr(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_ste
     kd_mat score = kd_score_of(v, v->output);
     kd_mat dscore = kd_score_of(v, v->doutput);
     kd_bpr_args args = {.count = count,
-                        .batch = (double)l->config.batch,
+                        .batch = (double)l->config.batch / rank_share(l),
                         .user = l->user,
                         .positive = l->item,
                         .negative = l->item + count,
@@ -67,6 +76,18 @@ static kd_status bpr(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_ste
                         .ditem = kd_items_of(v, dscore),
                         .loss = loss};
     return kd_bpr(ctx, &args);
+}
+
+/* The keys of this rank. */
+static void share_keys(const kd_step_losses *l, kd_infonce_args *args) {
+    int64_t rank = kd_comm_rank(l->comm), ranks = kd_comm_ranks(l->comm), keys = args->b.rows;
+    int64_t count = kd_share_first(keys, rank + 1, ranks) - kd_share_first(keys, rank, ranks);
+    args->first_key = kd_share_first(keys, rank, ranks);
+    args->most_keys = (keys + ranks - 1) / ranks;
+    args->b = kd_mat_rows(args->b, args->first_key, count);
+    args->db = kd_mat_rows(args->db, args->first_key, count);
+    args->sum = l->comm ? sum_over_ranks : NULL;
+    args->sum_context = l->comm;
 }
 
 /* InfoNCE over the batch's users plus over its positive items, view `a` the anchor. */
@@ -83,6 +104,7 @@ static kd_status contrast(kd_ctx *ctx, int64_t count, const kd_views *v, const k
                             .da = kd_users_of(v, da),
                             .db = kd_users_of(v, db),
                             .loss = loss};
+    share_keys(l, &args);
     kd_status status = kd_infonce(ctx, &args);
     if (status != KD_OK) return status;
     args.nodes = l->positives;
@@ -90,6 +112,7 @@ static kd_status contrast(kd_ctx *ctx, int64_t count, const kd_views *v, const k
     args.b = kd_items_of(v, unit_b);
     args.da = kd_items_of(v, da);
     args.db = kd_items_of(v, db);
+    share_keys(l, &args);
     return kd_infonce(ctx, &args);
 }
 
@@ -142,7 +165,8 @@ kd_status kd_step_losses_gradient(kd_ctx *ctx, int64_t count, const kd_params *p
     KD_TRY(kd_zero(ctx, v->doutput.data, v->doutput.rows * v->doutput.ld * (int64_t)sizeof(float)));
     KD_TRY(bpr(ctx, count, v, l, loss + KD_LOSS_BPR));
     if (contrasts(v)) KD_TRY(contrastive(ctx, count, v, l, loss + KD_LOSS_CONTRASTIVE));
-    KD_TRY(kd_squared_norm(ctx, (float)l->config.reg, nodes, kd_gradient_of(p, nodes), loss + KD_LOSS_WEIGHT_DECAY));
+    KD_TRY(kd_squared_norm(ctx, (float)(l->config.reg * rank_share(l)), nodes, kd_gradient_of(p, nodes),
+                           loss + KD_LOSS_WEIGHT_DECAY));
 cleanup:
     return status;
 }

@@ -2,6 +2,7 @@
 #ifndef KD_LOSS_STEP_H
 #define KD_LOSS_STEP_H
 
+#include "host/dist/comm.h"
 #include "host/views/views.h"
 
 /* Parts of a step's loss, in the order they lie on the device. */
@@ -13,6 +14,7 @@ typedef struct kd_loss_config {
 } kd_loss_config;
 
 typedef struct kd_step_losses {
+    kd_comm *comm; /* NULL: one rank. With more, losses and gradients are a rank's share of them */
     kd_loss_config config;
     int32_t *user; /* [batch] */
     int32_t *item; /* [2 batch] positives, then negatives */

@@ -36,6 +36,7 @@ typedef struct kd_run {
 
 typedef struct kd_model {
     kd_ctx *ctx;
+    kd_comm *comm; /* NULL: one rank */
     const kd_config *config;
     const kd_dataset *data;
     kd_pool pool;

@@ -149,9 +149,9 @@ cleanup:
 }
 
 kd_status kd_train(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer,
-                   const kd_checkpointing *checkpoints) {
+                   const kd_checkpointing *checkpoints, kd_comm *comm) {
     kd_status status = KD_OK;
-    kd_model model = {.run = {.checkpoints = checkpoints, .best = -1.0, .best_epoch = -1}};
+    kd_model model = {.comm = comm, .run = {.checkpoints = checkpoints, .best = -1.0, .best_epoch = -1}};
     double attention_seconds;
     KD_TRY(kd_model_shape_of(config, data, &model));
     KD_TRY(kd_train_progress(observer, 0, KD_STAGE_ATTENTION, 0, 1));

@@ -7,6 +7,7 @@
 #include "host/eval/evaluate.h"
 
 typedef struct kd_ctx kd_ctx;
+typedef struct kd_comm kd_comm;
 
 typedef enum kd_stage {
     KD_STAGE_ATTENTION, /* once, before the first epoch */
@@ -83,6 +84,6 @@ kd_status kd_train_plan(const kd_config *config, const kd_dataset *data, kd_memo
  * stopped.
  */
 kd_status kd_train(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer,
-                   const kd_checkpointing *checkpoints);
+                   const kd_checkpointing *checkpoints, kd_comm *comm);
 
 #endif

@@ -82,7 +82,10 @@ kd_status kd_train_pause(kd_model *m, const kd_observer *observer, kd_position a
     kd_status status = KD_OK;
     const kd_checkpointing *c = m->run.checkpoints;
     bool due = c && c->steps > 0 && m->run.steps >= c->steps;
-    if (c && (due || kd_signal_caught())) KD_TRY(kd_checkpoint_save(m, at));
+    int caught = kd_signal_caught();
+    KD_TRY(kd_comm_most(m->comm, &caught)); /* it need not reach all ranks between the same two steps */
+    kd_signal_note(caught);
+    if (c && (due || caught)) KD_TRY(kd_checkpoint_save(m, at));
     m->run.steps++;
     KD_TRY(kd_train_progress(observer, at.epoch, at.stage, done, total));
 cleanup:
@@ -100,6 +103,7 @@ kd_status kd_train_losses(kd_model *m, kd_stage stage, int64_t epoch, int64_t co
     double *loss = NULL;
     KD_TRY(kd_host_alloc(&loss, count * parts, sizeof *loss, "step losses"));
     KD_TRY(kd_download(m->ctx, loss, m->loss, count * parts * (int64_t)sizeof *loss));
+    KD_TRY(kd_comm_sum_f64(m->comm, count * parts, loss));
     for (int64_t part = 0; part < parts; part++) sums[part] = 0.0;
     for (int64_t i = 0; i < count * parts; i++) {
         if (!isfinite(loss[i]))

@@ -11,11 +11,12 @@ typedef struct kd_compute {
     kd_device device;
     int64_t threads; /* of the host; 0: every core */
     kd_precision precision;
-    bool any_order; /* GPU sums may take algorithms whose order depends on timing */
+    bool any_order;      /* GPU sums may take algorithms whose order depends on timing */
+    int64_t local_ranks; /* processes of the job that share this machine's cores; 0: this one alone */
 } kd_compute;
 
 static inline kd_compute kd_compute_of(const kd_config *config) {
-    kd_compute compute = {config->device, config->threads, config->precision, !config->deterministic};
+    kd_compute compute = {config->device, config->threads, config->precision, !config->deterministic, 0};
     return compute;
 }
 

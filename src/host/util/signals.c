@@ -19,4 +19,8 @@ void kd_signals_install(void) {
     sigaction(SIGUSR1, &action, NULL);
 }
 
+void kd_signal_note(int number) {
+    if (number) caught = number;
+}
+
 int kd_signal_caught(void) { return (int)caught; }

@@ -82,11 +82,11 @@ kd_status kd_cpu_hidden_backward(kd_ctx *ctx, kd_mat h, const int32_t *t, kd_mat
     return KD_OK;
 }
 
-/* A row's loss sum is kept in double; the mean over rows is added in row order. */
-static void add_mean(const float *row_loss, int64_t n, double weight, double *loss) {
+/* A row's loss sum is kept in double; the rows' share of their batch's mean is added in row order. */
+static void add_share(const float *row_loss, int64_t n, int64_t batch, double weight, double *loss) {
     double sum = 0.0;
     for (int64_t i = 0; i < n; i++) sum += row_loss[i];
-    loss[0] += weight * sum / (double)n;
+    loss[0] += weight * sum / (double)batch;
 }
 
 /* out <- scale * (out - target) over a run of columns where x0 is 0; returns the sum of squares. */
@@ -101,12 +101,12 @@ static double zeros_run(float *out, int64_t from, int64_t to, float scale) {
 }
 
 kd_status kd_cpu_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t, const float *weight,
-                              kd_mat out, float *row_loss, double *loss) {
+                              int64_t batch, kd_mat out, float *row_loss, double *loss) {
     (void)ctx;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < out.rows; i++) {
         float *o = out.data + i * out.ld, w = weight[t[i]];
-        float scale = (float)(2.0 * w / ((double)out.cols * (double)out.rows));
+        float scale = (float)(2.0 * w / ((double)out.cols * (double)batch));
         double sum = 0.0;
         int64_t next = 0;
         for (int64_t e = x0.row_ptr[row[i]]; e < x0.row_ptr[row[i] + 1]; e++) {
@@ -120,7 +120,7 @@ kd_status kd_cpu_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const 
         sum += zeros_run(o, next, out.cols, scale);
         row_loss[i] = (float)(w * sum / (double)out.cols);
     }
-    add_mean(row_loss, out.rows, 1.0, loss);
+    add_share(row_loss, out.rows, batch, 1.0, loss);
     return KD_OK;
 }
 
@@ -128,7 +128,7 @@ kd_status kd_cpu_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const 
 static void gram_loss_row(const kd_gram_loss_args *a, int64_t i) {
     int64_t row = a->row[i];
     float *h = a->h.data + i * a->h.ld, *dh = a->dh.data + i * a->dh.ld, *xw = a->xw.data + i * a->xw.ld;
-    float w = a->weight[a->t[i]], scale = (float)(2.0 * w / ((double)a->x0.cols * (double)a->h.rows));
+    float w = a->weight[a->t[i]], scale = (float)(2.0 * w / ((double)a->x0.cols * (double)a->batch));
     double sum = 0.0;
     for (int64_t e = a->x0.row_ptr[row]; e < a->x0.row_ptr[row + 1]; e++)
         sum += a->x0.val ? (double)a->x0.val[e] * a->x0.val[e] : 1.0;
@@ -145,14 +145,14 @@ kd_status kd_cpu_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *a) {
     (void)ctx;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < a->h.rows; i++) gram_loss_row(a, i);
-    add_mean(a->row_loss, a->h.rows, 1.0, a->loss);
+    add_share(a->row_loss, a->h.rows, a->batch, 1.0, a->loss);
     return KD_OK;
 }
 
-kd_status kd_cpu_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, kd_mat y, float *row_loss,
-                               double *loss) {
+kd_status kd_cpu_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t batch, kd_mat y,
+                               float *row_loss, double *loss) {
     (void)ctx;
-    float scale = (float)(2.0 * weight / ((double)y.cols * (double)y.rows));
+    float scale = (float)(2.0 * weight / ((double)y.cols * (double)batch));
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < y.rows; i++) {
         float *out = y.data + i * y.ld;
@@ -166,6 +166,6 @@ kd_status kd_cpu_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, f
         }
         row_loss[i] = (float)(sum / (double)y.cols);
     }
-    add_mean(row_loss, y.rows, weight, loss);
+    add_share(row_loss, y.rows, batch, weight, loss);
     return KD_OK;
 }

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/util/error.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/outer.h"
 #include "kernels/cpu/vector_math.h"
@@ -23,6 +24,7 @@ typedef struct scratch {
     int64_t block;       /* anchors taken at a time, a multiple of KD_OUTER_ROWS */
     bool kept;           /* the block's exponentials all have a place of their own */
     double *sum;         /* [RANGES, rows] partial denominators */
+    double *total;       /* [rows] denominators */
     float *anchor;       /* [rows, width] */
     float *scaled;       /* [rows, width] times the weight of the anchor's exponentials in the gradients */
     float *danchor;      /* [RANGES, rows, width] partial gradients before that weight */
@@ -35,7 +37,7 @@ typedef struct scratch {
 int64_t kd_infonce_workspace(int64_t count, int64_t width) {
     int64_t rows = kd_round_up(count, KD_OUTER_ROWS), columns = kd_round_up(width, WIDEST_VECTOR);
     int64_t exponentials = RANGES * rows * TILE > KEPT ? RANGES * rows * TILE : KEPT;
-    return RANGES * rows * (int64_t)sizeof(double) +
+    return (RANGES + 1) * rows * (int64_t)sizeof(double) +
            (int64_t)sizeof(float) * (exponentials + (2 + RANGES) * rows * columns + 3 * RANGES * TILE * columns);
 }
 
@@ -44,9 +46,10 @@ static int64_t tile_count(int64_t keys) { return (keys + TILE - 1) / TILE; }
 static int64_t first_tile(int64_t keys, int64_t range) { return tile_count(keys) * range / RANGES; }
 static int64_t tiles_of(int64_t keys, int64_t range) { return first_tile(keys, range + 1) - first_tile(keys, range); }
 
+/* keys: the most that any rank has, so that all ranks take the same blocks. */
 static scratch lay_out(void *workspace, int64_t groups, int64_t keys, int64_t width) {
     scratch s = {.rows = kd_round_up(groups, KD_OUTER_ROWS), .width = kd_round_up(width, KD_OUTER_LANES)};
-    int64_t fit = KEPT / (TILE * tile_count(keys)) / KD_OUTER_ROWS * KD_OUTER_ROWS;
+    int64_t fit = KEPT / (TILE * tile_count(keys) + 1) / KD_OUTER_ROWS * KD_OUTER_ROWS;
     s.kept = fit >= FEWEST_ANCHORS;
     s.block = s.rows;
     if (s.kept && fit < s.rows) { /* blocks of one size */
@@ -54,7 +57,8 @@ static scratch lay_out(void *workspace, int64_t groups, int64_t keys, int64_t wi
         s.block = kd_round_up((s.rows + blocks - 1) / blocks, KD_OUTER_ROWS);
     }
     s.sum = workspace;
-    void *floats = s.sum + RANGES * s.rows;
+    s.total = s.sum + RANGES * s.rows;
+    void *floats = s.total + s.rows;
     s.anchor = floats;
     s.scaled = s.anchor + s.rows * s.width;
     s.danchor = s.scaled + s.rows * s.width;
@@ -149,22 +153,31 @@ static void keys_of_range(const kd_infonce_args *a, const scratch *s, const anch
 
 static double members_of(const kd_infonce_args *a, int64_t g) { return a->nodes.ptr[g + 1] - a->nodes.ptr[g]; }
 
-/* Closes an anchor's denominator: returns its loss, writes its gradient and its scaled row. */
+/* The row of b that is the group's positive; NULL if it is another rank's. */
+static float *positive_of(const kd_infonce_args *a, int64_t g, kd_mat table) {
+    int64_t row = a->nodes.key[g] - a->first_key;
+    return row >= 0 && row < table.rows ? table.data + row * table.ld : NULL;
+}
+
+/* Writes an anchor's gradient and its scaled row once its denominator is whole; returns its loss. */
 static double close_anchor(const kd_infonce_args *a, const scratch *s, int64_t g) {
-    double share = (double)a->weight * members_of(a, g) / (double)a->count, sum = 0.0, positive = 0.0;
-    int64_t d = a->b.cols, node = a->nodes.key[g];
-    const float *b = a->b.data + node * a->b.ld, *anchor = s->anchor + g * s->width;
-    float *da = a->da.data + node * a->da.ld, *scaled = s->scaled + g * s->width;
-    for (int64_t range = 0; range < RANGES; range++) sum += s->sum[range * s->rows + g];
-    for (int64_t c = 0; c < d; c++) positive += (double)anchor[c] * b[c];
+    double share = (double)a->weight * members_of(a, g) / (double)a->count, sum = s->total[g], positive = 0.0;
+    int64_t d = a->b.cols;
+    const float *b = positive_of(a, g, a->b), *anchor = s->anchor + g * s->width;
+    float *da = a->da.data + a->nodes.key[g] * a->da.ld, *scaled = s->scaled + g * s->width;
     float push = (float)(share / (sum * a->temp)), pull = (float)(share / a->temp);
     for (int64_t c = 0; c < d; c++) {
         float weighted = 0.0f;
         for (int64_t range = 0; range < RANGES; range++) weighted += s->danchor[(range * s->rows + g) * s->width + c];
-        da[c] += push * weighted - pull * b[c];
+        da[c] += push * weighted;
         scaled[c] = push * anchor[c];
     }
     for (int64_t c = d; c < s->width; c++) scaled[c] = 0.0f;
+    if (!b) return 0.0;
+    for (int64_t c = 0; c < d; c++) {
+        positive += (double)anchor[c] * b[c];
+        da[c] -= pull * b[c];
+    }
     return share * (log(sum) + (1.0 - positive) / a->temp);
 }
 
@@ -179,14 +192,15 @@ static void load_anchors(const kd_infonce_args *a, const scratch *s, int64_t gro
 static void pull_keys(const kd_infonce_args *a, const scratch *s, int64_t groups) {
     for (int64_t g = 0; g < groups; g++) {
         float pull = (float)((double)a->weight * members_of(a, g) / ((double)a->count * a->temp));
-        float *db = a->db.data + a->nodes.key[g] * a->db.ld;
-        for (int64_t c = 0; c < a->db.cols; c++) db[c] -= pull * s->anchor[g * s->width + c];
+        float *db = positive_of(a, g, a->db);
+        for (int64_t c = 0; db && c < a->db.cols; c++) db[c] -= pull * s->anchor[g * s->width + c];
     }
 }
 
 kd_status kd_cpu_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
+    kd_status status = KD_OK;
     int64_t groups = a->nodes.count[0];
-    scratch s = lay_out(ctx->workspace, groups, a->b.rows, a->b.cols);
+    scratch s = lay_out(ctx->workspace, groups, a->most_keys > 0 ? a->most_keys : a->b.rows, a->b.cols);
     double *row_loss = s.sum; /* an anchor's loss takes the place of its first partial sum */
     load_anchors(a, &s, groups);
     for (int64_t first = 0; first < groups; first += s.block) {
@@ -194,6 +208,11 @@ kd_status kd_cpu_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
         anchors block = {first, count, kd_round_up(count, KD_OUTER_ROWS)};
 #pragma omp parallel for schedule(dynamic, 1)
         for (int64_t range = 0; range < RANGES; range++) anchors_of_range(a, &s, &block, range);
+        for (int64_t g = first; g < first + count; g++) {
+            s.total[g] = 0.0;
+            for (int64_t range = 0; range < RANGES; range++) s.total[g] += s.sum[range * s.rows + g];
+        }
+        if (a->sum) KD_TRY(a->sum(a->sum_context, ctx, count, s.total + first));
 #pragma omp parallel for schedule(static)
         for (int64_t g = first; g < first + count; g++) row_loss[g] = close_anchor(a, &s, g);
 #pragma omp parallel for schedule(dynamic, 1)
@@ -201,5 +220,6 @@ kd_status kd_cpu_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
     }
     for (int64_t g = 0; g < groups; g++) a->loss[0] += row_loss[g];
     pull_keys(a, &s, groups);
-    return KD_OK;
+cleanup:
+    return status;
 }

@@ -95,10 +95,11 @@ extern "C" kd_status kd_cuda_hidden_backward(kd_ctx *ctx, kd_mat h, const int32_
 
 /* A block a row: squares summed and the gradient left in their place in one pass. */
 __global__ void __launch_bounds__(KD_BLOCK, 4)
-    reconstruction(kd_csr x0, const int32_t *row, const int32_t *t, const float *weight, kd_mat out, float *row_loss) {
+    reconstruction(kd_csr x0, const int32_t *row, const int32_t *t, const float *weight, int64_t batch, kd_mat out,
+                   float *row_loss) {
     KD_SHARED(double, part, [KD_WARP]);
     int64_t i = blockIdx.x;
-    float w = weight[t[i]], scale = (float)(2.0 * (double)w / ((double)out.cols * (double)out.rows));
+    float w = weight[t[i]], scale = (float)(2.0 * (double)w / ((double)out.cols * (double)batch));
     double sum = 0.0;
     for (int64_t first = (int64_t)threadIdx.x * QUAD; first < out.cols; first += ROW_COLUMNS) {
         row_entries target(&x0, row[i], first);
@@ -113,10 +114,12 @@ __global__ void __launch_bounds__(KD_BLOCK, 4)
 }
 
 extern "C" kd_status kd_cuda_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t,
-                                          const float *weight, kd_mat out, float *row_loss, double *loss) {
+                                          const float *weight, int64_t batch, kd_mat out, float *row_loss,
+                                          double *loss) {
     if (out.rows == 0) return KD_OK;
-    KD_LAUNCH(reconstruction, (unsigned)out.rows, KD_BLOCK, 0, kd_stream(ctx), x0, row, t, weight, out, row_loss);
-    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), out.rows, row_loss, 1.0 / (double)out.rows, loss);
+    KD_LAUNCH(reconstruction, (unsigned)out.rows, KD_BLOCK, 0, kd_stream(ctx), x0, row, t, weight, batch, out,
+              row_loss);
+    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), out.rows, row_loss, 1.0 / (double)batch, loss);
     KD_CUDA_LAUNCHED();
 }
 
@@ -124,7 +127,7 @@ extern "C" kd_status kd_cuda_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t 
 __global__ void __launch_bounds__(KD_BLOCK) hidden_reconstruction(kd_gram_loss_args a) {
     KD_SHARED(double, part, [KD_WARP]);
     int64_t i = blockIdx.x, row = a.row[i], first = a.x0.row_ptr[row], end = a.x0.row_ptr[row + 1];
-    float w = a.weight[a.t[i]], scale = (float)(2.0 * (double)w / ((double)a.x0.cols * (double)a.h.rows));
+    float w = a.weight[a.t[i]], scale = (float)(2.0 * (double)w / ((double)a.x0.cols * (double)a.batch));
     double sum = 0.0;
     if (!a.x0.val)
         sum = threadIdx.x == 0 ? (double)(end - first) : 0.0;
@@ -143,7 +146,7 @@ __global__ void __launch_bounds__(KD_BLOCK) hidden_reconstruction(kd_gram_loss_a
 extern "C" kd_status kd_cuda_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *args) {
     int64_t n = args->h.rows;
     KD_LAUNCH(hidden_reconstruction, (unsigned)n, KD_BLOCK, 0, kd_stream(ctx), *args);
-    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), n, args->row_loss, 1.0 / (double)n, args->loss);
+    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), n, args->row_loss, 1.0 / (double)args->batch, args->loss);
     KD_CUDA_LAUNCHED();
 }
 
@@ -162,11 +165,11 @@ __global__ void __launch_bounds__(KD_BLOCK)
     if (threadIdx.x % KD_WARP == 0) row_loss[i] = (float)(sum / (double)y.cols);
 }
 
-extern "C" kd_status kd_cuda_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, kd_mat y,
-                                           float *row_loss, double *loss) {
+extern "C" kd_status kd_cuda_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t batch,
+                                           kd_mat y, float *row_loss, double *loss) {
     if (y.rows == 0) return KD_OK;
-    float scale = (float)(2.0 * (double)weight / ((double)y.cols * (double)y.rows));
+    float scale = (float)(2.0 * (double)weight / ((double)y.cols * (double)batch));
     KD_LAUNCH(guidance, kd_blocks(y.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), target, row, scale, y, row_loss);
-    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), y.rows, row_loss, (double)weight / (double)y.rows, loss);
+    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), y.rows, row_loss, (double)weight / (double)batch, loss);
     KD_CUDA_LAUNCHED();
 }

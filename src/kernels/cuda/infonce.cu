@@ -109,10 +109,20 @@ __global__ void __launch_bounds__(KD_BLOCK) weighted_sums(row_set x, row_set y, 
     }
 }
 
+/* total [groups] = the denominators of this rank's keys. */
+__global__ void __launch_bounds__(KD_BLOCK)
+    sum_chunks(kd_infonce_args a, int64_t pitch, const float *z, double *total) {
+    int64_t g = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x;
+    if (g >= pitch) return;
+    double sum = 0.0;
+    for (int chunk = 0; chunk < CHUNKS && g < a.nodes.count[0]; chunk++) sum += (double)z[chunk * pitch + g];
+    total[g] = sum;
+}
+
 /* Closes the denominators: the anchors' gradients, the positive pairs' share in both tables, loss_part [groups] and
  * scale [groups] = share m / (temp Z). A warp a group. */
-__global__ void __launch_bounds__(KD_BLOCK)
-    close_anchors(kd_infonce_args a, int64_t pitch, const float *out, const float *z, float *scale, double *loss_part) {
+__global__ void __launch_bounds__(KD_BLOCK) close_anchors(kd_infonce_args a, int64_t pitch, const float *out,
+                                                          const double *total, float *scale, double *loss_part) {
     int64_t g = ((int64_t)blockIdx.x * KD_BLOCK + threadIdx.x) / KD_WARP, d = a.b.cols;
     int lane = (int)(threadIdx.x % KD_WARP);
     if (g >= pitch) return;
@@ -120,29 +130,29 @@ __global__ void __launch_bounds__(KD_BLOCK)
         if (lane == 0) loss_part[g] = 0.0;
         return;
     }
-    int64_t node = a.nodes.key[g];
+    int64_t node = a.nodes.key[g], own = node - a.first_key;
     double members = a.nodes.ptr[g + 1] - a.nodes.ptr[g], share = (double)a.weight / (double)a.count * members;
-    double sum = 0.0, positive = 0.0;
-    const float *anchor = a.a.data + node * a.a.ld, *b = a.b.data + node * a.b.ld;
-    for (int chunk = 0; chunk < CHUNKS; chunk++) sum += (double)z[chunk * pitch + g];
-    for (int64_t c = lane; c < d; c += KD_WARP) positive += (double)anchor[c] * (double)b[c];
+    double sum = total[g], positive = 0.0;
+    bool here = own >= 0 && own < a.b.rows; /* the positive is among this rank's keys */
+    const float *anchor = a.a.data + node * a.a.ld, *b = a.b.data + own * a.b.ld;
+    for (int64_t c = lane; here && c < d; c += KD_WARP) positive += (double)anchor[c] * (double)b[c];
     positive = kd_lanes_sum(positive);
     float push = (float)(share / (sum * a.temp)), pull = (float)(share / a.temp);
     for (int64_t c = lane; c < d; c += KD_WARP) {
         float weighted = 0.0f;
         for (int chunk = 0; chunk < CHUNKS; chunk++) weighted += out[(chunk * pitch + g) * d + c];
-        a.da.data[node * a.da.ld + c] += push * weighted - pull * b[c];
-        a.db.data[node * a.db.ld + c] -= pull * anchor[c];
+        a.da.data[node * a.da.ld + c] += push * weighted - (here ? pull * b[c] : 0.0f);
+        if (here) a.db.data[own * a.db.ld + c] -= pull * anchor[c];
     }
     if (lane > 0) return;
     scale[g] = push;
-    loss_part[g] = share * (log(sum) + (1.0 - positive) / a.temp);
+    loss_part[g] = here ? share * (log(sum) + (1.0 - positive) / a.temp) : 0.0;
 }
 
 extern "C" kd_status kd_cuda_infonce(kd_ctx *ctx, const kd_infonce_args *args) {
     int64_t count = args->count, d = args->b.cols;
-    double *loss_part = (double *)ctx->workspace;
-    float *out = (float *)(loss_part + count), *z = out + CHUNKS * count * d, *scale = z + CHUNKS * count;
+    double *loss_part = (double *)ctx->workspace, *total = loss_part + count;
+    float *out = (float *)(total + count), *z = out + CHUNKS * count * d, *scale = z + CHUNKS * count;
     size_t shared = 3 * TILE * PITCH * sizeof(float);
     row_set anchors = {args->a, args->nodes.key, args->nodes.count}, keys = {args->b, NULL, NULL};
     kd_mat none = {NULL, 0, 0, 0};
@@ -151,9 +161,15 @@ extern "C" kd_status kd_cuda_infonce(kd_ctx *ctx, const kd_infonce_args *args) {
         cudaFuncSetAttribute((const void *)weighted_sums, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared));
     KD_LAUNCH(weighted_sums, dim3(kd_blocks(count, TILE), CHUNKS, depth), KD_BLOCK, shared, kd_stream(ctx), anchors,
               keys, (const float *)NULL, 1.0f / args->temp, count, out, z, none);
-    KD_LAUNCH(close_anchors, kd_blocks(count, WARPS), KD_BLOCK, 0, kd_stream(ctx), *args, count, out, z, scale,
+    KD_LAUNCH(sum_chunks, kd_blocks(count, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), *args, count, z, total);
+    if (args->sum) {
+        kd_status status = args->sum(args->sum_context, ctx, count, total);
+        if (status != KD_OK) return status;
+    }
+    KD_LAUNCH(close_anchors, kd_blocks(count, WARPS), KD_BLOCK, 0, kd_stream(ctx), *args, count, out, total, scale,
               loss_part);
     KD_LAUNCH(kd_add_sum, 1, KD_BLOCK, 0, kd_stream(ctx), count, loss_part, 1.0, args->loss);
+    if (args->b.rows == 0) KD_CUDA_LAUNCHED();
     KD_LAUNCH(weighted_sums, dim3(kd_blocks(args->b.rows, TILE), 1, depth), KD_BLOCK, shared, kd_stream(ctx), keys,
               anchors, scale, 1.0f / args->temp, (int64_t)0, (float *)NULL, (float *)NULL, args->db);
     KD_CUDA_LAUNCHED();

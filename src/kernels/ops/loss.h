@@ -40,17 +40,27 @@ typedef struct kd_bpr_args {
 } kd_bpr_args;
 typedef kd_status kd_bpr_fn(kd_ctx *ctx, const kd_bpr_args *args);
 
+/* Adds x [n], on the device, up over the ranks of a job, in the order of the context's stream. */
+typedef kd_status kd_rank_sum_fn(void *context, kd_ctx *ctx, int64_t n, double *x);
+
 /* InfoNCE of the grouped nodes: with unit rows a (anchors) and b, both [rows, d], and m_g the size of group g of node
  * k_g, loss[0] += weight * (1/count) sum_g m_g ( log sum_j exp(a_k . b_j / temp) - a_k . b_k / temp ); da +=, db +=
  * (gradients with respect to the unit rows). Logits are never stored: memory is O(count d). The logits are at most
  * 1/temp in magnitude since rows are unit, so 1/temp is subtracted in place of a running maximum. Workspace:
- * kd_infonce_workspace. Source: MODEL section 4. */
+ * kd_infonce_workspace. Source: MODEL section 4.
+ *
+ * Over several ranks each takes a range of keys: b and db are rows first_key .. of the tables, at most most_keys on any
+ * rank, the denominators pass through `sum`, and loss, da and db are the rank's share: those of the positives among its
+ * keys, and of its keys' exponentials. */
 typedef struct kd_infonce_args {
     int64_t count; /* batch entries, repeats counted */
     float temp, weight;
     kd_groups nodes;
     kd_mat a, b, da, db;
     double *loss;
+    int64_t first_key, most_keys; /* most_keys 0: b.rows */
+    kd_rank_sum_fn *sum;          /* NULL: one rank */
+    void *sum_context;
 } kd_infonce_args;
 typedef kd_status kd_infonce_fn(kd_ctx *ctx, const kd_infonce_args *args);
 int64_t kd_infonce_workspace(int64_t count, int64_t width);

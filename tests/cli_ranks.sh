@@ -1,0 +1,129 @@
+#!/bin/bash
+# Several ranks from outside, under mpirun: the same numbers for any number of them, checkpoints that go from one number to
+# another, ranks that die, hang, or were given something else.
+set -u
+. "$(dirname "$0")/checks.sh"
+
+if ! command -v mpirun >/dev/null 2>&1; then
+    echo "skipped: no mpirun here: several ranks"
+    exit 0
+fi
+if OMPI_COMM_WORLD_SIZE=2 "$KDIFFE" train none --out=none 2>&1 | grep -q "this build has no MPI"; then
+    pass "a build without MPI says so"
+    echo "skipped: this build has no MPI: several ranks"
+    exit 0
+fi
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1
+export OMPI_MCA_orte_execute_quiet=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
+ranks() { timeout 120 mpirun -n "$@"; }
+
+small="--epochs=3 --dim=16 --hidden=32 --batch=64 --steps=3 --trans=1 --cl_method=1 --threads=1"
+check "synth" 0 "" "$KDIFFE" synth data --users=300 --items=120 --modalities=image:8,text:4
+check "one rank" 0 "" "$KDIFFE" train data --out=one $small --device=cpu
+
+# agree A B: every number of every epoch, times aside, to 1e-5.
+agree() {
+    numbers() { grep '"event":"epoch"' "$1/metrics.jsonl" | sed 's/"seconds".*//' | grep -o '[-0-9.e]*[0-9]' | grep '[0-9]'; }
+    numbers "$1" >a && numbers "$2" >b && [ "$(wc -l <a)" = "$(wc -l <b)" ] && [ "$(wc -l <a)" -gt 30 ] &&
+        paste a b | awk '{d = $1 - $2; if (d < 0) d = -d; m = $1 < 0 ? -$1 : $1; if (!(d <= 1e-5 * (m > 1 ? m : 1))) bad = 1}
+            END {exit bad}'
+}
+for n in 1 2 3 4; do
+    ranks $n "$KDIFFE" train data --out=r$n $small >out 2>err
+    same "$n ranks: exit code" 0 $?
+    holds "$n ranks: the same numbers" agree one r$n
+    same "$n ranks: one of them prints" 1 "$(grep -c 'run folder' out)"
+done
+holds "says how many there are" grep -q '^ranks: 4' out
+check "paper's semantics, one rank" 0 "" "$KDIFFE" train data --out=p1 $small --semantics=paper --cl_method=0 --batch=50
+ranks 3 "$KDIFFE" train data --out=p3 $small --semantics=paper --cl_method=0 --batch=50 >out 2>err
+holds "paper's semantics, 3 ranks: the same numbers" agree p1 p3
+check "more ranks than rows: data" 0 "" "$KDIFFE" synth tiny --users=12 --items=8 --tastes=3 --interactions=3 --modalities=image:4
+check "more ranks than rows of a batch, one rank" 0 "" "$KDIFFE" train tiny --out=t1 $small --batch=3
+ranks 4 "$KDIFFE" train tiny --out=t4 $small --batch=3 >out 2>err
+holds "more ranks than rows of a batch: the same numbers" agree t1 t4
+
+# Two jobs side by side know nothing of each other.
+ranks 2 "$KDIFFE" train data --out=left $small >out 2>err &
+left=$!
+ranks 2 "$KDIFFE" train data --out=right $small --seed=7 >out2 2>err2
+same "two jobs: one" 0 $?
+wait $left
+same "two jobs: the other" 0 $?
+holds "two jobs: the same numbers as alone" agree one left
+
+# What one rank was given otherwise ends all of them, with one line that names it.
+single() { same "$1: one line" 1 "$(grep -c '^kdiffe: ' err)"; }
+timeout 60 mpirun -n 1 "$KDIFFE" train data --out=odd $small : -n 1 "$KDIFFE" train data --out=odd $small --seed=5 >out 2>err
+same "another seed: exit code" 6 $?
+holds "another seed: names the rank" grep -q "rank 1 of 2 on .* has another configuration than rank 0" err
+single "another seed"
+check "synth of other data" 0 "" "$KDIFFE" synth other --users=300 --items=120 --modalities=image:8,text:4 --seed=9
+timeout 60 mpirun -n 2 "$KDIFFE" train data --out=odd $small : -n 1 "$KDIFFE" train other --out=odd $small >out 2>err
+same "other data: exit code" 6 $?
+holds "other data: names the rank" grep -q "rank 2 of 3 on .* has another data set than rank 0" err
+timeout 60 mpirun -n 2 "$KDIFFE" train data --out=odd $small : -n 1 "$KDIFFE" train nowhere --out=odd $small >out 2>err
+same "no data on one rank: exit code" 3 $?
+holds "no data on one rank: names the rank" grep -q "rank 2 of 3 on .*: nowhere" err
+single "no data on one rank"
+timeout 60 mpirun -n 3 "$KDIFFE" train data --out=odd --epoch=3 >out 2>err
+same "a wrong word on all ranks: exit code" 2 $?
+single "a wrong word on all ranks"
+holds "no run folder after errors" test ! -e odd
+
+# Killed at ten moments, each time by another rank's death; goes on with another number of ranks to the same numbers.
+ranks_of() { pgrep -f "^$KDIFFE train.*=$1( |\$)"; }
+kills=0
+n=2
+ranks $n "$KDIFFE" train data --out=killed $small --epochs=6 --checkpoint-every=5steps >out 2>err &
+job=$!
+while [ $kills -lt 10 ]; do
+    for _ in $(seq 200); do [ "$(ranks_of killed | wc -l)" -ge $n ] && break; sleep 0.02; done
+    sleep 0.0$kills
+    victim=$(ranks_of killed | sed -n "$((kills % n + 1))p")
+    [ -n "$victim" ] && kill -KILL "$victim" 2>/dev/null || break
+    begin=$(date +%s)
+    wait $job
+    [ $? -ne 0 ] || break
+    kills=$((kills + 1))
+    [ $(($(date +%s) - begin)) -le 30 ] || fail "kill $kills: the job took more than 30 s to end"
+    [ -z "$(ranks_of killed)" ] || fail "kill $kills: orphans"
+    n=$((kills % 3 + 1))
+    if ls killed/checkpoint-*.safetensors >/dev/null 2>&1; then
+        ranks $n "$KDIFFE" train --resume=killed --checkpoint-every=5steps >out 2>err &
+    else
+        ranks $n "$KDIFFE" train data --out=killed --overwrite $small --epochs=6 --checkpoint-every=5steps >out 2>err &
+    fi
+    job=$!
+done
+wait $job
+same "after $kills deaths of ranks: ends well" 0 $?
+check "six epochs without any" 0 "" "$KDIFFE" train data --out=six $small --epochs=6 --device=cpu
+holds "after $kills deaths of ranks: the same numbers" agree six killed
+
+# A rank that hangs: the others give up at the deadline.
+ranks 2 "$KDIFFE" train data --out=hangs $small --epochs=100000 --comm-timeout=2 >out 2>err &
+job=$!
+for _ in $(seq 500); do [ -s hangs/model.safetensors ] && break; sleep 0.02; done
+kill -STOP "$(ranks_of hangs | tail -n 1)"
+begin=$(date +%s)
+wait $job
+same "a rank that hangs: exit code" 6 $?
+holds "a rank that hangs: in time" test $(($(date +%s) - begin)) -le 20
+holds "a rank that hangs: says so" grep -q "kdiffe: rank . of 2 on .*: no answer from the other ranks within 2 s" err
+single "a rank that hangs"
+holds "a rank that hangs: no orphans" test -z "$(ranks_of hangs)"
+
+# A signal stops all ranks between the same two steps.
+ranks 3 "$KDIFFE" train data --out=stopped $small --epochs=6 >out 2>err &
+job=$!
+for _ in $(seq 500); do [ -s stopped/model.safetensors ] && break; sleep 0.02; done
+kill -USR1 "$(ranks_of stopped | tail -n 1)"
+wait $job
+same "a signal to one rank: exit code" 138 $?
+single "a signal to one rank"
+ranks 2 "$KDIFFE" train --resume=stopped >out 2>err
+same "goes on with fewer: exit code" 0 $?
+holds "goes on with fewer: the same numbers" agree six stopped
+exit $failed
