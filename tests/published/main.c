@@ -39,8 +39,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: golden [--device=cpu|cuda] DIR...\n");
         return 2;
     }
-    golden_require(kd_ctx_open((kd_compute){cuda ? KD_DEVICE_CUDA : KD_DEVICE_CPU, 0, KD_PRECISION_FP32, false, 0}, &ctx),
-                   "context");
+    golden_require(
+        kd_ctx_open((kd_compute){cuda ? KD_DEVICE_CUDA : KD_DEVICE_CPU, 0, KD_PRECISION_FP32, false, 0}, &ctx),
+        "context");
     for (int i = first; i < argc; i++)
         for (int naive = 0; naive < 2; naive++) failed += check_folder(argv[i], naive, ctx);
     kd_ctx_close(ctx);

@@ -68,7 +68,9 @@ static int64_t visited(const kd_bench *b, const int64_t *end) {
 static kd_status set_up_walks(kd_bench *b, int64_t parameter) {
     (void)parameter;
     walked *s;
-    return begin(b, &s);
+    kd_status status = begin(b, &s);
+    if (status == KD_OK) b->flops = (double)(b->nnz * s->config.walks * s->config.steps);
+    return status;
 }
 
 static kd_status run_walks(kd_bench *b) {
