@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks that R1 and R2 compute what they should: an arm that is wrong is no peer.
 
-usage: check.py CASE [CASE ...] [--data=DIR] [--similarity=FILE] [--device=cpu] [--key=value ...]
+usage: check.py CASE [CASE ...] [--data=DIR] [--similarity=FILE] [--device=cpu] [--compile] [--key=value ...]
 
 CASE: a folder of arrays that the published implementation gave (tests/cases/two-mixed); each arm is compared with them.
 DIR: a data set; on it R1 and R2 are compared with each other, given the same parameters, noise and masks.
@@ -17,6 +17,7 @@ import torch
 
 import common
 import data as data_files
+import fused
 import graphs
 from model_r1 import R1
 from model_r2 import R2
@@ -61,7 +62,7 @@ class GoldenDraws:
         return self.t
 
     def normal(self, rows, width):
-        return self.noise[:rows, :width]
+        return self.noise[:rows, :width].clone()  # arms write over what they draw
 
     def dropout(self, x, p):
         return x
@@ -127,13 +128,30 @@ def weight_gradients(trainer, m):
 
 def denoiser_loss(trainer, m, rows):
     if isinstance(trainer, R2):
-        x0 = source_of(trainer, m)[0]
-        ptr = trainer.host_ptr[id(x0)]
-        host = rows.cpu().numpy()
-        batch = trainer.expand(x0, rows, int((ptr[host + 1] - ptr[host]).sum()))
+        batch = trainer.select(source_of(trainer, m)[0], rows.cpu().numpy())
         return trainer.kg_loss(batch, *trainer.kg_guidance()) if m == "kg" else \
             trainer.modality_loss(m, batch, *trainer.modality_guidance(m))
     return trainer.kg_loss(rows, *trainer.kg_guidance()) if m == "kg" else trainer.modality_loss(m, rows)
+
+
+def output_ways(trainer):
+    """Names the ways to an output layer's gradients and makes the arm take one after the other. R2 has two, and batches as
+    short as those here would never make it choose the Gram matrix."""
+    if not isinstance(trainer, R2):
+        yield ""
+        return
+    for gram in (False, True):
+        trainer.gram_pays = lambda denoiser, count: gram
+        yield ", by the Gram matrix" if gram else ""
+    del trainer.gram_pays
+
+
+def denoiser_gradients(trainer, m, rows):
+    """The loss, and its gradients by name."""
+    denoiser_of(trainer, m).optimizer.zero_grad()
+    loss = denoiser_loss(trainer, m, rows)
+    loss.backward()
+    return loss, weight_gradients(trainer, m)
 
 
 def step_losses(trainer, batch):
@@ -141,9 +159,12 @@ def step_losses(trainer, batch):
 
 
 def all_views(trainer):
-    """Main, multimodal and every modality's view."""
+    """Main, multimodal and every modality's view, of all nodes."""
     if isinstance(trainer, R2):
-        return trainer.views(trainer.capped_kg, True)[:2 + len(trainer.modalities)]
+        users, items = trainer.data.users, trainer.data.items
+        every = np.arange(max(users, items))
+        views = trainer.views(trainer.step_batch(np.stack([every % users, every % items, every % items])))
+        return [views.main, views.multimodal] + views.modalities
     unit = trainer.unit_features()
     return [trainer.kg_view(trainer.capped_kg, True), trainer.multimodal_view(unit)] + \
         [trainer.modality_view(m, unit) for m in trainer.modalities]
@@ -250,11 +271,12 @@ def check_denoiser(case, t, m, compare):
     d = "d" + m
     set_weights(t, m, {name: case.tensor("%s_param_%s" % (d, name)) for name in weights_of(t, m)})
     t.draws.t, t.draws.noise = case.tensor(d + "_t"), case.tensor(d + "_eps")
-    loss = denoiser_loss(t, m, case.tensor(d + "_rows"))
-    compare(d + "_loss", loss[None], case.array(d + "_loss"))
-    loss.backward()
-    for name, g in weight_gradients(t, m).items():
-        compare("%s_grad_%s" % (d, name), g, case.array("%s_grad_%s" % (d, name)))
+    for way in output_ways(t):
+        loss, found = denoiser_gradients(t, m, case.tensor(d + "_rows"))
+        compare(d + "_loss" + way, loss[None], case.array(d + "_loss"))
+        for name, g in found.items():
+            name = "%s_grad_%s" % (d, name)
+            compare(name + way, g, case.array(name))
 
 
 def check_sampling(case, t, m, compare):
@@ -323,18 +345,19 @@ def denoised(trainer):
     return trainer.modalities + (["kg"] if trainer.kg_denoiser else [])
 
 
+def seeded_denoiser(trainer, m):
+    trainer.draws = SeededDraws(1, trainer.device)
+    return denoiser_gradients(trainer, m, torch.arange(trainer.s.batch // 2, device=trainer.device) * 2)
+
+
 def compare_denoisers(r1, r2, compare):
     for m in denoised(r1):
-        losses, found = [], []
-        for t in (r1, r2):
-            t.draws = SeededDraws(1, t.device)
-            rows = torch.arange(t.s.batch // 2, device=t.device) * 2
-            losses.append(denoiser_loss(t, m, rows))
-            losses[-1].backward()
-            found.append(weight_gradients(t, m))
-        compare("denoiser %s loss" % m, losses[1][None], losses[0][None])
-        for name, g in found[1].items():
-            compare("denoiser %s gradient %s" % (m, name), g, found[0][name])
+        expected, gradient = seeded_denoiser(r1, m)
+        for way in output_ways(r2):
+            loss, found = seeded_denoiser(r2, m)
+            compare("denoiser %s loss%s" % (m, way), loss[None], expected[None])
+            for name, g in found.items():
+                compare("denoiser %s gradient %s%s" % (m, name, way), g, gradient[name])
 
 
 def compare_sampling(r1, r2, compare):
@@ -388,8 +411,11 @@ def main():
     parser.add_argument("--data")
     parser.add_argument("--similarity")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true")
     o, words = parser.parse_known_args()
     settings, report = common.parse_settings(words), Report()
+    if o.compile:
+        fused.compile_all()
     for folder in o.cases:
         for arm in ARMS:
             check_case(folder, arm, report)

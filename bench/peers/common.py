@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 import data as data_files
+import fused
 import graphs
 
 STAGES = ("denoise_modalities", "denoise_kg", "sample", "steps", "evaluate")
@@ -134,7 +135,7 @@ class Draws:
         if x.is_cuda:
             return F.dropout(x, p)
         # F.dropout draws with bernoulli_, which takes three times as long as uniform_ on a CPU
-        return x * torch.rand_like(x, requires_grad=False).ge_(p).mul_(1 / (1 - p))
+        return fused.thinned(x, torch.rand_like(x, requires_grad=False), p)
 
     def keep(self, count, rate):
         return torch.rand(count, device=self.device) < rate
@@ -371,20 +372,25 @@ def device_name(device):
 
 def main(arm, make):
     """Trains and prints the records of docs/formats.md, one JSON object a line."""
-    parser = argparse.ArgumentParser(usage="%s.py DATA [--device=cuda] [--similarity=FILE] [--key=value ...]" % arm)
+    parser = argparse.ArgumentParser(usage="%s.py DATA [--device=cuda] [--similarity=FILE] [--compile] [--key=value ...]"
+                                     % arm)
     parser.add_argument("data")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--similarity", help="attention-aware matrix, as `kdiffe attention` writes it")
+    parser.add_argument("--compile", action="store_true", help="torch.compile of fused.py; the first epoch pays for it")
     known, words = parser.parse_known_args()
     settings = parse_settings(words)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.backends.cuda.matmul.allow_tf32 = True
+    if known.compile:
+        fused.compile_all()
     torch.manual_seed(settings.seed)
     similarity = data_files.read_similarity(known.similarity) if known.similarity else None
     trainer = make(data_files.read_dataset(known.data), settings, similarity, known.device)
     say = lambda record: print(json.dumps(record), flush=True)
-    say({"event": "start", "arm": arm, "version": "PyTorch " + torch.__version__, "device": device_name(trainer.device)})
+    version = "PyTorch " + torch.__version__ + (", compiled" if known.compile else "")
+    say({"event": "start", "arm": arm, "version": version, "device": device_name(trainer.device)})
     for epoch in range(settings.epochs):
         say(dict(trainer.epoch(), event="epoch", epoch=epoch))
     say({"event": "end", "peak_memory_bytes": peak_memory(trainer.device)})

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Seconds of an epoch, stage by stage: the engine and its PyTorch peers, run in turn on the same data and settings.
 
-usage: compare.py KDIFFE DATA [--arms=ours,r1,r2] [--rounds=2] [--epochs=3] [--device=cpu] [--threads=0] [--key=value ...]
+usage: compare.py KDIFFE DATA [--arms=ours,r1,r2] [--rounds=2] [--epochs=3] [--device=cpu] [--threads=0] [--compile]
+                  [--key=value ...]
 
 Every round runs every arm once, each in a process of its own, so that what else the machine does falls on all of them.
 The first epoch of each run is left out. README.md says what the columns mean.
@@ -41,6 +42,7 @@ def peer_words(words):
 
 def run_peer(arm, o, words, similarity):
     keys = ["--device=" + o.device, "--threads=%d" % o.threads, "--epochs=%d" % o.epochs, "--similarity=" + similarity]
+    keys += ["--compile"] if o.compile else []
     command = [sys.executable, "-W", "ignore", os.path.join(HERE, PEERS[arm]), o.data]
     done = subprocess.run(command + keys + peer_words(words),
                           check=True, stdout=subprocess.PIPE, text=True)
@@ -127,6 +129,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--compile", action="store_true", help="torch.compile in the peers")
     o, words = parser.parse_known_args()
     if o.epochs < 2:
         sys.exit("compare.py: expected at least two epochs, the first is left out")

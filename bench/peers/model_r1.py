@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """R1: a KDiffE epoch in clean, vectorised, device-resident PyTorch, every formula computed as it is written.
 
-usage: model_r1.py DATA [--device=cuda] [--similarity=FILE] [--key=value ...]
+usage: model_r1.py DATA [--device=cuda] [--similarity=FILE] [--compile] [--key=value ...]
 """
 import torch
 import torch.nn.functional as F
 
 import common
+import fused
 import graphs
 
 
@@ -49,24 +50,24 @@ class R1(common.Trainer):
         """Output for noised rows and each row's importance-weighted error."""
         t = self.draws.steps(len(x0), self.s.steps)
         noise = self.draws.normal(*x0.shape)
-        x = self.schedule.signal[t][:, None] * x0 + self.schedule.sigma[t][:, None] * noise
+        x = fused.noised(x0, self.schedule.signal[t], self.schedule.sigma[t], noise)
         if g is not None:
             x = x + g[:, None]
         out = denoiser(self.draws.dropout(x, common.INPUT_DROPOUT), t)
-        return out, self.schedule.weight[t] * (x0 - out).square().mean(1)
+        return out, self.schedule.weight[t] * fused.row_errors(x0, out)
 
     def modality_loss(self, m, rows):
         x0 = self.user_rows[rows].float()
         with torch.no_grad():
             feature, target = self.transform(m), x0 @ self.p["iEmbeds"]
         out, error = self.reconstruct(self.denoisers[m], x0, None)
-        guidance = (out @ feature - target).square().mean(1)
+        guidance = fused.row_errors(out @ feature, target)
         return (error + self.s.guidance(m) * guidance).mean()
 
     def kg_loss(self, rows, users_of_items, g):
         x0 = self.entity_rows[rows].float()
         out, error = self.reconstruct(self.kg_denoiser, x0, g[rows])
-        guidance = (out[:, :self.data.items] @ users_of_items - self.p["eEmbeds"].detach()[rows]).square().mean(1)
+        guidance = fused.row_errors(out[:, :self.data.items] @ users_of_items, self.p["eEmbeds"].detach()[rows])
         return (error + self.s.e_loss * guidance).mean()
 
     def shuffled(self, count):
@@ -115,7 +116,7 @@ class R1(common.Trainer):
             logit = F.leaky_relu((pair * p["rEmbeds"].index_select(0, kg.relation)).sum(1), common.LEAKY_SLOPE)
             alpha = common.softmax_by(kg.head, kg.entities, logit)
             rows = e.index_add(0, kg.head, alpha[:, None] * tail)
-            e = F.normalize(self.draws.dropout(rows, s.mess_dropout) if dropout else rows)
+            e = fused.unit_rows(self.draws.dropout(rows, s.mess_dropout) if dropout else rows)
             result = s.res_lambda * result + e
         return result
 
@@ -124,7 +125,7 @@ class R1(common.Trainer):
         return graphs.gcn(self.adjacency, z, self.s.gnn_layers)
 
     def unit_features(self):
-        return {m: F.normalize(self.transform(m)) for m in self.modalities}
+        return {m: fused.unit_rows(self.transform(m)) for m in self.modalities}
 
     def multimodal_view(self, unit):
         p, s, users = self.p, self.s, self.data.users
@@ -136,7 +137,7 @@ class R1(common.Trainer):
             second = graphs.spmm(self.adjacency, torch.cat([first[:users], p["iEmbeds"]]))
             drawn = graphs.spmm(self.modality_graphs[m], own)
             z = z + share[k] * (first + second + s.ris_adj_lambda * drawn)
-        return graphs.gcn(self.adjacency, z, s.gnn_layers) + s.res_lambda * F.normalize(z)
+        return graphs.gcn(self.adjacency, z, s.gnn_layers) + s.res_lambda * fused.unit_rows(z)
 
     def modality_view(self, m, unit):
         z = graphs.spmm(self.modality_graphs[m], torch.cat([self.p["uEmbeds"], unit[m]]))
@@ -152,13 +153,9 @@ class R1(common.Trainer):
     def weight_decay(self):
         return self.s.reg * (self.p["uEmbeds"].square().sum() + self.p["iEmbeds"].square().sum())
 
-    def info_nce(self, a, b, nodes):
-        logits = F.normalize(a.index_select(0, nodes)) @ F.normalize(b).t() / self.s.temp
-        return F.cross_entropy(logits, nodes)
-
     def contrast(self, a, b, batch):
-        users = self.data.users
-        return self.info_nce(a[:users], b[:users], batch[0]) + self.info_nce(a[users:], b[users:], batch[1])
+        users, temp = self.data.users, self.s.temp
+        return fused.info_nce(a[:users], b[:users], batch[0], temp) + fused.info_nce(a[users:], b[users:], batch[1], temp)
 
     def contrastive(self, main, unit, batch):
         views = [self.modality_view(m, unit) for m in self.modalities]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """R2: R1 given the exact algebra of the engine, in PyTorch. What it computes is the same; README.md lists the identities.
 
-usage: model_r2.py DATA [--device=cuda] [--similarity=FILE] [--key=value ...]
+usage: model_r2.py DATA [--device=cuda] [--similarity=FILE] [--compile] [--key=value ...]
 """
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 import common
+import fused
 import graphs
 from model_r1 import R1
 
@@ -41,10 +42,79 @@ class Denoiser:
 
 @dataclass
 class Rows:
-    """A batch of sparse 0/1 rows: entry k stands in row[k] of the batch, column col[k]."""
+    """Some rows of a CSR matrix: entry[k] of the matrix stands in row[k] of them, column col[k]."""
+    matrix: torch.Tensor
     index: torch.Tensor
+    entry: torch.Tensor
     row: torch.Tensor
     col: torch.Tensor
+
+    def graph(self):
+        return graphs.graph(self.row, self.col, self.matrix.values()[self.entry],
+                            (len(self.index), self.matrix.shape[1]))
+
+
+@dataclass
+class Anchors:
+    """The distinct users or distinct positive items of a batch, numbered in three ways, and the share of each."""
+    key: torch.Tensor   # among all users or all items
+    node: torch.Tensor  # among all nodes
+    at: torch.Tensor    # among the nodes of the batch
+    weight: torch.Tensor
+
+
+@dataclass
+class Batch:
+    """A step's triples by the nodes that they read."""
+    nodes: torch.Tensor  # distinct users, then distinct items; users come first in all views
+    rows: graphs.Graph   # of the adjacency, at these nodes
+    at: torch.Tensor     # [3, triples]: user, positive and negative among the nodes
+    anchors: list        # of users, of positive items
+
+
+@dataclass
+class Views:
+    """The views of a step. Those that are keys of the contrast are made for all nodes, the others, where there are any, only
+    at the batch's."""
+    main: torch.Tensor
+    modalities: list
+    multimodal: torch.Tensor = None
+    second: torch.Tensor = None
+
+
+def gram(w, strips=4):
+    """w' w. Its lower half is the mirror of the upper one, so a strip of rows is multiplied from its own columns on."""
+    square = w.new_empty(w.shape[1], w.shape[1])
+    size = -(-w.shape[1] // strips)
+    for first in range(0, w.shape[1], size):
+        strip, later = slice(first, first + size), slice(first + size, None)
+        torch.mm(w[:, strip].t(), w[:, first:], out=square[strip, first:])
+        square[later, strip] = square[strip, later].t()
+    return square
+
+
+class _GramError(torch.autograd.Function):
+    """Squared errors of the rows of out = h w2' + b2 against 0/1 rows, without out: what its gradients need of it is
+    (out - x0) w2 = h (w2' w2) + b2 w2 - x0 w2."""
+
+    @staticmethod
+    def forward(ctx, h, w2, b2, x0):
+        ctx.x0 = x0
+        shift, reached = b2 @ w2, x0.matrix @ w2
+        rest = torch.addmm(shift, h, gram(w2)).sub_(reached)
+        ctx.save_for_backward(h, w2, b2, rest)
+        # (out - x0) out' less (out - x0) x0', where x0 x0' = x0 1
+        return (h * (rest + (shift - reached))).sum(1) + x0.matrix @ (1 - 2 * b2) + b2.dot(b2)
+
+    @staticmethod
+    def backward(ctx, grad):
+        h, w2, b2, rest = ctx.saved_tensors
+        scale = 2 * grad
+        scaled = scale[:, None] * h
+        total = scaled.sum(0)
+        dw2 = (w2 @ (h.t() @ scaled)).addr_(b2, total).addmm_(ctx.x0.transpose, scaled, alpha=-1)
+        db2 = w2 @ total + scale.sum() * b2 - ctx.x0.transpose @ scale
+        return scale[:, None] * rest, dw2, db2, None
 
 
 class _InfoNce(torch.autograd.Function):
@@ -58,10 +128,8 @@ class _InfoNce(torch.autograd.Function):
         loss = -(weight * (anchors * positive).sum(1)).sum() / temp
         for first in range(0, len(nodes), tile):
             part = slice(first, first + tile)
-            e = torch.mm(anchors[part], b.t()).mul_(1 / temp).exp_()
-            total = e.sum(1)
-            loss += torch.dot(weight[part], total.log())
-            e.mul_((weight[part] / (temp * total))[:, None])
+            e = torch.mm(anchors[part], b.t())
+            loss += fused.anchor_weights(e, weight[part], temp)
             torch.mm(e, b, out=da[part])
             db.addmm_(e.t(), anchors[part])
         scaled = (weight / temp)[:, None]
@@ -128,13 +196,14 @@ class R2(R1):
         common.Trainer.make_graphs(self, similarity)
         self.tile = 256 if self.device.type == "cpu" else self.s.batch
         # on the host, so that the size of a batch is known without waiting for the device
-        self.host_ptr = {id(g): g.matrix.crow_indices().cpu().numpy() for g in (self.interactions, self.neighbours)}
+        self.host_ptr = {id(g): g.matrix.crow_indices().cpu().numpy()
+                         for g in (self.interactions, self.neighbours, self.adjacency)}
         self.sparse_kg = SparseKg(self.capped_kg)
 
     def make_denoiser(self, width):
         return Denoiser(width, self.s, self.schedule, self.device)
 
-    # denoisers
+    # sparse rows
 
     def expand(self, x0, index, count):
         """The entries of the given rows; count of them in all."""
@@ -144,15 +213,35 @@ class R2(R1):
         local = torch.arange(len(index), device=self.device)
         row = torch.repeat_interleave(local, degree, output_size=count)
         offset = torch.arange(count, device=self.device) - (torch.cumsum(degree, 0) - degree).index_select(0, row)
-        return Rows(index, row, x0.matrix.col_indices()[begin.index_select(0, row) + offset].long())
+        entry = begin.index_select(0, row) + offset
+        return Rows(x0.matrix, index, entry, row, x0.matrix.col_indices()[entry].long())
+
+    def select(self, x0, index):
+        """The same by numbers on the host, where the number of entries is found."""
+        ptr = self.host_ptr[id(x0)]
+        return self.expand(x0, torch.as_tensor(index, device=self.device), int((ptr[index + 1] - ptr[index]).sum()))
+
+    # denoisers
 
     def batches(self, x0):
         order = np.random.permutation(x0.matrix.shape[0])
-        ptr = self.host_ptr[id(x0)]
         for first in range(0, len(order), self.s.batch):
-            rows = order[first:first + self.s.batch]
-            count = int((ptr[rows + 1] - ptr[rows]).sum())
-            yield self.expand(x0, torch.as_tensor(rows, device=self.device), count)
+            yield self.select(x0, order[first:first + self.s.batch])
+
+    def gram_pays(self, denoiser, count):
+        """Whether the Gram matrix takes fewer operations than products of the output, for a batch of count rows."""
+        n, hidden = denoiser.p["w2"].shape
+        return 4 * (n + count) * hidden ** 2 < 6 * count * n * hidden
+
+    def squared_error(self, denoiser, h, rows, entry):
+        """|out - x0|^2 of every row."""
+        w2, b2 = denoiser.p["w2"], denoiser.p["b2"]
+        if self.gram_pays(denoiser, len(h)):
+            return _GramError.apply(h, w2, b2, rows.graph())
+        # the product's gradient does not need the product: x0 is taken off in place
+        rest = F.linear(h, w2, b2)
+        rest.view(-1).index_add_(0, entry, h.new_ones(()).expand(len(entry)), alpha=-1)
+        return torch.linalg.vector_norm(rest, dim=1).square()
 
     def denoiser_loss(self, denoiser, rows, g, projection, target, weight):
         """x0 stays sparse; the guided output is h (W2' F) + b2' F."""
@@ -164,13 +253,10 @@ class R2(R1):
         if g is not None:
             x += g.index_select(0, rows.index)[:, None]
         h = denoiser.hidden(self.draws.dropout(x, common.INPUT_DROPOUT), t)
-        # the product's gradient does not need the product: x0 is taken off in place
-        rest = F.linear(h, p["w2"], p["b2"])
-        rest.view(-1).index_add_(0, entry, x.new_ones(()).expand(len(entry)), alpha=-1)
-        error = torch.linalg.vector_norm(rest, dim=1).square() * (schedule.weight[t] / width)
+        error = self.squared_error(denoiser, h, rows, entry) * (schedule.weight[t] / width)
         seen = projection.shape[0]
         guided = h @ (p["w2"][:seen].t() @ projection) + p["b2"][:seen] @ projection
-        guidance = (guided - target.index_select(0, rows.index)).square().mean(1)
+        guidance = fused.row_errors(guided, target.index_select(0, rows.index))
         return (error + weight * guidance).mean()
 
     def modality_guidance(self, m):
@@ -241,7 +327,7 @@ class R2(R1):
                      (e @ tail.t()).view(-1).index_select(0, sparse.tail_entry))
             alpha = common.softmax_by(sparse.head, kg.entities, F.leaky_relu(logit, common.LEAKY_SLOPE))
             rows = _Attend.apply(alpha, e, sparse) + e
-            e = F.normalize(self.draws.dropout(rows, s.mess_dropout) if dropout else rows)
+            e = fused.unit_rows(self.draws.dropout(rows, s.mess_dropout) if dropout else rows)
             result = s.res_lambda * result + e
         return result
 
@@ -264,59 +350,87 @@ class R2(R1):
             contrasts.append(drawn[:, s.dim:])
         return z, contrasts
 
-    def views(self, kg, training):
-        """Every view of a pass, [nodes, views, dim]: main, multimodal, then for training the modalities and the second
-        KG view. One wide product a layer serves them all."""
-        inputs, residual = [self.kg_input(kg, training)], None
+    def gcn_at(self, batch, x):
+        """A GCN whose last layer is made at the batch's nodes only."""
+        own, layers = x.index_select(0, batch.nodes), self.s.gnn_layers
+        if layers == 0:
+            return own
+        return own + graphs.spmm(batch.rows, graphs.gcn(self.adjacency, x, layers - 1))
+
+    def views(self, batch):
+        """Every view of a step. One wide product a layer serves all that are made at the same nodes."""
+        s, everywhere, there = self.s, [self.kg_input(self.capped_kg, True)], {}
         if self.modalities:
-            z, contrasts = self.multimodal_inputs(training)
-            inputs += [z] + (contrasts if training else [])
-            residual = self.s.res_lambda * F.normalize(z)
-        if training and self.s.cl_method == 1:
-            inputs.append(self.kg_input(self.capped_kg, True))
-        out = list(graphs.gcn(self.adjacency, torch.cat(inputs, 1), self.s.gnn_layers).split(self.s.dim, 1))
-        if residual is not None:
-            out[1] = out[1] + residual
-        return out
+            there["multimodal"], contrasts = self.multimodal_inputs(True)
+            everywhere += contrasts
+            residual = s.res_lambda * fused.unit_rows(there["multimodal"].index_select(0, batch.nodes))
+        if s.cl_method == 1:
+            there["second"] = self.kg_input(self.capped_kg, True)
+        main, *modalities = graphs.gcn(self.adjacency, torch.cat(everywhere, 1), s.gnn_layers).split(s.dim, 1)
+        if there:
+            made = self.gcn_at(batch, torch.cat(list(there.values()), 1)).split(s.dim, 1)
+            there = dict(zip(there, made))
+        if self.modalities:
+            there["multimodal"] = there["multimodal"] + residual
+        return Views(main, modalities, **there)
 
     # losses
 
+    def step_batch(self, triples):
+        """Nodes are counted on the host, once a batch and not once a term."""
+        users, on = self.data.users, lambda x: torch.as_tensor(x, device=self.device)
+        place = triples + np.array([[0], [users], [users]])
+        distinct = np.unique(place)
+        nodes, anchors = on(distinct), []
+        for keys, first in zip(triples, (0, users)):
+            key, weight = multiplicity(keys, self.device)
+            anchors.append(Anchors(key, key + first, torch.searchsorted(nodes, key + first), weight))
+        rows = self.select(self.adjacency, distinct).graph()
+        return Batch(nodes, rows, on(np.searchsorted(distinct, place)), anchors)
+
     def step_batches(self, triples):
-        """Distinct nodes are counted on the host once an epoch, not once a term."""
-        host = triples[:2].cpu().numpy()
-        for first in range(0, host.shape[1], self.s.batch):
-            part = slice(first, first + self.s.batch)
-            yield triples[:, part], [multiplicity(nodes[part], self.device) for nodes in host]
+        host = triples.cpu().numpy()
+        return (self.step_batch(host[:, first:first + self.s.batch]) for first in range(0, host.shape[1], self.s.batch))
 
-    def contrast(self, a, b, groups):
-        loss, users = 0, self.data.users
-        for (nodes, weight), part in zip(groups, (slice(0, users), slice(users, None))):
-            anchors = a[part].index_select(0, nodes)
-            loss = loss + _InfoNce.apply(anchors, b[part], nodes, weight, self.s.temp, self.tile)
-        return loss
+    def bpr(self, views, batch):
+        """Both views side by side: the sum of two dot products is one."""
+        score = views.main.index_select(0, batch.nodes)
+        if views.multimodal is not None:
+            score = torch.cat([score, views.multimodal], 1)
+        user, positive, negative = (score.index_select(0, at) for at in batch.at)
+        return -F.logsigmoid((user * (positive - negative)).sum(1)).sum() / self.s.batch
 
-    def contrastive(self, views, groups):
-        """The tables are normalised once for all terms."""
-        count = len(self.modalities)
-        unit = [F.normalize(v) for v in views[2:2 + count]]
+    def contrast(self, anchors, b, batch):
+        tables = b.split([self.data.users, self.data.items])
+        return sum(_InfoNce.apply(a, table, group.key, group.weight, self.s.temp, self.tile)
+                   for a, table, group in zip(anchors, tables, batch.anchors))
+
+    def contrastive(self, views, batch):
+        """The tables are normalised once for all terms, an anchor that is no key only where it is read."""
+        anchors = lambda view: [view.index_select(0, group.node) for group in batch.anchors]
+        unit = [fused.unit_rows(v) for v in views.modalities]
         if self.s.cl_method == 1:
-            main = F.normalize(views[0])
-            pairs = [(main, v) for v in unit] + [(F.normalize(views[-1]), main)]
+            main = fused.unit_rows(views.main)
+            second = [fused.unit_rows(views.second.index_select(0, group.at)) for group in batch.anchors]
+            pairs = [(anchors(main), v) for v in unit] + [(second, main)]
         else:
-            pairs = [(a, b) for i, a in enumerate(unit) for b in unit[i + 1:]]
-        return self.s.ssl_reg * sum((self.contrast(a, b, groups) for a, b in pairs), views[0].new_zeros(()))
+            pairs = [(anchors(a), b) for i, a in enumerate(unit) for b in unit[i + 1:]]
+        return self.s.ssl_reg * sum((self.contrast(a, b, batch) for a, b in pairs), views.main.new_zeros(()))
 
     def step_losses(self, batch):
-        triples, groups = batch
-        views = self.views(self.capped_kg, True)
-        scores = views[:2] if self.modalities else views[:1]
-        return torch.stack([self.bpr(scores, triples), self.weight_decay(), self.contrastive(views, groups)])
+        views = self.views(batch)
+        return torch.stack([self.bpr(views, batch), self.weight_decay(), self.contrastive(views, batch)])
 
     # evaluation
 
     def score_views(self):
-        """Both views side by side: the sum of two dot products is one."""
-        view = torch.cat(self.views(self.generated_kg, False), 1)
+        """Both views side by side, as in a step."""
+        inputs = [self.kg_input(self.generated_kg, False)]
+        if self.modalities:
+            inputs.append(self.multimodal_inputs(False)[0])
+        view = graphs.gcn(self.adjacency, torch.cat(inputs, 1), self.s.gnn_layers)
+        if self.modalities:
+            view[:, self.s.dim:] += self.s.res_lambda * fused.unit_rows(inputs[1])
         return [(view[:self.data.users], view[self.data.users:])]
 
     def mask_training(self, scores, tile):
