@@ -9,6 +9,13 @@ enum {
     LARGE = 64 << 20 /* such a block is weighed first: the system promises more memory than it has */
 };
 
+static void clear(void *block, int64_t bytes) {
+    enum { PIECE = 1 << 20 };
+#pragma omp parallel for schedule(static) if (bytes > PIECE)
+    for (int64_t at = 0; at < bytes; at += PIECE)
+        memset((char *)block + at, 0, (size_t)(bytes - at < PIECE ? bytes - at : PIECE));
+}
+
 kd_status kd_cpu_alloc(kd_ctx *ctx, int64_t bytes, const char *what, void **out) {
     (void)ctx;
     *out = NULL;
@@ -17,7 +24,7 @@ kd_status kd_cpu_alloc(kd_ctx *ctx, int64_t bytes, const char *what, void **out)
     if (bytes < LARGE || bytes <= kd_host_available())
         block = aligned_alloc(ALIGNMENT, padded > 0 ? (size_t)padded : ALIGNMENT);
     if (!block) return KD_FAIL(KD_ERR_MEMORY, "%s: out of memory (%lld bytes)", what, (long long)bytes);
-    memset(block, 0, padded > 0 ? (size_t)padded : ALIGNMENT);
+    clear(block, padded > 0 ? padded : ALIGNMENT);
     *out = block;
     return KD_OK;
 }
@@ -41,10 +48,7 @@ kd_status kd_cpu_download(kd_ctx *ctx, void *host, const void *device, int64_t b
 
 kd_status kd_cpu_zero(kd_ctx *ctx, void *device, int64_t bytes) {
     (void)ctx;
-    enum { PIECE = 1 << 20 };
-#pragma omp parallel for schedule(static) if (bytes > PIECE)
-    for (int64_t at = 0; at < bytes; at += PIECE)
-        memset((char *)device + at, 0, (size_t)(bytes - at < PIECE ? bytes - at : PIECE));
+    clear(device, bytes);
     return KD_OK;
 }
 
