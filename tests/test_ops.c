@@ -262,7 +262,7 @@ static void infonce_over_ranks_adds_up(void **state) {
         free(host[k]);
     }
     assert_ok(kd_download(f->ctx, losses, loss, sizeof losses));
-    assert_near(losses[1], losses[0], 1e-9);
+    assert_near(losses[1], losses[0], 1e-6); /* tiles are summed in float32 */
 }
 
 static void infonce_matches_plain_sums(void **state) {
