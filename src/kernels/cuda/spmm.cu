@@ -93,7 +93,7 @@ __device__ static void long_row(const product &p, const entries &e, int lanes, f
 }
 
 /* A block takes WARPS neighbouring rows. */
-template <int VEC, bool BATCH> __global__ void __launch_bounds__(KD_BLOCK) spmm_rows(product p, int lanes) {
+template <int VEC, bool BATCH> __global__ void __launch_bounds__(KD_BLOCK, 4) spmm_rows(product p, int lanes) {
     KD_SHARED(float, part, [WARPS * KD_WARP * VEC]);
     int64_t first = (int64_t)blockIdx.x * WARPS, rows = BATCH && p.keys ? p.keys[0] : p.rows;
     for (int64_t i = first; i < first + WARPS && i < rows; i++) {
