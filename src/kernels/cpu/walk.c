@@ -67,7 +67,8 @@ static inline __attribute__((always_inline)) void step(const kd_csr *graph, cons
             at = (int32_t)((uint64_t)split.rest * (uint32_t)degree >> 32);
         } else {
             back = -(int32_t)(word[lane] < below);
-            at = (int32_t)((double)(word[lane] - below) * share * (double)degree);
+            /* 0 where it goes back: what is left of a draw below `below` would lead out of the row */
+            at = (int32_t)((double)((word[lane] - below) & ~(uint32_t)back) * share * (double)degree);
             at = at < degree ? at : degree - 1;
         }
         int32_t moved = col[begin + at], next = (home & back) | (moved & ~back);
