@@ -296,23 +296,6 @@ cleanup:
     return status;
 }
 
-kd_status kd_checkpoint_load(kd_model *m) {
-    kd_status status = KD_OK;
-    const char *folder = m->run.checkpoints->folder;
-    kd_safetensors file = {0};
-    char *path = NULL;
-    KD_TRY(kd_checkpoint_newest(folder, &path));
-    if (!path) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: holds no checkpoint", folder);
-    KD_TRY(kd_safetensors_open(path, true, &file));
-    KD_TRY(check_origin(path, &file, m));
-    KD_TRY(take_run(path, &file, m));
-    KD_TRY(take_arrays(path, &file, m));
-cleanup:
-    kd_safetensors_close(&file);
-    free(path);
-    return status;
-}
-
 static bool ends_with(const char *name, const char *suffix) {
     size_t length = strlen(name), tail = strlen(suffix);
     return length >= tail && strcmp(name + length - tail, suffix) == 0;
@@ -322,7 +305,11 @@ static int is_checkpoint(const struct dirent *entry) {
     return strncmp(entry->d_name, PREFIX, strlen(PREFIX)) == 0 && ends_with(entry->d_name, SUFFIX);
 }
 
+/* A temporary of one of the run's own files, whose writer was killed. */
 static int is_half_written(const struct dirent *entry) {
+    static const char *const FILES[] = {"config.yaml.tmp.", "metrics.jsonl.tmp.", "model.safetensors.tmp."};
+    for (size_t i = 0; i < sizeof FILES / sizeof FILES[0]; i++)
+        if (strncmp(entry->d_name, FILES[i], strlen(FILES[i])) == 0) return 1;
     return strncmp(entry->d_name, PREFIX, strlen(PREFIX)) == 0 && strstr(entry->d_name, ".safetensors.tmp.") != NULL;
 }
 
@@ -337,6 +324,24 @@ static void prune(const char *folder, int64_t keep, int (*which)(const struct di
         free(entry[i]);
     }
     if (count >= 0) free(entry);
+}
+
+kd_status kd_checkpoint_load(kd_model *m) {
+    kd_status status = KD_OK;
+    const char *folder = m->run.checkpoints->folder;
+    kd_safetensors file = {0};
+    char *path = NULL;
+    KD_TRY(kd_checkpoint_newest(folder, &path));
+    if (!path) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: holds no checkpoint", folder);
+    KD_TRY(kd_safetensors_open(path, true, &file));
+    KD_TRY(check_origin(path, &file, m));
+    KD_TRY(take_run(path, &file, m));
+    KD_TRY(take_arrays(path, &file, m));
+    if (kd_comm_rank(m->comm) == 0) prune(folder, 0, is_half_written);
+cleanup:
+    kd_safetensors_close(&file);
+    free(path);
+    return status;
 }
 
 void kd_checkpoint_prune(const char *folder, int64_t keep) {
