@@ -52,6 +52,29 @@ static kd_status set_up_chain(kd_bench *b, int64_t parameter) {
     const kd_bench_setting *s = b->setting;
     return set_up(b, s->rows, s->config->hidden, s->config->hidden, false, false, 0.5f);
 }
+/* W2^T W2, W2 [items, hidden]. */
+static kd_status set_up_gram(kd_bench *b, int64_t parameter) {
+    (void)parameter;
+    const kd_bench_setting *s = b->setting;
+    int64_t inner = s->data->items, hidden = s->config->hidden;
+    kd_status status = set_up(b, hidden, inner, hidden, true, false, 0.0f);
+    if (status != KD_OK) return status;
+    dense *d = b->state; /* check multiplies a by b: both are W2 */
+    d->b = d->a;
+    d->hb = d->ha;
+    b->bytes = 4.0 * (double)(inner * hidden + hidden * hidden);
+    b->flops = (double)(inner * hidden * (hidden + 1));
+    return KD_OK;
+}
+/* The transform of the widest modality's features, F W with W [width, dim], and dW = F^T dY. */
+static kd_status set_up_features(kd_bench *b, int64_t weight) {
+    const kd_dataset *data = b->setting->data;
+    int64_t width = 128;
+    for (int64_t m = 0; m < data->modality_count; m++)
+        if (m == 0 || data->modalities[m].width > width) width = data->modalities[m].width;
+    return weight ? set_up(b, width, data->items, b->setting->config->dim, true, false, 1.0f)
+                  : set_up(b, data->items, width, b->setting->config->dim, false, false, 0.0f);
+}
 /* out = H W2^T + b2, W2 [items, hidden]. */
 static kd_status set_up_linear(kd_bench *b, int64_t parameter) {
     (void)parameter;
@@ -68,6 +91,10 @@ cleanup:
 static kd_status run_gemm(kd_bench *b) {
     const dense *s = b->state;
     return kd_gemm(b->ctx, s->transpose_a, s->transpose_b, 1.0f, s->a, s->b, s->beta, s->c);
+}
+static kd_status run_gram(kd_bench *b) {
+    const dense *s = b->state;
+    return kd_gram(b->ctx, s->a, s->c);
 }
 static kd_status run_linear(kd_bench *b) {
     const dense *s = b->state;
@@ -95,6 +122,9 @@ const kd_bench_case kd_bench_product_cases[] = {
     {"gemm_in", "gemm", false, 0, set_up_in, run_gemm, check},
     {"gemm_weight", "gemm", false, 0, set_up_weight, run_gemm, check},
     {"gemm_chain", "gemm", false, 0, set_up_chain, run_gemm, check},
+    {"gemm_features", "gemm", false, 0, set_up_features, run_gemm, check},
+    {"gemm_features_weight", "gemm", false, 1, set_up_features, run_gemm, check},
+    {"gram", "gram", false, 0, set_up_gram, run_gram, check},
     {"linear", "linear", false, 0, set_up_linear, run_linear, check},
     {0},
 };
