@@ -135,7 +135,7 @@ static void anchors_of_range(const kd_infonce_args *a, const scratch *s, const a
 /* The gradients of one range of keys. */
 static void keys_of_range(const kd_infonce_args *a, const scratch *s, const anchors *block, int64_t range) {
     float *dkeys = s->dkeys + range * TILE * s->width;
-    for (int64_t i = 0; i < tiles_of(a->b.rows, range); i++) {
+    for (int64_t i = tiles_of(a->b.rows, range) - 1; i >= 0; i--) { /* the last made may still be near */
         tile t = tile_at(a, s, range, i);
         if (!s->kept) {
             load_keys(a, s, &t);
@@ -216,7 +216,7 @@ kd_status kd_cpu_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
 #pragma omp parallel for schedule(static)
         for (int64_t g = first; g < first + count; g++) row_loss[g] = close_anchor(a, &s, g);
 #pragma omp parallel for schedule(dynamic, 1)
-        for (int64_t range = 0; range < RANGES; range++) keys_of_range(a, &s, &block, range);
+        for (int64_t range = RANGES - 1; range >= 0; range--) keys_of_range(a, &s, &block, range);
     }
     for (int64_t g = 0; g < groups; g++) a->loss[0] += row_loss[g];
     pull_keys(a, &s, groups);
