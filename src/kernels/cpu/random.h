@@ -44,13 +44,28 @@ static inline void kd_draw_lanes(const kd_rng *rng, const uint32_t row[KD_RANDOM
  * first + 4 l + w. */
 static inline void kd_random_bits(const kd_rng *rng, uint32_t row, uint32_t first, uint32_t bits[KD_RANDOM_WIDTH]) {
     uint32_t rows[KD_RANDOM_BATCH], block[KD_RANDOM_BATCH], word[4][KD_RANDOM_BATCH];
+    uint32_t even[KD_RANDOM_WIDTH / 2],
+        odd[KD_RANDOM_WIDTH / 2]; /* woven by twos: processors have instructions for it */
     for (int l = 0; l < KD_RANDOM_BATCH; l++) {
         rows[l] = row;
         block[l] = first / 4 + (uint32_t)l;
     }
     kd_draw_lanes(rng, rows, block, KD_RANDOM_BATCH, word[0]);
-    for (int l = 0; l < KD_RANDOM_BATCH; l++)
-        for (int w = 0; w < 4; w++) bits[4 * l + w] = word[w][l];
+#pragma omp simd
+    for (int l = 0; l < KD_RANDOM_BATCH; l++) {
+        even[2 * l] = word[0][l];
+        even[2 * l + 1] = word[2][l];
+    }
+#pragma omp simd
+    for (int l = 0; l < KD_RANDOM_BATCH; l++) {
+        odd[2 * l] = word[1][l];
+        odd[2 * l + 1] = word[3][l];
+    }
+#pragma omp simd
+    for (int i = 0; i < KD_RANDOM_WIDTH / 2; i++) {
+        bits[2 * i] = even[i];
+        bits[2 * i + 1] = odd[i];
+    }
 }
 
 /* scale [count] for columns first..first+count-1: 1/(1-p) with probability 1 - p, else 0. count <= 64. */
