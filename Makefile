@@ -50,7 +50,7 @@ CXXFLAGS += -std=c++17 $(filter-out -Wstrict-prototypes -Wmissing-prototypes -Wv
 ifeq ($(EMU),1)
 CPPFLAGS += -DKD_WITH_CUDA
 CU_OBJ   := $(CU_SRC:%.cu=$(BUILD)/%.o) $(patsubst %.cc,$(BUILD)/%.o,$(filter-out tests/emu/test_%,$(wildcard tests/emu/*.cc)))
-LDLIBS   += -lstdc++
+LDLIBS   += -lstdc++ -ldl
 else ifeq ($(CUDA),1)
 CPPFLAGS += -DKD_WITH_CUDA
 CU_OBJ   := $(CU_SRC:%.cu=$(BUILD)/%.o)
@@ -63,6 +63,13 @@ MPI      ?= $(if $(shell pkg-config --exists ompi-c 2>/dev/null && echo 1),1,0)
 ifeq ($(MPI),1)
 CPPFLAGS += -DKD_WITH_MPI $(patsubst -I%,-isystem %,$(shell pkg-config --cflags ompi-c))
 LDLIBS   += $(shell pkg-config --libs ompi-c)
+endif
+
+# Sums over several GPUs: NCCL's header is enough, its library is loaded by the jobs that need it.
+NCCL_INC := $(patsubst %/nccl.h,%,$(firstword $(wildcard $(addsuffix /nccl.h,$(CUDA_HOME)/include /usr/include /usr/local/include \
+              $(patsubst %/bin/nvcc,%/../nccl/include,$(PYTHON_CUDA))))))
+ifneq ($(filter 1,$(EMU) $(CUDA)),)
+CPPFLAGS += $(if $(NCCL_INC),-DKD_WITH_NCCL $(if $(filter-out /usr/include $(CUDA_HOME)/include,$(NCCL_INC)),-isystem $(NCCL_INC)))
 endif
 
 # The stand-in includes NVIDIA's headers.
@@ -144,7 +151,8 @@ else
 $(BUILD)/%.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  NVCC $<"
-	@$(NVCC) -std=c++17 -O3 -lineinfo $(GPU_CODE) -Xcompiler -Wall,-Wextra -Werror all-warnings -Iinclude -Isrc -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+	@$(NVCC) -std=c++17 -O3 -lineinfo $(GPU_CODE) -Xcompiler -Wall,-Wextra -Werror all-warnings $(filter -D% -I%,$(CPPFLAGS)) \
+	    $(if $(filter-out $(CUDA_HOME)/include,$(NCCL_INC)),-isystem $(NCCL_INC)) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 endif
 
 # The C standard lets a sum take a product unrounded; gcc under -std=c11 must be told to.

@@ -140,7 +140,8 @@ static void threads_and_repeats_give_the_same_bits(void **state) {
         kd_config c = configure(METHODS[i], 3, 17);
         for (int threads = 1; threads <= 2; threads++) {
             op_fixture f;
-            assert_ok(kd_ctx_open((kd_compute){KD_DEVICE_CPU, threads, KD_PRECISION_FP32, false, 0}, &f.ctx));
+            assert_ok(kd_ctx_open(
+                (kd_compute){.device = KD_DEVICE_CPU, .threads = threads, .precision = KD_PRECISION_FP32}, &f.ctx));
             walk(&f, &c, threads == 1 ? &first : &second);
             kd_ctx_close(f.ctx);
         }
@@ -205,7 +206,8 @@ static void compare_lists(bool cumulative, int threads) {
     kd_walk_config c = {3, 17, 0.2f};
     kd_rng rng = {5, KD_RNG_WALK, 0, 0, NULL};
     op_fixture f;
-    assert_ok(kd_ctx_open((kd_compute){KD_DEVICE_CPU, threads, KD_PRECISION_FP32, false, 0}, &f.ctx));
+    assert_ok(
+        kd_ctx_open((kd_compute){.device = KD_DEVICE_CPU, .threads = threads, .precision = KD_PRECISION_FP32}, &f.ctx));
     kd_pool_init(&f.pool, f.ctx);
     assert_ok(kd_workspace_reserve(f.ctx, kd_walk_workspace(f.ctx, n, c.steps)));
     for (int64_t u = 0; u <= n; u++) ptr[u] = u * n;

@@ -6,7 +6,8 @@
 
 static int set_up(void **state) {
     op_fixture *f = calloc(1, sizeof *f);
-    kd_status status = kd_ctx_open((kd_compute){KD_DEVICE_CPU, 2, KD_PRECISION_BF16, false, 0}, &f->ctx);
+    kd_status status =
+        kd_ctx_open((kd_compute){.device = KD_DEVICE_CPU, .threads = 2, .precision = KD_PRECISION_BF16}, &f->ctx);
     if (status == KD_ERR_ARGUMENT) {
         printf("skipped: %s\n", kd_last_error());
         free(f);
@@ -74,7 +75,8 @@ static void threads_do_not_matter(void **state) {
     if (!*state) skip();
     for (int threads = 1; threads <= 2; threads++) {
         op_fixture f;
-        assert_ok(kd_ctx_open((kd_compute){KD_DEVICE_CPU, threads, KD_PRECISION_BF16, false, 0}, &f.ctx));
+        assert_ok(kd_ctx_open((kd_compute){.device = KD_DEVICE_CPU, .threads = threads, .precision = KD_PRECISION_BF16},
+                              &f.ctx));
         kd_pool_init(&f.pool, f.ctx);
         kd_mat c = op_mat(&f, M, N, N, NULL);
         assert_ok(kd_gemm(f.ctx, false, false, 1.0f, op_mat(&f, M, K, K, a), op_mat(&f, K, N, N, b), 0.0f, c));
@@ -114,7 +116,9 @@ static void lower_levels_refuse(void **state) {
         printf("skipped: %s\n", kd_last_error());
         skip();
     }
-    assert_int_equal(kd_ctx_open((kd_compute){KD_DEVICE_CPU, 1, KD_PRECISION_BF16, false, 0}, &ctx), KD_ERR_ARGUMENT);
+    assert_int_equal(
+        kd_ctx_open((kd_compute){.device = KD_DEVICE_CPU, .threads = 1, .precision = KD_PRECISION_BF16}, &ctx),
+        KD_ERR_ARGUMENT);
     assert_non_null(strstr(kd_last_error(), "bf16 needs"));
     unsetenv("KDIFFE_CPU");
 }

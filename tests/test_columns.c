@@ -543,7 +543,8 @@ static int set_up(void **state) {
     both *c = calloc(1, sizeof *c);
     kd_device device[2] = {KD_DEVICE_CPU, KD_DEVICE_CUDA};
     for (int i = 0; i < 2; i++)
-        if (kd_ctx_open((kd_compute){device[i], 2, KD_PRECISION_FP32, false, 0}, &c->column[i].ctx) != KD_OK ||
+        if (kd_ctx_open((kd_compute){.device = device[i], .threads = 2, .precision = KD_PRECISION_FP32},
+                        &c->column[i].ctx) != KD_OK ||
             kd_workspace_reserve(c->column[i].ctx, 64 << 20) != KD_OK)
             return -1;
     *state = c;
@@ -583,7 +584,8 @@ int main(void) {
                                        cmocka_unit_test(a_wait_cannot_be_recorded)};
     kd_ctx *ctx;
     cmocka_set_test_filter(getenv("KDIFFE_TEST_FILTER")); /* instrumented stand-ins are slow: CI picks */
-    if (kd_ctx_open((kd_compute){KD_DEVICE_CUDA, 1, KD_PRECISION_FP32, false, 0}, &ctx) != KD_OK)
+    if (kd_ctx_open((kd_compute){.device = KD_DEVICE_CUDA, .threads = 1, .precision = KD_PRECISION_FP32}, &ctx) !=
+        KD_OK)
         return cmocka_run_group_tests_name("columns", device, NULL, NULL);
     kd_ctx_close(ctx);
     return cmocka_run_group_tests_name("columns", tests, set_up, tear_down);

@@ -111,7 +111,9 @@ static void all_at_once(void **state) { check_switch(*state, ~0u, STEP); }
 static int set_up_cuda(void **state) {
     op_fixture *f = calloc(1, sizeof *f);
     *state = f;
-    if (!f || kd_ctx_open((kd_compute){KD_DEVICE_CUDA, 2, KD_PRECISION_FP32, false, 0}, &f->ctx) != KD_OK) return 0;
+    if (!f || kd_ctx_open((kd_compute){.device = KD_DEVICE_CUDA, .threads = 2, .precision = KD_PRECISION_FP32},
+                          &f->ctx) != KD_OK)
+        return 0;
     kd_pool_init(&f->pool, f->ctx);
     return 0;
 }

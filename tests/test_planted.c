@@ -76,7 +76,8 @@ static void threads_do_not_change_the_losses(void **state) {
     c.epochs = 2;
     for (int threads = 1; threads <= 2; threads++) {
         kd_ctx *ctx;
-        assert_ok(kd_ctx_open((kd_compute){KD_DEVICE_CPU, threads, KD_PRECISION_FP32, false, 0}, &ctx));
+        assert_ok(kd_ctx_open((kd_compute){.device = KD_DEVICE_CPU, .threads = threads, .precision = KD_PRECISION_FP32},
+                              &ctx));
         o[threads - 1] = train(ctx, &c, &d);
         kd_ctx_close(ctx);
     }

@@ -66,7 +66,7 @@ static kd_status train_with(const kd_config *c, const kd_dataset *d, const kd_ch
     kd_observer observer = {.context = o, .epoch = note_epoch, .best = note_best, .resumed = note_resumed};
     kd_device on = on_cuda() ? KD_DEVICE_CUDA : KD_DEVICE_CPU;
     *o = (report){.best_epoch = -1};
-    assert_ok(kd_ctx_open((kd_compute){on, 1, KD_PRECISION_FP32, false, 0}, &ctx));
+    assert_ok(kd_ctx_open((kd_compute){.device = on, .threads = 1, .precision = KD_PRECISION_FP32}, &ctx));
     kd_status status = kd_train(ctx, c, d, &observer, checkpoints, NULL);
     kd_ctx_close(ctx);
     return status;

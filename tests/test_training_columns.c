@@ -29,7 +29,7 @@ static report train_on(kd_device device, const kd_config *c, const kd_dataset *d
     report o = {0};
     kd_ctx *ctx;
     kd_observer observer = {.context = &o, .epoch = note_epoch};
-    assert_ok(kd_ctx_open((kd_compute){device, 2, KD_PRECISION_FP32, false, 0}, &ctx));
+    assert_ok(kd_ctx_open((kd_compute){.device = device, .threads = 2, .precision = KD_PRECISION_FP32}, &ctx));
     assert_ok(kd_train(ctx, c, d, &observer, NULL, NULL));
     kd_ctx_close(ctx);
     return o;
@@ -115,7 +115,8 @@ int main(void) {
                                        cmocka_unit_test(shapes_agree), cmocka_unit_test(the_same_bits_twice)};
     kd_ctx *ctx;
     cmocka_set_test_filter(getenv("KDIFFE_TEST_FILTER")); /* instrumented stand-ins are slow: CI picks */
-    if (kd_ctx_open((kd_compute){KD_DEVICE_CUDA, 1, KD_PRECISION_FP32, false, 0}, &ctx) != KD_OK)
+    if (kd_ctx_open((kd_compute){.device = KD_DEVICE_CUDA, .threads = 1, .precision = KD_PRECISION_FP32}, &ctx) !=
+        KD_OK)
         return cmocka_run_group_tests_name("training columns", none, NULL, NULL);
     kd_ctx_close(ctx);
     return cmocka_run_group_tests_name("training columns", tests, NULL, NULL);

@@ -18,6 +18,8 @@ static bool kd_cuda_usable(const char **why) {
     *why = "this build has no CUDA backend";
     return false;
 }
+static int64_t kd_cuda_count(void) { return 0; }
+static void kd_cuda_select(int64_t local_rank) { (void)local_rank; }
 static kd_status kd_cuda_open(kd_precision precision, bool deterministic, kd_ctx *ctx) {
     (void)precision, (void)deterministic, (void)ctx;
     return KD_FAIL(KD_ERR_ARGUMENT, "device: this build has no CUDA backend; use --device=cpu");
@@ -57,6 +59,7 @@ kd_status kd_ctx_open(kd_compute compute, kd_ctx **out) {
     ctx->threads = compute.threads > 0 ? (int)compute.threads : cores > shared ? cores / shared : 1;
     omp_set_num_threads(ctx->threads);
     openblas_set_num_threads(ctx->threads);
+    if (compute.device != KD_DEVICE_CPU && compute.local_ranks > 0) kd_cuda_select(compute.local_rank);
     if (compute.device == KD_DEVICE_CUDA || (compute.device == KD_DEVICE_AUTO && kd_cuda_usable(&why)))
         status = kd_cuda_open(compute.precision, !compute.any_order, ctx);
     else
@@ -79,5 +82,11 @@ void kd_ctx_close(kd_ctx *ctx) {
     if (ctx->backend) kd_cuda_close(ctx);
     free(ctx);
 }
+
+int64_t kd_gpu_count(void) { return kd_cuda_count(); }
+
+bool kd_ctx_is_gpu(const kd_ctx *ctx) { return ctx->backend != NULL; }
+
+int64_t kd_ctx_waiting(const kd_ctx *ctx) { return __atomic_load_n(&ctx->waiting, __ATOMIC_RELAXED); }
 
 const char *kd_ctx_describe(const kd_ctx *ctx) { return ctx->description; }

@@ -12,9 +12,15 @@ struct kd_ctx {
     struct kd_trace *trace;              /* NULL: none is kept */
     int64_t profile_first, profile_last; /* steps that are profiled; last below 0: no window */
     bool profiling;
-    void *bf16_room; /* of the CPU backend under precision bf16; NULL: its products are float32 */
-    void *backend;   /* what the backend keeps besides (kd_cuda) */
+    bool exchanging;        /* with other ranks, in work that has not been waited for */
+    int64_t waits, waiting; /* number of waits for such work; of the one under way, 0: none. Other threads read it */
+    void *bf16_room;        /* of the CPU backend under precision bf16; NULL: its products are float32 */
+    void *backend;          /* what the backend keeps besides (kd_cuda) */
     char description[256];
 };
+
+/* Around a wait for other ranks, which has a deadline (host/dist/watch.h). */
+static inline void kd_ctx_begin_wait(kd_ctx *ctx) { __atomic_store_n(&ctx->waiting, ++ctx->waits, __ATOMIC_RELAXED); }
+static inline void kd_ctx_end_wait(kd_ctx *ctx) { __atomic_store_n(&ctx->waiting, 0, __ATOMIC_RELAXED); }
 
 #endif

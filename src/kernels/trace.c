@@ -14,6 +14,7 @@ enum { DEEPEST = 16, MOST_EVENTS = 4 << 20 /* 96 MB of them */ };
 
 typedef struct event {
     const char *name; /* a literal */
+    int line;         /* 1: ops and stages, 2: what goes on beside them */
     double begin, seconds;
 } event;
 
@@ -23,6 +24,7 @@ struct kd_trace {
     event *events;
     int depth;
     event open[DEEPEST];
+    event beside; /* name NULL: nothing is */
     double start;
 };
 
@@ -42,27 +44,45 @@ void kd_range_push(kd_ctx *ctx, const char *name) {
     t->depth++;
 }
 
+static void keep(kd_trace *t, event e, int line) {
+    e.seconds = now() - e.begin;
+    e.line = line;
+    if (t->count < MOST_EVENTS &&
+        kd_host_grow(&t->events, &t->capacity, t->count + 1, sizeof *t->events, "trace") == KD_OK)
+        t->events[t->count++] = e;
+    else
+        t->lost++;
+}
+
 /* Keeping a range waits for its work: on a GPU the trace shows what each op takes alone, not how ops overlap. */
 void kd_range_pop(kd_ctx *ctx) {
     kd_trace *t = ctx->trace;
     if (kd_trace_is_on(ctx) && t->depth > 0 && t->depth-- <= DEEPEST) {
-        event e = t->open[t->depth];
         ctx->ops->synchronize(ctx);
-        e.seconds = now() - e.begin;
-        if (t->count < MOST_EVENTS &&
-            kd_host_grow(&t->events, &t->capacity, t->count + 1, sizeof *t->events, "trace") == KD_OK)
-            t->events[t->count++] = e;
-        else
-            t->lost++;
+        keep(t, t->open[t->depth], 1);
     }
     ctx->ops->range_pop(ctx);
+}
+
+void kd_trace_span_begin(kd_ctx *ctx, const char *name) {
+    kd_trace *t = ctx->trace;
+    if (kd_trace_is_on(ctx) && !t->beside.name) t->beside = (event){.name = name, .begin = now()};
+}
+
+void kd_trace_span_end(kd_ctx *ctx) {
+    kd_trace *t = ctx->trace;
+    if (!kd_trace_is_on(ctx) || !t->beside.name) return;
+    keep(t, t->beside, 2);
+    t->beside.name = NULL;
 }
 
 static void profile(kd_ctx *ctx, bool on) {
     if (ctx->profiling == on) return;
     ctx->profiling = on;
     ctx->ops->profiler(ctx, on);
-    if (ctx->trace) ctx->trace->depth = 0; /* ranges that began before are not kept */
+    if (!ctx->trace) return;
+    ctx->trace->depth = 0; /* ranges that began before are not kept */
+    ctx->trace->beside.name = NULL;
 }
 
 void kd_profile_window(kd_ctx *ctx, int64_t first, int64_t last) {
@@ -93,8 +113,8 @@ static void write_events(const kd_ctx *ctx, const kd_trace *t, FILE *out) {
     fprintf(out, "{\"otherData\":{\"device\":\"%s\",\"lost\":%" PRId64 "},\n\"traceEvents\":[\n", ctx->description,
             t->lost);
     for (int64_t i = 0; i < t->count; i++)
-        fprintf(out, "{\"name\":\"%s\",\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":%.3f,\"dur\":%.3f}%s\n",
-                t->events[i].name, 1e6 * (t->events[i].begin - t->start), 1e6 * t->events[i].seconds,
+        fprintf(out, "{\"name\":\"%s\",\"ph\":\"X\",\"pid\":1,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f}%s\n",
+                t->events[i].name, t->events[i].line, 1e6 * (t->events[i].begin - t->start), 1e6 * t->events[i].seconds,
                 i + 1 < t->count ? "," : "");
     fprintf(out, "]}\n");
 }

@@ -40,7 +40,9 @@ int main(int argc, char **argv) {
         return 2;
     }
     golden_require(
-        kd_ctx_open((kd_compute){cuda ? KD_DEVICE_CUDA : KD_DEVICE_CPU, 0, KD_PRECISION_FP32, false, 0}, &ctx),
+        kd_ctx_open(
+            (kd_compute){.device = cuda ? KD_DEVICE_CUDA : KD_DEVICE_CPU, .threads = 0, .precision = KD_PRECISION_FP32},
+            &ctx),
         "context");
     for (int i = first; i < argc; i++)
         for (int naive = 0; naive < 2; naive++) failed += check_folder(argv[i], naive, ctx);

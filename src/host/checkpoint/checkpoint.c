@@ -159,7 +159,7 @@ static void describe(const kd_model *m, kd_position at, const char *identity, me
 /* Rank 0 takes over the losses of all ranks. */
 static kd_status collect_losses(kd_model *m) {
     int64_t count = m->loss_steps * KD_LOSS_PARTS;
-    kd_status status = kd_comm_sum_f64(m->comm, count, m->loss);
+    kd_status status = kd_comm_sum_f64(m->comm, m->ctx, count, m->loss);
     if (status != KD_OK || kd_comm_rank(m->comm) == 0) return status;
     return kd_zero(m->ctx, m->loss, count * (int64_t)sizeof(double));
 }

@@ -38,6 +38,7 @@ kd_status kd_args_take_real(kd_args *args, const char *key, double low, double h
 kd_status kd_args_finish(const kd_args *args, int64_t positionals);
 
 extern const kd_command kd_command_convert, kd_command_validate, kd_command_info, kd_command_synth,
-    kd_command_attention, kd_command_train, kd_command_eval, kd_command_recommend, kd_command_export, kd_command_bench;
+    kd_command_attention, kd_command_train, kd_command_eval, kd_command_recommend, kd_command_export, kd_command_bench,
+    kd_command_launch;
 
 #endif

@@ -40,7 +40,8 @@ static kd_status command(kd_args *args) {
     KD_TRY(take_key(args, "threads", &config));
     KD_TRY(kd_args_finish(args, 1));
     KD_TRY(kd_cli_run_open(args->positional[0], data, &run));
-    KD_TRY(kd_ctx_open((kd_compute){config.device, config.threads, KD_PRECISION_FP32, false, 0}, &ctx));
+    KD_TRY(kd_ctx_open((kd_compute){.device = config.device, .threads = config.threads, .precision = KD_PRECISION_FP32},
+                       &ctx));
     if (run.data.valid.count > 0)
         KD_TRY(kd_evaluate(ctx, &run.views, &run.data, &run.data.valid, config.topk_count, config.topk, &valid));
     if (run.data.test.count > 0)

@@ -111,7 +111,8 @@ static kd_status command(kd_args *args) {
     KD_TRY(kd_cli_run_open(args->positional[0], data, &run));
     KD_TRY(strcmp(users, "all") == 0 ? all_users(&run.data, &user, &count)
                                      : read_users(users, &run.data, &user, &count));
-    KD_TRY(kd_ctx_open((kd_compute){KD_DEVICE_AUTO, threads, KD_PRECISION_FP32, false, 0}, &ctx));
+    KD_TRY(
+        kd_ctx_open((kd_compute){.device = KD_DEVICE_AUTO, .threads = threads, .precision = KD_PRECISION_FP32}, &ctx));
     KD_TRY(kd_atomic_open(out, &file));
     fputs("user\titem\trank\tscore\n", file.stream);
     KD_TRY(write_lists(ctx, &run, count, user, k, file.stream));

@@ -27,7 +27,8 @@ static const char HELP[] =
     "  --checkpoint-every=N  keep a checkpoint every N epochs, or with Nsteps every N steps of any kind, and at the "
     "end\n"
     "  --checkpoint-keep=K   how many of them stay, the newest [2]\n"
-    "  --comm-timeout=S  under mpirun or srun: seconds that a rank waits for the others before the job ends [30]\n"
+    "  --comm-timeout=S  of several ranks: seconds that one waits for the others before the job ends [30]\n"
+    "  --rendezvous=HOST:PORT or file:PATH   where ranks meet that MPI did not start [MASTER_ADDR:MASTER_PORT]\n"
     "  --resume=RUN      go on from RUN's newest checkpoint to the result of a run that was never stopped; epochs,\n"
     "                    patience, eval_every, device and threads may be given anew\n"
     "  --config=FILE     configuration keys as YAML; --key=value comes after it and wins\n"
@@ -239,17 +240,14 @@ static kd_status prepare(kd_args *args, request *r, training *t) {
     kd_compute compute;
     KD_TRY(take_request(args, r, t));
     compute = kd_compute_of(&t->config);
-    if (kd_comm_ranks(t->comm) > 1) {
-        if (t->config.device == KD_DEVICE_CUDA)
-            KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "device: several ranks compute on CPUs in this version");
-        compute.device = KD_DEVICE_CPU;
+    if (t->comm) {
         compute.local_ranks = kd_comm_local_ranks(t->comm);
+        compute.local_rank = kd_comm_local_rank(t->comm);
     }
     KD_TRY(kd_ctx_open(compute, &t->ctx));
     KD_TRY(load_data(args, t));
     KD_TRY(check_selection(t));
     KD_TRY(kd_train_plan(&t->config, &t->data, &plan));
-    if (kd_comm_ranks(t->comm) > 1) printf("ranks: %" PRId64 "\n", kd_comm_ranks(t->comm));
     printf("device: %s\n", kd_ctx_describe(t->ctx));
     print_plan(&plan, r->dry);
     KD_TRY(kd_cli_check_memory(t->ctx, plan.total));
@@ -281,6 +279,8 @@ static kd_status train(kd_args *args, training *t) {
     KD_TRY(kd_comm_settle(t->comm, prepare(args, &r, t)));
     KD_TRY(kd_comm_settle(t->comm, compare_ranks(t)));
     if (r.dry) goto cleanup;
+    KD_TRY(kd_comm_bind(t->comm, t->ctx));
+    if (t->comm) printf("ranks: %" PRId64 ", %s\n", kd_comm_ranks(t->comm), kd_comm_library(t->comm));
     if (r.trace && first) KD_TRY(kd_trace_open(t->ctx, r.trace));
     if (!r.resume && first) status = kd_run_folder_create(r.out, r.overwrite, &t->run);
     KD_TRY(kd_comm_settle(t->comm, status));
@@ -301,8 +301,9 @@ cleanup:
 static kd_status command(kd_args *args) {
     training t = {.best_epoch = -1};
     int64_t timeout = COMM_TIMEOUT;
+    const char *rendezvous = kd_args_take(args, "rendezvous");
     kd_status status = kd_args_take_int(args, "comm-timeout", 1, 1000000, &timeout);
-    if (status == KD_OK) status = kd_comm_open(timeout, &t.comm);
+    if (status == KD_OK) status = kd_comm_open(rendezvous, timeout, &t.comm);
     if (status == KD_OK) status = train(args, &t);
     kd_comm_close(t.comm, status);
     kd_ctx_close(t.ctx);

@@ -10,8 +10,9 @@
 #include "kdiffe/version.h"
 
 static const kd_command *const COMMANDS[] = {
-    &kd_command_convert, &kd_command_validate, &kd_command_info,      &kd_command_synth,  &kd_command_attention,
-    &kd_command_train,   &kd_command_eval,     &kd_command_recommend, &kd_command_export, &kd_command_bench,
+    &kd_command_convert,   &kd_command_validate, &kd_command_info,   &kd_command_synth,
+    &kd_command_attention, &kd_command_train,    &kd_command_eval,   &kd_command_recommend,
+    &kd_command_export,    &kd_command_bench,    &kd_command_launch,
 };
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof COMMANDS[0] };
 

@@ -1,6 +1,7 @@
 /* The ranks of one job. A communicator is NULL for a run of one rank, which every function here takes and which costs
- * nothing. Collectives are called by all ranks in the same order; each has a deadline, after which it fails with
- * KD_ERR_MPI. MPI moves the bytes; it is started only under a launcher (mpirun, srun). */
+ * nothing. Functions that exchange are called by all ranks in the same order; every wait has a deadline, after which
+ * the job ends with KD_ERR_MPI or KD_ERR_NCCL. NCCL sums between GPUs, MPI between CPUs; docs/multi-gpu.md tells which
+ * launchers are understood. */
 #ifndef KD_DIST_COMM_H
 #define KD_DIST_COMM_H
 
@@ -10,19 +11,29 @@
 #include "host/util/error.h"
 
 typedef struct kd_comm kd_comm;
+typedef struct kd_ctx kd_ctx;
 
-/* *out = this job's communicator, NULL where no launcher started several ranks. timeout_s: of every wait.
- * KD_ERR_ARGUMENT for a job of several ranks in a build without MPI, KD_ERR_MPI if MPI does not start. */
-kd_status kd_comm_open(int64_t timeout_s, kd_comm **out);
+/* *out = this job's communicator, NULL where no launcher started several ranks. rendezvous: where ranks meet that MPI
+ * did not start, HOST:PORT or file:PATH; NULL: what their launcher says. timeout_s: of every wait. KD_ERR_ARGUMENT for
+ * an environment that does not make sense, or MPI in a build without it; KD_ERR_MPI if ranks do not meet. */
+kd_status kd_comm_open(const char *rendezvous, int64_t timeout_s, kd_comm **out);
 
-/* Ends the communicator. A failure that kd_comm_settle has not made known to all ends every rank of the job at once,
- * with one line that names the rank and its machine: then it does not return. */
+/* From now on ctx's memory is what is summed and exchanged. KD_ERR_ARGUMENT: its device has no way to do it;
+ * KD_ERR_NCCL. */
+kd_status kd_comm_bind(kd_comm *comm, kd_ctx *ctx);
+
+/* Ends the communicator; before the context that it is bound to. A failure that kd_comm_settle has not made known to
+ * all ends every rank of the job at once, with one line that names the rank and its machine: then it does not return.
+ */
 void kd_comm_close(kd_comm *comm, kd_status status);
 
 int64_t kd_comm_rank(const kd_comm *comm);  /* 0 without a communicator */
 int64_t kd_comm_ranks(const kd_comm *comm); /* 1 without */
-/* Ranks of the job on this machine. */
+/* Ranks of the job on this machine, and which of them this one is. */
 int64_t kd_comm_local_ranks(const kd_comm *comm);
+int64_t kd_comm_local_rank(const kd_comm *comm);
+/* What sums, and its version; "" without. */
+const char *kd_comm_library(const kd_comm *comm);
 
 /* The part of 0 .. n - 1 that is rank r's: parts are contiguous, ascending, and differ by at most one in length. */
 static inline int64_t kd_share_first(int64_t n, int64_t rank, int64_t ranks) {
@@ -37,14 +48,24 @@ kd_status kd_comm_settle(kd_comm *comm, kd_status mine);
  * rank 0's. */
 kd_status kd_comm_same(kd_comm *comm, const char *what, uint64_t hash);
 
-/* x [n] = its sum over the ranks, the same bits on all of them. */
-kd_status kd_comm_sum_f32(kd_comm *comm, int64_t n, float *x);
-kd_status kd_comm_sum_f64(kd_comm *comm, int64_t n, double *x);
-
-/* x [n * bytes]: each rank's part of 0 .. n - 1 (kd_share_first, in units of `unit` elements) is sent to all others. */
-kd_status kd_comm_gather(kd_comm *comm, int64_t n, int64_t unit, int64_t bytes, void *x);
-
 /* *value = the largest of all ranks'. */
 kd_status kd_comm_most(kd_comm *comm, int *value);
+
+/* Whether ranks agree on what to do next (kd_comm_most) before step `step` of a run: before every one on CPUs; where
+ * GPUs are given work ahead of time, before every sixteenth, and what was given is waited for first. */
+bool kd_comm_meets(const kd_comm *comm, int64_t step);
+
+/* x [n], device memory, = its sum over the ranks, the same bits on all of them; in the order of ctx's stream, and part
+ * of a step that is recorded. */
+kd_status kd_comm_sum_f32(kd_comm *comm, kd_ctx *ctx, int64_t n, float *x);
+kd_status kd_comm_sum_f64(kd_comm *comm, kd_ctx *ctx, int64_t n, double *x);
+
+/* The same beside what is enqueued until kd_comm_finish, which comes before anything that touches x. */
+kd_status kd_comm_begin_sum(kd_comm *comm, kd_ctx *ctx, int64_t n, float *x);
+kd_status kd_comm_finish(kd_comm *comm, kd_ctx *ctx);
+
+/* x [n * bytes], device memory: each rank's part of 0 .. n - 1 (kd_share_first, in units of `unit` elements) is sent to
+ * all others. */
+kd_status kd_comm_gather(kd_comm *comm, kd_ctx *ctx, int64_t n, int64_t unit, int64_t bytes, void *x);
 
 #endif

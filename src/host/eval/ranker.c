@@ -80,8 +80,8 @@ kd_status kd_ranker_metrics(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, k
                 KD_TRY(kd_rank_metrics(ctx, count, most, r->list, kd_csr_rows(held_out[s], first, count), r->topk_count,
                                        r->topk, r->sums + s * width));
     }
+    KD_TRY(kd_comm_sum_f64(r->comm, ctx, 2 * width, r->sums));
     KD_TRY(kd_download(ctx, sums, r->sums, 2 * width * (int64_t)sizeof(double)));
-    KD_TRY(kd_comm_sum_f64(r->comm, 2 * width, sums));
     for (int s = 0; s < 2; s++) average(r, sums + s * width, &out[s]);
 cleanup:
     return status;

@@ -2,8 +2,7 @@
 
 /* The denominators' sum over the ranks. */
 static kd_status sum_over_ranks(void *context, kd_ctx *ctx, int64_t n, double *x) {
-    (void)ctx;
-    return kd_comm_sum_f64(context, n, x);
+    return kd_comm_sum_f64(context, ctx, n, x);
 }
 
 /* A rank's share of what every rank could do alone: gradients are summed over the ranks. */

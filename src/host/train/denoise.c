@@ -54,7 +54,7 @@ static kd_status denoiser_step(kd_ctx *ctx, void *arg) {
         KD_TRY(kd_denoiser_gradient(ctx, &batch, &guidance, d, m->step_loss));
     else /* more ranks than rows */
         KD_TRY(kd_zero(ctx, d->gradient, d->count * (int64_t)sizeof(float)));
-    KD_TRY(kd_comm_sum_f32(m->comm, d->count, d->gradient));
+    KD_TRY(kd_comm_sum_f32(m->comm, ctx, d->count, d->gradient));
     KD_TRY(kd_denoiser_adam(ctx, m->config->lr, d));
     KD_TRY(kd_cursor_advance(ctx, rows->whole, 1, m->step_loss, m->loss, d->cursor));
 cleanup:
@@ -178,7 +178,7 @@ static kd_status sample_rows(kd_model *m, int64_t epoch, const kd_observer *obse
         KD_TRY(kd_reverse_chain(m->ctx, &rows, what->denoiser, &out));
         KD_TRY(kd_topk_rows(m->ctx, out, none, c->q, m->top + rows.first * c->q, NULL));
     }
-    KD_TRY(kd_comm_gather(m->comm, what->x0.rows, c->batch, c->q * (int64_t)sizeof *m->top, m->top));
+    KD_TRY(kd_comm_gather(m->comm, m->ctx, what->x0.rows, c->batch, c->q * (int64_t)sizeof *m->top, m->top));
 cleanup:
     return status;
 }

@@ -35,9 +35,6 @@ kd_status kd_train_steps(kd_model *model, int64_t epoch, const kd_observer *obse
 /* Metrics of the held-out splits; leaves the evaluated views in model->views.output. */
 kd_status kd_evaluate_epoch(kd_model *model, int64_t epoch, kd_epoch_record *record);
 
-/* Tells the observer, and stops the run if a signal has asked for it. */
-kd_status kd_train_progress(const kd_observer *observer, int64_t epoch, kd_stage stage, int64_t done, int64_t total);
-
 /* Downloads `count` step losses of `parts` parts each; sums[part] = their sums; KD_ERR_NUMERIC names the first step
  * that is not finite. */
 kd_status kd_train_losses(kd_model *model, kd_stage stage, int64_t epoch, int64_t count, int64_t parts, double *sums);

@@ -27,6 +27,7 @@ typedef struct kd_position {
 typedef struct kd_run {
     const kd_checkpointing *checkpoints; /* NULL: none are made */
     int64_t steps;                       /* since the last one */
+    int64_t pauses;                      /* all of them */
     bool resuming;                       /* until the part that `start` names goes on */
     kd_position start;
     double best; /* selecting recall; below 0: none yet */

@@ -154,7 +154,7 @@ kd_status kd_train(kd_ctx *ctx, const kd_config *config, const kd_dataset *data,
     kd_model model = {.comm = comm, .run = {.checkpoints = checkpoints, .best = -1.0, .best_epoch = -1}};
     double attention_seconds;
     KD_TRY(kd_model_shape_of(config, data, &model));
-    KD_TRY(kd_train_progress(observer, 0, KD_STAGE_ATTENTION, 0, 1));
+    if (observer->progress) observer->progress(observer->context, 0, KD_STAGE_ATTENTION, 0, 1);
     KD_TRY(set_up(ctx, &model, &attention_seconds));
     if (checkpoints && checkpoints->resume) {
         KD_TRY(kd_checkpoint_load(&model));

@@ -70,24 +70,29 @@ cleanup:
     return status;
 }
 
-kd_status kd_train_progress(const kd_observer *o, int64_t epoch, kd_stage stage, int64_t done, int64_t total) {
-    if (o->progress) o->progress(o->context, epoch, stage, done, total);
-    if (kd_signal_caught())
-        return KD_FAIL(KD_ERR_INTERRUPTED, "stopped by signal %d in epoch %lld, stage %s", kd_signal_caught(),
-                       (long long)epoch, kd_stage_name(stage));
-    return KD_OK;
+/* *caught = a signal that any rank has caught: it need not reach all of them between the same two steps. */
+static kd_status agree_on_signal(kd_model *m, int *caught) {
+    kd_status status = KD_OK;
+    *caught = kd_signal_caught();
+    if (m->comm) KD_TRY(kd_synchronize(m->ctx)); /* what a GPU has been given, and every wait, ends in time */
+    KD_TRY(kd_comm_most(m->comm, caught));
+    kd_signal_note(*caught);
+cleanup:
+    return status;
 }
 
 kd_status kd_train_pause(kd_model *m, const kd_observer *observer, kd_position at, int64_t done, int64_t total) {
     kd_status status = KD_OK;
     const kd_checkpointing *c = m->run.checkpoints;
     bool due = c && c->steps > 0 && m->run.steps >= c->steps;
-    int caught = kd_signal_caught();
-    KD_TRY(kd_comm_most(m->comm, &caught)); /* it need not reach all ranks between the same two steps */
-    kd_signal_note(caught);
+    int caught = 0;
+    if (kd_comm_meets(m->comm, m->run.pauses++)) KD_TRY(agree_on_signal(m, &caught));
     if (c && (due || caught)) KD_TRY(kd_checkpoint_save(m, at));
     m->run.steps++;
-    KD_TRY(kd_train_progress(observer, at.epoch, at.stage, done, total));
+    if (observer->progress) observer->progress(observer->context, at.epoch, at.stage, done, total);
+    if (caught)
+        status = KD_FAIL(KD_ERR_INTERRUPTED, "stopped by signal %d in epoch %lld, stage %s", caught,
+                         (long long)at.epoch, kd_stage_name(at.stage));
 cleanup:
     return status;
 }
@@ -102,8 +107,8 @@ kd_status kd_train_losses(kd_model *m, kd_stage stage, int64_t epoch, int64_t co
     kd_status status = KD_OK;
     double *loss = NULL;
     KD_TRY(kd_host_alloc(&loss, count * parts, sizeof *loss, "step losses"));
+    KD_TRY(kd_comm_sum_f64(m->comm, m->ctx, count * parts, m->loss));
     KD_TRY(kd_download(m->ctx, loss, m->loss, count * parts * (int64_t)sizeof *loss));
-    KD_TRY(kd_comm_sum_f64(m->comm, count * parts, loss));
     for (int64_t part = 0; part < parts; part++) sums[part] = 0.0;
     for (int64_t i = 0; i < count * parts; i++) {
         if (!isfinite(loss[i]))

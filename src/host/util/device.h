@@ -13,10 +13,14 @@ typedef struct kd_compute {
     kd_precision precision;
     bool any_order;      /* GPU sums may take algorithms whose order depends on timing */
     int64_t local_ranks; /* processes of the job that share this machine's cores; 0: this one alone */
+    int64_t local_rank;  /* which of them this is: it takes the GPU of that number, round again beyond the last */
 } kd_compute;
 
 static inline kd_compute kd_compute_of(const kd_config *config) {
-    kd_compute compute = {config->device, config->threads, config->precision, !config->deterministic, 0};
+    kd_compute compute = {.device = config->device,
+                          .threads = config->threads,
+                          .precision = config->precision,
+                          .any_order = !config->deterministic};
     return compute;
 }
 
@@ -24,8 +28,17 @@ static inline kd_compute kd_compute_of(const kd_config *config) {
  * kd_ctx_describe says why. KD_ERR_ARGUMENT for CUDA that is not to be had, or a precision that the backend has not. */
 kd_status kd_ctx_open(kd_compute compute, kd_ctx **out);
 
+/* GPUs that this build can see; 0 without CUDA. */
+int64_t kd_gpu_count(void);
+
 /* Waits for outstanding work and frees the context; NULL is allowed. */
 void kd_ctx_close(kd_ctx *ctx);
+
+/* Whether its memory is a GPU's. */
+bool kd_ctx_is_gpu(const kd_ctx *ctx);
+
+/* The number of the wait for other ranks that is under way, 0 if none is. From any thread. */
+int64_t kd_ctx_waiting(const kd_ctx *ctx);
 
 /* One line for logs: backend, device name, threads, level of the instruction set, BLAS. Valid until the context is
  * closed. */

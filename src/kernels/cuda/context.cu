@@ -41,6 +41,19 @@ extern "C" bool kd_cuda_usable(const char **why) {
     return *why == NULL;
 }
 
+extern "C" int64_t kd_cuda_count(void) {
+    int count = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    cudaGetLastError();
+    return error == cudaSuccess ? count : 0;
+}
+
+extern "C" void kd_cuda_select(int64_t local_rank) {
+    int64_t count = kd_cuda_count();
+    if (count > 0) cudaSetDevice((int)(local_rank % count));
+    cudaGetLastError();
+}
+
 static const char *precision_name(kd_precision precision) {
     return precision == KD_PRECISION_FP32 ? "fp32" : precision == KD_PRECISION_TF32 ? "tf32" : "bf16";
 }

@@ -14,6 +14,12 @@ extern "C" {
 /* Whether a usable GPU is there; if not, why (one line, valid until the next call). */
 bool kd_cuda_usable(const char **why);
 
+/* Devices that there are. */
+int64_t kd_cuda_count(void);
+
+/* Makes the GPU of a rank the present device, where there is one. */
+void kd_cuda_select(int64_t local_rank);
+
 /* Fills ctx->ops, ctx->backend and ctx->description for the present device. KD_ERR_ARGUMENT: no usable device;
  * KD_ERR_CUDA, KD_ERR_MEMORY. On failure nothing is left behind. */
 kd_status kd_cuda_open(kd_precision precision, bool deterministic, kd_ctx *ctx);

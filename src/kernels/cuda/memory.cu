@@ -25,9 +25,18 @@ extern "C" kd_status kd_cuda_alloc(kd_ctx *ctx, int64_t bytes, const char *what,
     return KD_OK;
 }
 
+/* Every wait for the stream: one that other ranks take part in has a deadline. */
+static kd_status wait_for_stream(kd_ctx *ctx) {
+    if (ctx->exchanging) kd_ctx_begin_wait(ctx);
+    cudaError_t error = cudaStreamSynchronize(kd_stream(ctx));
+    kd_ctx_end_wait(ctx);
+    ctx->exchanging = false;
+    return kd_cuda_status(error, __func__);
+}
+
 extern "C" void kd_cuda_release(kd_ctx *ctx, void *block) {
     if (!block) return;
-    cudaStreamSynchronize(kd_stream(ctx));
+    wait_for_stream(ctx);
     cudaFree(block);
 }
 
@@ -37,8 +46,7 @@ extern "C" kd_status kd_cuda_upload(kd_ctx *ctx, void *device, const void *host,
 
 extern "C" kd_status kd_cuda_download(kd_ctx *ctx, void *host, const void *device, int64_t bytes) {
     if (bytes > 0) KD_CUDA_TRY(cudaMemcpyAsync(host, device, (size_t)bytes, cudaMemcpyDeviceToHost, kd_stream(ctx)));
-    KD_CUDA_TRY(cudaStreamSynchronize(kd_stream(ctx)));
-    return KD_OK;
+    return wait_for_stream(ctx);
 }
 
 extern "C" kd_status kd_cuda_zero(kd_ctx *ctx, void *device, int64_t bytes) {
@@ -46,10 +54,7 @@ extern "C" kd_status kd_cuda_zero(kd_ctx *ctx, void *device, int64_t bytes) {
     return KD_OK;
 }
 
-extern "C" kd_status kd_cuda_synchronize(kd_ctx *ctx) {
-    KD_CUDA_TRY(cudaStreamSynchronize(kd_stream(ctx)));
-    return KD_OK;
-}
+extern "C" kd_status kd_cuda_synchronize(kd_ctx *ctx) { return wait_for_stream(ctx); }
 
 extern "C" kd_status kd_cuda_workspace_reserve(kd_ctx *ctx, int64_t bytes) {
     if (bytes <= ctx->workspace_bytes) return KD_OK;
@@ -109,6 +114,7 @@ extern "C" void kd_cuda_profiler(kd_ctx *ctx, bool on) {
 /* What `step` enqueued, as an executable graph. */
 struct kd_recording {
     cudaGraphExec_t graph;
+    bool exchanges; /* with other ranks */
 };
 
 static kd_status record(kd_ctx *ctx, kd_step_fn *step, void *arg, cudaGraphExec_t *out) {
@@ -126,17 +132,21 @@ static kd_status record(kd_ctx *ctx, kd_step_fn *step, void *arg, cudaGraphExec_
 extern "C" kd_status kd_cuda_replay(kd_ctx *ctx, kd_step_fn *step, void *arg, kd_recording **recording) {
     if (!*recording) {
         cudaGraphExec_t graph = NULL;
+        bool before = ctx->exchanging;
+        ctx->exchanging = false;
         kd_status status = record(ctx, step, arg, &graph);
         if (status != KD_OK) return status;
-        *recording = new kd_recording{graph};
+        *recording = new kd_recording{graph, ctx->exchanging};
+        ctx->exchanging = before;
     }
+    ctx->exchanging = ctx->exchanging || (*recording)->exchanges;
     KD_CUDA_TRY(cudaGraphLaunch((*recording)->graph, kd_stream(ctx)));
     return KD_OK;
 }
 
 extern "C" void kd_cuda_recording_free(kd_ctx *ctx, kd_recording **recording) {
     if (!*recording) return;
-    cudaStreamSynchronize(kd_stream(ctx));
+    wait_for_stream(ctx);
     cudaGraphExecDestroy((*recording)->graph);
     delete *recording;
     *recording = NULL;

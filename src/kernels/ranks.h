@@ -1,0 +1,26 @@
+/* How ranks of a job add up and exchange what lies in device memory, in the order of the context's stream: NCCL moves
+ * it between GPUs (cuda/nccl.cu), MPI between the memories of CPUs (host/dist/mpi.c). Every function is called by all
+ * ranks in the same order. */
+#ifndef KD_KERNELS_RANKS_H
+#define KD_KERNELS_RANKS_H
+
+#include "kernels/ops/types.h"
+
+typedef enum kd_sum_type { KD_SUM_F32, KD_SUM_F64 } kd_sum_type;
+
+typedef struct kd_ranks kd_ranks;
+struct kd_ranks {
+    const char *name; /* of the library and its version */
+    /* x [n] = its sum over the ranks, the same bits on all of them. */
+    kd_status (*sum)(kd_ranks *ranks, kd_ctx *ctx, kd_sum_type type, int64_t n, void *x);
+    /* The same beside what is enqueued from now on, up to finish: x may not be touched between the two. */
+    kd_status (*begin)(kd_ranks *ranks, kd_ctx *ctx, int64_t n, float *x);
+    kd_status (*finish)(kd_ranks *ranks, kd_ctx *ctx);
+    /* Bytes first[r] .. first[r + 1] - 1 of x are rank r's, and are sent to all others. */
+    kd_status (*exchange)(kd_ranks *ranks, kd_ctx *ctx, const int64_t *first, void *x);
+    /* From any thread, at any time: a failure that no call has returned. */
+    kd_status (*health)(kd_ranks *ranks);
+    void (*close)(kd_ranks *ranks);
+};
+
+#endif
