@@ -4,6 +4,7 @@
 #define KD_DIFFUSION_DENOISER_H
 
 #include "host/diffusion/schedule.h"
+#include "host/dist/comm.h"
 #include "host/views/params.h"
 
 typedef struct kd_denoiser_shape {
@@ -91,9 +92,12 @@ typedef struct kd_denoiser_batch {
     uint64_t seed;
     int64_t epoch;
     const int64_t *clock; /* on the device, added to epoch in the keys; or NULL */
+    kd_comm *comm;        /* over whose ranks gradients are summed; NULL: this is the only one */
 } kd_denoiser_batch;
 
-/* Gradients = those of the batch's loss, which is also added to loss[0]; scratch->row_loss hold the rows' parts. */
+/* Gradients = those of the batch's loss, which is also added to loss[0]; scratch->row_loss hold the rows' parts. The
+ * output layer's are summed over the ranks while the input layer's are made. A batch of no rows, of whose whole others
+ * have some, is allowed. */
 kd_status kd_denoiser_gradient(kd_ctx *ctx, const kd_denoiser_batch *batch, const kd_denoiser_guidance *guidance,
                                kd_denoiser *denoiser, double *loss);
 

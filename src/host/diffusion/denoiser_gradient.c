@@ -115,27 +115,49 @@ static bool gram_pays(const kd_denoiser *d, int64_t count) {
     return 4.0 * (n + rows) * hidden * hidden < 6.0 * rows * n * hidden;
 }
 
+/* Up to the output layer's gradient and dh. */
+static kd_status output_side(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
+                             const kd_denoiser *d, const hidden_rows *r, kd_mat x, const int32_t *t, double *loss) {
+    kd_status status = KD_OK;
+    kd_mat h = kd_mat_cols(r->h, 0, d->shape.hidden);
+    KD_TRY(kd_denoiser_time_table(ctx, d));
+    KD_TRY(noised_input(ctx, b, d, t, x));
+    KD_TRY(kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, h));
+    KD_TRY(kd_hidden_forward(ctx, h, d->table, t, h));
+    KD_TRY((gram_pays(d, b->count) ? gram_backward : output_backward)(ctx, b, guidance, d, t, r, loss));
+cleanup:
+    return status;
+}
+
+static kd_status input_side(kd_ctx *ctx, const kd_denoiser *d, const hidden_rows *r, kd_mat x, const int32_t *t) {
+    kd_status status = KD_OK;
+    kd_mat h = kd_mat_cols(r->h, 0, d->shape.hidden), dh = kd_mat_cols(r->dh, 0, d->shape.hidden);
+    KD_TRY(kd_zero(ctx, d->dtable.data, d->dtable.rows * d->dtable.cols * (int64_t)sizeof(float)));
+    KD_TRY(kd_hidden_backward(ctx, h, t, dh, d->dtable));
+    KD_TRY(kd_gemm(ctx, true, false, 1.0f, x, dh, 0.0f, gradient_of(d, d->w1)));
+    KD_TRY(time_table_backward(ctx, d));
+cleanup:
+    return status;
+}
+
 kd_status kd_denoiser_gradient(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
                                kd_denoiser *d, double *loss) {
     kd_status status = KD_OK;
     const kd_diffusion_scratch *s = d->scratch;
     const int32_t *t = b->t ? b->t : s->t;
-    int64_t wide = d->output.cols;
+    int64_t wide = d->output.cols, output = d->output.data - d->value, after = output + d->output.rows * wide;
     hidden_rows r = {kd_mat_make(s->h, b->count, wide), kd_mat_make(s->dh, b->count, wide),
                      kd_mat_make(s->xw, b->count, wide)};
     kd_mat x = kd_mat_make(s->x, b->count, d->shape.width);
-    kd_mat h = kd_mat_cols(r.h, 0, d->shape.hidden), dh = kd_mat_cols(r.dh, 0, d->shape.hidden);
     kd_rng steps = {b->seed, KD_RNG_DIFFUSION_STEP, d->instance, (uint32_t)b->epoch, b->clock};
-    if (!b->t) KD_TRY(kd_diffusion_steps(ctx, b->count, b->row, d->shape.steps, &steps, s->t));
-    KD_TRY(kd_denoiser_time_table(ctx, d));
-    KD_TRY(noised_input(ctx, b, d, t, x));
-    KD_TRY(kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, h));
-    KD_TRY(kd_hidden_forward(ctx, h, d->table, t, h));
-    KD_TRY((gram_pays(d, b->count) ? gram_backward : output_backward)(ctx, b, guidance, d, t, &r, loss));
-    KD_TRY(kd_zero(ctx, d->dtable.data, d->dtable.rows * d->dtable.cols * (int64_t)sizeof(float)));
-    KD_TRY(kd_hidden_backward(ctx, h, t, dh, d->dtable));
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, x, dh, 0.0f, gradient_of(d, d->w1)));
-    KD_TRY(time_table_backward(ctx, d));
+    if (b->count == 0) KD_TRY(kd_zero(ctx, d->gradient, d->count * (int64_t)sizeof(float)));
+    if (b->count > 0 && !b->t) KD_TRY(kd_diffusion_steps(ctx, b->count, b->row, d->shape.steps, &steps, s->t));
+    if (b->count > 0) KD_TRY(output_side(ctx, b, guidance, d, &r, x, t, loss));
+    KD_TRY(kd_comm_begin_sum(b->comm, ctx, after - output, d->gradient + output));
+    if (b->count > 0) KD_TRY(input_side(ctx, d, &r, x, t));
+    KD_TRY(kd_comm_begin_sum(b->comm, ctx, output, d->gradient));
+    KD_TRY(kd_comm_begin_sum(b->comm, ctx, d->count - after, d->gradient + after));
+    KD_TRY(kd_comm_finish(b->comm, ctx));
 cleanup:
     return status;
 }

@@ -46,15 +46,12 @@ static kd_status denoiser_step(kd_ctx *ctx, void *arg) {
                                .g = rows->what->g,
                                .dropout = INPUT_DROPOUT,
                                .seed = m->config->seed,
-                               .clock = &d->cursor->epoch};
+                               .clock = &d->cursor->epoch,
+                               .comm = m->comm};
     kd_denoiser_guidance guidance = rows->what->guidance;
     if (m->config->naive & KD_NAIVE_FEATURES) KD_TRY(guide(m, rows->what->modality, &guidance));
     KD_TRY(kd_gather(ctx, rows->count, &d->cursor->first, m->order + rows->first, NULL, d->scratch->row));
-    if (rows->count > 0)
-        KD_TRY(kd_denoiser_gradient(ctx, &batch, &guidance, d, m->step_loss));
-    else /* more ranks than rows */
-        KD_TRY(kd_zero(ctx, d->gradient, d->count * (int64_t)sizeof(float)));
-    KD_TRY(kd_comm_sum_f32(m->comm, ctx, d->count, d->gradient));
+    KD_TRY(kd_denoiser_gradient(ctx, &batch, &guidance, d, m->step_loss));
     KD_TRY(kd_denoiser_adam(ctx, m->config->lr, d));
     KD_TRY(kd_cursor_advance(ctx, rows->whole, 1, m->step_loss, m->loss, d->cursor));
 cleanup:

@@ -113,7 +113,7 @@ kd_status kd_model_allocate(kd_model *m) {
     KD_TRY(allocate_batches(m));
     KD_TRY(kd_ranker_allocate(&m->pool, m->shape.users, m->shape.items, c->topk_count, c->topk, &m->ranker));
     if (c->naive & KD_NAIVE_SCORES) m->ranker.depth = c->dim;
-    m->losses.comm = m->ranker.comm = m->comm;
+    m->losses.comm = m->ranker.comm = m->views.comm = m->comm;
     if (m->ctx)
         KD_TRY(kd_workspace_reserve(m->ctx, workspace_bytes(m, &loss)));
     else

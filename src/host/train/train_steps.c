@@ -32,7 +32,6 @@ static kd_status train_step(kd_ctx *ctx, void *arg) {
     KD_TRY(kd_views_forward(ctx, &m->params, &m->graphs, &pass, &m->views));
     KD_TRY(kd_step_losses_gradient(ctx, batch->count, &m->params, &m->views, &m->losses, m->step_loss));
     KD_TRY(kd_views_backward(ctx, &m->params, &m->graphs, &m->views));
-    KD_TRY(kd_comm_sum_f32(m->comm, ctx, m->params.count, m->params.gradient));
     KD_TRY(kd_params_adam(ctx, m->config->lr, &at->step, &m->params));
     KD_TRY(kd_cursor_advance(ctx, batch->count, KD_LOSS_PARTS, m->step_loss, m->loss, at));
 cleanup:

@@ -3,6 +3,7 @@
 #ifndef KD_VIEWS_VIEWS_H
 #define KD_VIEWS_VIEWS_H
 
+#include "host/dist/comm.h"
 #include "host/views/graphs.h"
 #include "host/views/rgat.h"
 
@@ -60,6 +61,7 @@ typedef struct kd_views {
         kd_mat neighbour; /* [nodes, dim] A_m [uE ; iE] */
         kd_mat gradient;  /* [items, dim] of the unit rows */
     } modality[KD_MAX_MODALITIES];
+    kd_comm *comm; /* NULL: one rank */
 } kd_views;
 
 kd_status kd_views_allocate(kd_pool *pool, const kd_model_shape *shape, const kd_graph_sizes *sizes,
@@ -82,7 +84,8 @@ typedef struct kd_view_pass {
 kd_status kd_views_forward(kd_ctx *ctx, const kd_params *params, const kd_graphs *graphs, const kd_view_pass *pass,
                            kd_views *views);
 
-/* After a training forward pass: doutput (all slots; overwritten) flows back; parameter gradients += . */
+/* After a training forward pass: doutput (all slots; overwritten) flows back; parameter gradients += . They are sums
+ * over the ranks of views->comm then; those of the knowledge graph's side are summed while the rest is made. */
 kd_status kd_views_backward(kd_ctx *ctx, const kd_params *params, const kd_graphs *graphs, kd_views *views);
 
 /* The multimodal slot's input from the modalities' nodes, and, given its gradient dz, their unit features' gradients

@@ -53,14 +53,31 @@ kd_status kd_node_units_backward(kd_ctx *ctx, const kd_views *v, kd_nodes nodes,
                                  0.0f, NULL, beta, kd_items_of(v, dx));
 }
 
+/* Sums over the ranks: the knowledge graph's parameters, whose gradients are whole first, then those before and after
+ * them. */
+static kd_status sum_graph_side(kd_ctx *ctx, const kd_params *p, const kd_views *v, int64_t first, int64_t end) {
+    return kd_comm_begin_sum(v->comm, ctx, end - first, p->gradient + first);
+}
+
+static kd_status sum_the_rest(kd_ctx *ctx, const kd_params *p, const kd_views *v, int64_t first, int64_t end) {
+    kd_status status = KD_OK;
+    KD_TRY(kd_comm_begin_sum(v->comm, ctx, first, p->gradient));
+    KD_TRY(kd_comm_begin_sum(v->comm, ctx, p->count - end, p->gradient + end));
+    KD_TRY(kd_comm_finish(v->comm, ctx));
+cleanup:
+    return status;
+}
+
 kd_status kd_views_backward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, kd_views *v) {
     kd_status status = KD_OK;
     const kd_view_slots *s = &v->slots;
     kd_mat dinput = v->input; /* the inputs are not read again */
+    int64_t first = p->entity.data - p->value, end = p->rgat_w.data + p->rgat_w.rows * p->rgat_w.cols - p->value;
     KD_TRY(kd_stack_gcn(ctx, v, g->adjacency, v->doutput, dinput));
     KD_TRY(kg_backward(ctx, p, v, &v->main, kd_slot(v, dinput, s->kg)));
     if (s->second_kg >= 0) KD_TRY(kg_backward(ctx, p, v, &v->second, kd_slot(v, dinput, s->second_kg)));
     KD_TRY(kd_rgat_end(ctx, p, &v->rgat));
+    KD_TRY(sum_graph_side(ctx, p, v, first, end));
     if (s->multimodal >= 0) {
         kd_mat dz = kd_slot(v, dinput, s->multimodal);
         KD_TRY(kd_node_units_backward(ctx, v, v->read, (float)v->config.res_lambda, v->residual, v->residual_norm,
@@ -71,6 +88,7 @@ kd_status kd_views_backward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g,
         if (s->modality >= 0) KD_TRY(contrastive_backward(ctx, p, g, v, m, kd_slot(v, dinput, s->modality + m)));
         if (s->modality >= 0 || s->multimodal >= 0) KD_TRY(feature_backward(ctx, p, v, m));
     }
+    KD_TRY(sum_the_rest(ctx, p, v, first, end));
 cleanup:
     return status;
 }
