@@ -17,6 +17,11 @@ void golden_require(kd_status status, const char *what) {
     exit(1);
 }
 
+void golden_sum(golden_case *c, double *device, int64_t n, double *host) {
+    golden_require(kd_comm_sum_f64(c->comm, c->ctx, n, device), "sum over ranks");
+    golden_require(kd_download(c->ctx, host, device, n * (int64_t)sizeof *host), "sum over ranks");
+}
+
 const char *golden_name(const char *format, ...) {
     static char buffer[8][160];
     static int next;

@@ -121,8 +121,8 @@ static void load_similarity(golden_case *c) {
     free(val);
 }
 
-void golden_open(const char *folder, kd_ctx *ctx, golden_case *c) {
-    *c = (golden_case){.folder = folder, .ctx = ctx};
+void golden_open(const char *folder, kd_ctx *ctx, kd_comm *comm, golden_case *c) {
+    *c = (golden_case){.folder = folder, .ctx = ctx, .comm = comm};
     char *text = read_text(golden_name("%s/manifest.json", folder));
     c->manifest = cJSON_Parse(text);
     free(text);
@@ -194,7 +194,7 @@ static void rebuild_graphs(golden_case *c, kd_model *m) {
 }
 
 void golden_model(golden_case *c, int64_t cl_method, kd_model *m) {
-    *m = (kd_model){0};
+    *m = (kd_model){.comm = c->comm};
     c->config.cl_method = cl_method;
     golden_require(kd_model_shape_of(&c->config, &c->data, m), "shape");
     m->ctx = c->ctx;

@@ -70,22 +70,33 @@ static void *device_floats(golden_case *c, kd_pool *pool, const char *name) {
 static void check_training(golden_case *c, kd_model *m, const char *d, kd_denoiser *n, kd_denoiser_batch batch,
                            const kd_denoiser_guidance *guidance) {
     kd_pool pool;
-    float rows[2 * 4096];
+    float rows[2 * 4096], *row_loss;
     double loss;
+    int64_t rank = kd_comm_rank(c->comm), ranks = kd_comm_ranks(c->comm);
     kd_pool_init(&pool, c->ctx);
     batch.row = device_ints(c, &pool, golden_name("%s_rows", d), &batch.count);
     batch.t = device_ints(c, &pool, golden_name("%s_t", d), &batch.count);
     batch.noise = device_floats(c, &pool, golden_name("%s_eps", d));
     if (batch.count > 4096 || batch.count > m->diffusion.batch) exit(1);
+    int64_t whole = batch.whole = batch.count, first = kd_share_first(whole, rank, ranks);
+    batch.count = kd_share_first(whole, rank + 1, ranks) - first;
+    batch.row += first;
+    batch.t += first;
+    batch.noise += first * n->shape.width;
+    batch.comm = c->comm;
     if (!c->config.naive) n->way = KD_OUTPUT_GRAM; /* the batch is too short for it to be chosen */
     golden_require(kd_zero(c->ctx, m->loss, sizeof(double)), d);
     golden_require(kd_denoiser_gradient(c->ctx, &batch, guidance, n, m->loss), d);
-    for (int part = 0; part < 2; part++)
-        golden_require(kd_download(c->ctx, rows + part * batch.count, m->diffusion.row_loss[part],
-                                   batch.count * (int64_t)sizeof(float)),
-                       d);
-    golden_require(kd_download(c->ctx, &loss, m->loss, sizeof loss), d);
-    golden_compare(c, golden_name("%s_loss_rows", d), rows, 2 * batch.count);
+    golden_require(kd_pool_alloc(&pool, 2 * whole, sizeof *row_loss, "test", &row_loss), d);
+    for (int part = 0; part < 2; part++) {
+        kd_mat mine = kd_mat_make(m->diffusion.row_loss[part], 1, batch.count);
+        kd_mat place = kd_mat_make(row_loss + part * whole + first, 1, batch.count);
+        golden_require(kd_add_scaled(c->ctx, 1.0f, mine, 0.0f, place), d);
+        golden_require(kd_comm_gather(c->comm, c->ctx, whole, 1, sizeof *row_loss, row_loss + part * whole), d);
+    }
+    golden_require(kd_download(c->ctx, rows, row_loss, 2 * whole * (int64_t)sizeof *rows), d);
+    golden_sum(c, m->loss, 1, &loss);
+    golden_compare(c, golden_name("%s_loss_rows", d), rows, 2 * whole);
     golden_compare(c, golden_name("%s_loss", d), &(float){(float)loss}, 1);
     compare_gradients(c, d, n);
     kd_pool_free(&pool);

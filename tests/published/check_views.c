@@ -82,6 +82,9 @@ static void backward(golden_case *c, kd_model *m, const char *prefix, int64_t sl
     for (int64_t i = 0; i < slots; i++)
         golden_require(kd_mat_upload(c->ctx, up + i * nodes * dim, kd_slot(&m->views, m->views.doutput, slot + i)),
                        "upload");
+    /* ranks add up what each of them makes of its share */
+    golden_require(
+        kd_add_scaled(c->ctx, 0.0f, m->views.doutput, 1.0f / (float)kd_comm_ranks(c->comm), m->views.doutput), "share");
     golden_require(kd_views_backward(c->ctx, &m->params, &m->graphs, &m->views), "backward");
     compare_gradients(c, m, golden_name("%s_grad_", prefix));
     free(up);
@@ -196,7 +199,7 @@ static void step(golden_case *c, kd_model *m, int64_t count, const kd_kg *main_k
     golden_require(kd_zero(c->ctx, m->loss, KD_LOSS_PARTS * (int64_t)sizeof(double)), "loss");
     golden_require(kd_step_losses_gradient(c->ctx, count, &m->params, &m->views, &m->losses, m->loss), "loss");
     golden_require(kd_views_backward(c->ctx, &m->params, &m->graphs, &m->views), "backward");
-    golden_require(kd_download(c->ctx, parts, m->loss, KD_LOSS_PARTS * (int64_t)sizeof(double)), "loss");
+    golden_sum(c, m->loss, KD_LOSS_PARTS, parts);
 }
 
 void golden_check_steps(golden_case *c, kd_model *m) {
@@ -294,6 +297,7 @@ void golden_check_evaluation(golden_case *c, kd_model *m) {
     kd_pool_init(&pool, c->ctx);
     golden_require(kd_views_forward(c->ctx, &m->params, &m->graphs, &pass, &m->views), "forward");
     golden_require(kd_ranker_allocate(&pool, m->shape.users, m->shape.items, 1, &k, &ranker), "rank");
+    ranker.comm = c->comm;
     golden_require(kd_ranker_lists(c->ctx, &ranker, kd_model_user_view(m), kd_model_item_view(m), m->graphs.train, 0,
                                    m->shape.users),
                    "rank");

@@ -12,6 +12,7 @@ typedef struct golden_case {
     cJSON *manifest, *files;
     int64_t compared, inputs, failed;
     kd_ctx *ctx;
+    kd_comm *comm; /* NULL: one rank */
     kd_config config;
     kd_dataset data;
     kd_kg_edges published_edges; /* kg_edges of the manifest by head */
@@ -40,6 +41,9 @@ void golden_compare_mat(golden_case *c, const char *name, kd_mat m, bool transpo
 /* Uploads array `name` into m, transposed where asked. */
 void golden_upload(golden_case *c, const char *name, kd_mat m, bool transpose);
 
+/* x [n] doubles on the device, summed over the ranks, then in host memory. */
+void golden_sum(golden_case *c, double *device, int64_t n, double *host);
+
 /* "%s" formats into a static buffer of names. */
 const char *golden_name(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -47,7 +51,7 @@ const char *golden_name(const char *format, ...) __attribute__((format(printf, 1
 void golden_require(kd_status status, const char *what);
 
 /* Data set, configuration and graphs of the case. */
-void golden_open(const char *folder, kd_ctx *ctx, golden_case *out);
+void golden_open(const char *folder, kd_ctx *ctx, kd_comm *comm, golden_case *out);
 /* Prints a FAIL line for every array of the manifest that nothing used, and the folder's total. */
 void golden_close(golden_case *c);
 

@@ -1,15 +1,16 @@
 /* golden [--device=cpu|cuda] DIR...: every array of every folder's manifest through the engine's own ops, with all of
- * its algebra and then without any; exit 1 on any FAIL. */
+ * its algebra and then without any; exit 1 on any FAIL. Under a launcher of several ranks what a run splits is split.
+ */
 #include <stdio.h>
 #include <string.h>
 
 #include "host/util/device.h"
 #include "published/golden.h"
 
-static int64_t check_folder(const char *folder, bool naive, kd_ctx *ctx) {
+static int64_t check_folder(const char *folder, bool naive, kd_ctx *ctx, kd_comm *comm) {
     golden_case c;
     kd_model model;
-    golden_open(folder, ctx, &c);
+    golden_open(folder, ctx, comm, &c);
     c.config.naive = naive ? ~0u : 0;
     golden_model(&c, 0, &model);
     golden_check_steps(&c, &model);
@@ -32,20 +33,24 @@ static int64_t check_folder(const char *folder, bool naive, kd_ctx *ctx) {
 
 int main(int argc, char **argv) {
     kd_ctx *ctx;
+    kd_comm *comm;
     int64_t failed = 0;
     bool cuda = argc > 1 && strcmp(argv[1], "--device=cuda") == 0;
     int first = cuda || (argc > 1 && strcmp(argv[1], "--device=cpu") == 0) ? 2 : 1;
+    kd_compute compute = {.device = cuda ? KD_DEVICE_CUDA : KD_DEVICE_CPU, .precision = KD_PRECISION_FP32};
     if (argc <= first) {
         fprintf(stderr, "usage: golden [--device=cpu|cuda] DIR...\n");
         return 2;
     }
-    golden_require(
-        kd_ctx_open(
-            (kd_compute){.device = cuda ? KD_DEVICE_CUDA : KD_DEVICE_CPU, .threads = 0, .precision = KD_PRECISION_FP32},
-            &ctx),
-        "context");
+    golden_require(kd_comm_open(NULL, 60, &comm), "ranks");
+    compute.local_ranks = comm ? kd_comm_local_ranks(comm) : 0;
+    compute.local_rank = kd_comm_local_rank(comm);
+    golden_require(kd_ctx_open(compute, &ctx), "context");
+    golden_require(kd_comm_bind(comm, ctx), "ranks");
+    if (kd_comm_rank(comm) > 0 && !freopen("/dev/null", "w", stdout)) return 1;
     for (int i = first; i < argc; i++)
-        for (int naive = 0; naive < 2; naive++) failed += check_folder(argv[i], naive, ctx);
+        for (int naive = 0; naive < 2; naive++) failed += check_folder(argv[i], naive, ctx, comm);
+    kd_comm_close(comm, KD_OK);
     kd_ctx_close(ctx);
     return failed > 0;
 }

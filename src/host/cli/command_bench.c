@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/bench/allreduce.h"
 #include "host/bench/bench.h"
 #include "host/cli/shared.h"
 
@@ -22,13 +23,14 @@ static const char HELP[] =
     "      column_sum adam infonce (infonce_users infonce_items) bpr group sample_negatives permutation q_sample\n"
     "      hidden_forward denoise_loss topk_rows (topk_1 topk_20) modality_graph_build kg_generate\n"
     "      walk_cumulative prefix_jaccard epoch\n"
+    "      allreduce: alone, and between the ranks of mpirun or kdiffe launch: sums of 8 bytes to --most [256 MiB]\n"
     "  --iterations=N    timings of each, at most 5 seconds of them [30; 3 epochs after the first]\n"
     "  --json=FILE       the same as one JSON object\n"
     "  --compare=FILE    an earlier --json beside this run, and what moved beyond noise\n"
     "  --key=value       configuration, as of kdiffe train: device, threads, precision, batch, hidden, ...\n\n"
     "example: kdiffe bench --ops=spmm,infonce --device=cpu --threads=2 --json=today.json\n";
 
-enum { ITERATIONS = 30, EPOCHS = 3, MOST_ITERATIONS = 100000 };
+enum { ITERATIONS = 30, EPOCHS = 3, MOST_ITERATIONS = 100000, MOST_BYTES = 256 << 20 };
 
 /* What was asked for. */
 typedef struct request {
@@ -47,7 +49,6 @@ static void note_flags(const kd_args *args, char *out, size_t size) {
 
 static kd_status take_request(kd_args *args, request *r) {
     kd_status status = KD_OK;
-    r->ops = kd_args_take(args, "ops");
     r->json = kd_args_take(args, "json");
     r->compare = kd_args_take(args, "compare");
     r->shape = kd_args_take(args, "shape");
@@ -125,6 +126,30 @@ cleanup:
     return status;
 }
 
+/* Between ranks, without data. */
+static kd_status allreduce(kd_args *args) {
+    kd_status status = KD_OK;
+    kd_comm *comm = NULL;
+    kd_ctx *ctx = NULL;
+    kd_config config;
+    int64_t iterations = ITERATIONS, most = MOST_BYTES;
+    KD_TRY(kd_cli_comm(args, &comm));
+    status = kd_args_take_int(args, "iterations", 1, MOST_ITERATIONS, &iterations);
+    if (status == KD_OK) status = kd_args_take_int(args, "most", 8, (int64_t)1 << 40, &most);
+    if (status == KD_OK) status = kd_cli_config(args, &config);
+    if (status == KD_OK) status = kd_args_finish(args, 0);
+    if (status == KD_OK) status = kd_ctx_open(kd_cli_compute(comm, &config), &ctx);
+    KD_TRY(kd_comm_settle(comm, status));
+    KD_TRY(kd_comm_bind(comm, ctx));
+    if (kd_comm_rank(comm) > 0 && !freopen("/dev/null", "w", stdout))
+        KD_FAIL_TO_CLEANUP(KD_ERR_IO, "/dev/null: cannot be written");
+    KD_TRY(kd_bench_allreduce(comm, ctx, most, iterations));
+cleanup:
+    kd_comm_close(comm, status);
+    kd_ctx_close(ctx);
+    return status;
+}
+
 static kd_status command(kd_args *args) {
     kd_status status = KD_OK;
     request r = {0};
@@ -132,6 +157,8 @@ static kd_status command(kd_args *args) {
     kd_ctx *ctx = NULL;
     kd_bench_report old, report = {0};
     note_flags(args, report.flags, sizeof report.flags);
+    r.ops = kd_args_take(args, "ops");
+    if (r.ops && strcmp(r.ops, "allreduce") == 0) return allreduce(args);
     KD_TRY(take_request(args, &r));
     if (r.compare) KD_TRY(kd_bench_load(r.compare, &old));
     KD_TRY(kd_ctx_open(kd_compute_of(&r.config), &ctx));

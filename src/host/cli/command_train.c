@@ -39,8 +39,6 @@ static const char HELP[] =
     "wait.\n\n"
     "example: kdiffe train data/tiktok --out=runs/tiktok --trans=1 --cl_method=1 --temp=0.7 --epochs=30\n";
 
-enum { COMM_TIMEOUT = 30 /* seconds */ };
-
 /* What the observer of a run keeps. */
 typedef struct training {
     kd_config config;
@@ -237,14 +235,8 @@ cleanup:
 static kd_status prepare(kd_args *args, request *r, training *t) {
     kd_status status = KD_OK;
     kd_memory_plan plan;
-    kd_compute compute;
     KD_TRY(take_request(args, r, t));
-    compute = kd_compute_of(&t->config);
-    if (t->comm) {
-        compute.local_ranks = kd_comm_local_ranks(t->comm);
-        compute.local_rank = kd_comm_local_rank(t->comm);
-    }
-    KD_TRY(kd_ctx_open(compute, &t->ctx));
+    KD_TRY(kd_ctx_open(kd_cli_compute(t->comm, &t->config), &t->ctx));
     KD_TRY(load_data(args, t));
     KD_TRY(check_selection(t));
     KD_TRY(kd_train_plan(&t->config, &t->data, &plan));
@@ -300,10 +292,7 @@ cleanup:
 
 static kd_status command(kd_args *args) {
     training t = {.best_epoch = -1};
-    int64_t timeout = COMM_TIMEOUT;
-    const char *rendezvous = kd_args_take(args, "rendezvous");
-    kd_status status = kd_args_take_int(args, "comm-timeout", 1, 1000000, &timeout);
-    if (status == KD_OK) status = kd_comm_open(rendezvous, timeout, &t.comm);
+    kd_status status = kd_cli_comm(args, &t.comm);
     if (status == KD_OK) status = train(args, &t);
     kd_comm_close(t.comm, status);
     kd_ctx_close(t.ctx);

@@ -30,6 +30,22 @@ kd_status kd_cli_config_over(kd_args *args, const char *file, kd_config *out) {
     return status;
 }
 
+kd_status kd_cli_comm(kd_args *args, kd_comm **out) {
+    int64_t timeout_s = 30;
+    const char *rendezvous = kd_args_take(args, "rendezvous");
+    *out = NULL;
+    kd_status status = kd_args_take_int(args, "comm-timeout", 1, 1000000, &timeout_s);
+    return status == KD_OK ? kd_comm_open(rendezvous, timeout_s, out) : status;
+}
+
+kd_compute kd_cli_compute(const kd_comm *comm, const kd_config *config) {
+    kd_compute compute = kd_compute_of(config);
+    if (!comm) return compute;
+    compute.local_ranks = kd_comm_local_ranks(comm);
+    compute.local_rank = kd_comm_local_rank(comm);
+    return compute;
+}
+
 kd_status kd_cli_data(const char *folder, kd_dataset *out, char **path) {
     kd_status status = kd_dataset_load(folder, out);
     if (status != KD_OK) return status;

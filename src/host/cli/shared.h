@@ -4,6 +4,7 @@
 
 #include "host/checkpoint/safetensors.h"
 #include "host/cli/command.h"
+#include "host/dist/comm.h"
 #include "host/util/device.h"
 
 /* --config=FILE and every remaining --key=value as a configuration; they are taken from args. */
@@ -11,6 +12,12 @@ kd_status kd_cli_config(kd_args *args, kd_config *out);
 
 /* The same over a given file (NULL: the defaults). */
 kd_status kd_cli_config_over(kd_args *args, const char *file, kd_config *out);
+
+/* Takes --rendezvous and --comm-timeout and opens the job's communicator, NULL for a run of one rank. */
+kd_status kd_cli_comm(kd_args *args, kd_comm **out);
+
+/* How a rank of the job computes: it shares its machine with the others. */
+kd_compute kd_cli_compute(const kd_comm *comm, const kd_config *config);
 
 /* Loads and checks a data set; *path (may be NULL) = its absolute path, free with free(). */
 kd_status kd_cli_data(const char *folder, kd_dataset *out, char **path);
