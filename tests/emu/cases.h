@@ -1,4 +1,5 @@
-/* The stand-in's own tests: what test_emu.cc (kernels) and test_runtime.cc (streams, memory, libraries) share. */
+/* The stand-in's own tests: what test_emu.cc (kernels), test_runtime.cc (streams, memory, libraries) and
+ * test_nccl.cc and test_peers.cc (several ranks) share. */
 #ifndef KD_EMU_CASES_H
 #define KD_EMU_CASES_H
 
@@ -14,7 +15,10 @@ struct Case {
     const char *name;
     bool (*right)(bool bug);
 };
-extern const std::vector<Case> kernel_cases, runtime_cases;
+extern const std::vector<Case> kernel_cases, runtime_cases, rank_cases, peer_cases;
+
+/* A rank that was started as a program of its own: its exit code. id: in hexadecimal digits. */
+int run_rank(const char *id, int rank, int ranks);
 
 #define TRY(call)                                                                                       \
     do {                                                                                                \

@@ -8,7 +8,7 @@ struct CUgraph_st {
     std::vector<emu::Node> nodes;
 };
 struct CUgraphExec_st {
-    std::shared_ptr<std::vector<emu::Task>> tasks; /* a launch that is still queued keeps them */
+    std::vector<emu::Node> nodes; /* in the order of a replay */
 };
 
 namespace emu {
@@ -35,29 +35,36 @@ bool all_joined(const Capture &capture) {
     return std::find(reached.begin(), reached.end(), false) == reached.end();
 }
 
+/* May it run after those that are done? Turns are kept here and not in `after`, where they would pass for a join. */
+bool is_ready(const std::vector<Node> &nodes, int number, const std::vector<bool> &done) {
+    if (done[number]) return false;
+    for (int earlier : nodes[number].after)
+        if (!done[earlier]) return false;
+    for (int i = 0; nodes[number].turns && i < number; i++)
+        if (nodes[i].turns == nodes[number].turns && !done[i]) return false;
+    return true;
+}
+
 /* The latest piece of work that may run goes first; as captured if streams are eager. */
-std::vector<Task> ordered(const std::vector<Node> &nodes) {
-    std::vector<Task> tasks;
+std::vector<Node> ordered(const std::vector<Node> &nodes) {
+    std::vector<Node> order;
     std::vector<bool> done(nodes.size());
     bool latest_first = settings().streams != Settings::Eager;
-    while (tasks.size() < nodes.size()) {
+    while (order.size() < nodes.size()) {
         int chosen = -1;
-        for (int i = 0; i < (int)nodes.size() && (chosen < 0 || latest_first); i++) {
-            bool ready = !done[i];
-            for (int earlier : nodes[i].after) ready = ready && done[earlier];
-            if (ready) chosen = i;
-        }
+        for (int i = 0; i < (int)nodes.size() && (chosen < 0 || latest_first); i++)
+            if (is_ready(nodes, i, done)) chosen = i;
         done[chosen] = true;
-        tasks.push_back(nodes[chosen].task);
+        order.push_back(nodes[chosen]);
     }
-    return tasks;
+    return order;
 }
 
 } // namespace
 
-void capture_task(CUstream_st *stream, Task task) {
+void capture_work(CUstream_st *stream, Attempt attempt, const std::shared_ptr<Event> &turns) {
     int number = (int)stream->capture->nodes.size();
-    stream->capture->nodes.push_back(Node{std::move(task), stream->after});
+    stream->capture->nodes.push_back(Node{std::move(attempt), turns, stream->after});
     stream->after = {number};
 }
 
@@ -160,7 +167,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureSta
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *runnable, cudaGraph_t graph, unsigned long long) {
     Call call;
     if (!graph) return failed(cudaErrorInvalidValue);
-    *runnable = new CUgraphExec_st{std::make_shared<std::vector<Task>>(ordered(graph->nodes))};
+    *runnable = new CUgraphExec_st{ordered(graph->nodes)};
     return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *runnable, cudaGraph_t graph, unsigned long long flags) {
@@ -170,9 +177,12 @@ cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *runnable, cudaGraph_t
 cudaError_t cudaGraphLaunch(cudaGraphExec_t runnable, cudaStream_t stream) {
     Call call;
     if (!runnable) return failed(cudaErrorInvalidValue);
-    return enqueue(stream, [tasks = runnable->tasks] {
-        for (const Task &task : *tasks) task();
-    });
+    bool follows = false; /* pieces of their own, since one of them may not get on yet; attempts are copied unused */
+    for (const Node &node : runnable->nodes) {
+        if (cudaError_t error = enqueue_attempt(stream, node.attempt, node.turns, follows)) return error;
+        follows = true;
+    }
+    return cudaSuccess;
 }
 
 /* Only the count (nodes NULL): what the nodes are is nobody's business but this file's. */

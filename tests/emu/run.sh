@@ -9,6 +9,7 @@
 #   KDIFFE_EMU_MEM          bytes of device memory (default 4 GiB)
 #   KDIFFE_EMU_DEVICES      number of devices (default 1; 0: as on a machine without one)
 #   KDIFFE_EMU_FAIL_MALLOC  number of the cudaMalloc, counted from 1, that finds no memory
+#   KDIFFE_EMU_NCCL_TIMEOUT seconds that a rank waits for others to join or, in a blocking wait, to take part (default 60)
 set -u
 build=${1:-build}
 CXX=g++ # the sanitizers of clang 14 miss two of the planted bugs
@@ -19,8 +20,8 @@ if [ ! -f "$cuda/include/cuda_runtime.h" ]; then
 fi
 common=(-std=c++17 -Wall -Wextra -Werror -Wshadow -g -ffp-contract=off -Itests -Isrc -isystem "$cuda/include")
 engine="fibers barriers shared blas"      # never instrumented, see tests/emu/sanitizers.h
-runtime="runtime errors streams graphs"   # instrumented like the program
-tests="test_emu test_runtime planted"
+runtime="runtime errors streams graphs peers collective nccl" # instrumented like the program
+tests="test_emu test_runtime test_nccl test_peers planted"
 failed=0
 
 pass() { echo "ok    $1"; }
@@ -67,9 +68,9 @@ run() {
     code=$?
 }
 
-# good NAME VARIANT: all cases without their bugs, in the present environment.
+# good NAME VARIANT [ranks]: all cases without their bugs, in the present environment.
 good() {
-    run "$2"
+    run "$2" ${3:-}
     if [ "$code" -eq 0 ]; then pass "$1"; else fail "$1: exit code $code: $(head -c 600 <<<"$output")"; fi
 }
 
@@ -112,6 +113,16 @@ done
 for streams in eager random:1 random:2 random:3; do
     KDIFFE_EMU_STREAMS=$streams good "everything right passes, streams $streams" plain
 done
+has_nccl=
+if "$CXX" "${common[@]}" -include nccl.h -x c++ -fsyntax-only /dev/null 2>/dev/null; then has_nccl=yes; fi
+if [ "$has_nccl" ]; then
+    for variant in $all; do good "several ranks, $variant" "$variant" ranks; done
+    for streams in eager random:1; do
+        KDIFFE_EMU_STREAMS=$streams good "several ranks, streams $streams" plain ranks
+    done
+else
+    echo "skipped: several ranks: no nccl.h"
+fi
 
 bug global_end "asan" "$both" "heap-buffer-overflow"
 bug tile_end "asan" "$both" "heap-buffer-overflow"
@@ -145,6 +156,12 @@ bug freed_memory "$all" "ascending" "is not a live pointer to device memory"
 bug lost_memory "asan" "ascending" "LeakSanitizer"
 bug copy_end "$all" "ascending" "cudaErrorInvalidValue"
 bug matrix_end "$all" "ascending" "do not lie within an allocation"
+if [ "$has_nccl" ]; then
+    bug counts_differ "$all" "ascending" "ranks disagree"
+    for name in sum_beside sum_captured sum_read_early; do bug $name "$all" "ascending" "wrong result"; done
+    bug host_buffer "$all" "ascending" "do not lie within an allocation"
+    bug never_comes "$all" "ascending" "has waited 0.3 s in collective 1, ncclAllReduce of 1000 float32, for rank 1"
+fi
 
 knob "no device" KDIFFE_EMU_DEVICES=0 "cudaErrorNoDevice"
 knob "memory ends" KDIFFE_EMU_MEM=1000 "cudaErrorMemoryAllocation"

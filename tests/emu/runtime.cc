@@ -2,6 +2,8 @@
  * so that sanitizers know its ends, and full of 0xff: NaN, and as an index out of range. */
 #include "emu/runtime.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -42,6 +44,7 @@ size_t device_bytes, pinned_bytes;
 long allocations_made;
 int device_now;
 thread_local cudaError_t last_error = cudaSuccess;
+thread_local int open_calls;
 
 std::recursive_mutex &one_caller() {
     static std::recursive_mutex &mutex = *new std::recursive_mutex;
@@ -51,10 +54,12 @@ std::recursive_mutex &one_caller() {
 Settings read_settings() {
     const char *memory = getenv("KDIFFE_EMU_MEM"), *devices = getenv("KDIFFE_EMU_DEVICES");
     const char *failing = getenv("KDIFFE_EMU_FAIL_MALLOC"), *streams = getenv("KDIFFE_EMU_STREAMS");
-    Settings s{(size_t)4 << 30, 1, 0, Settings::Starve, 1};
+    const char *timeout = getenv("KDIFFE_EMU_NCCL_TIMEOUT");
+    Settings s{(size_t)4 << 30, 1, 0, Settings::Starve, 1, 60.0};
     if (memory) s.memory_bytes = strtoull(memory, nullptr, 0);
     if (devices) s.devices = atoi(devices);
     if (failing) s.failing_malloc = atol(failing);
+    if (timeout) s.nccl_timeout = atof(timeout);
     if (!streams || !*streams || strcmp(streams, "starve") == 0) return s;
     if (strcmp(streams, "eager") == 0) {
         s.streams = Settings::Eager;
@@ -89,8 +94,19 @@ const Settings &settings() {
     return read;
 }
 
-Call::Call() { one_caller().lock(); }
-Call::~Call() { one_caller().unlock(); }
+Call::Call() {
+    one_caller().lock();
+    open_calls++;
+}
+Call::~Call() {
+    open_calls--;
+    one_caller().unlock();
+}
+void rest(unsigned microseconds) {
+    for (int i = 0; i < open_calls; i++) one_caller().unlock();
+    usleep(microseconds);
+    for (int i = 0; i < open_calls; i++) one_caller().lock();
+}
 
 cudaError_t failed(cudaError_t error) {
     if (error != cudaSuccess) last_error = error;

@@ -1,10 +1,11 @@
-/* Between the files of the stand-in for the CUDA runtime and libraries: memory, streams, graphs, cublasLt. */
+/* Between the files of the stand-in for the CUDA runtime and libraries: memory, streams, graphs, cublasLt, NCCL. */
 #ifndef KD_EMU_RUNTIME_H
 #define KD_EMU_RUNTIME_H
 
 #include <cuda_runtime_api.h>
 
 #include <functional>
+#include <memory>
 #include <mutex>
 
 #include "emu/kernel.h"
@@ -19,6 +20,7 @@ struct Settings {
     long failing_malloc; /* 0: none */
     Streams streams;
     unsigned seed;
+    double nccl_timeout; /* seconds */
 };
 const Settings &settings();
 
@@ -29,8 +31,14 @@ class Call {
     ~Call();
     Call(const Call &) = delete;
 };
+/* Sleeps for somebody who waits for another process; other host threads may call meanwhile. */
+void rest(unsigned microseconds);
 
 typedef std::function<void()> Task;
+/* Work that needs other processes: false if they are not there yet; it is then tried again. waited: for how many
+ * seconds a call has now done nothing but wait for it, 0 if the caller only asks. */
+typedef std::function<bool(double waited)> Attempt;
+struct Event;
 
 /* Remembers an error for cudaGetLastError and returns it. */
 cudaError_t failed(cudaError_t error);
@@ -41,6 +49,12 @@ bool is_pinned_memory(const void *p, size_t bytes);
 
 /* The one door of all work on a stream, of libraries too: queued, or captured into a graph. */
 cudaError_t enqueue(cudaStream_t stream, Task task);
+/* The same for an attempt. What has the same turns (or none: null) is done in the order in which it was queued,
+ * whatever the streams. follows: it belongs to the same call as what was queued before it, which a query does together.
+ */
+cudaError_t enqueue_attempt(cudaStream_t stream, Attempt attempt, const std::shared_ptr<Event> &turns, bool follows);
+/* Does all work that was queued with these turns. */
+void finish_turns(const std::shared_ptr<Event> &turns);
 /* Does all work queued in any stream, or in a stream that the legacy default stream waits for. */
 void finish_everything();
 void finish_blocking_streams();

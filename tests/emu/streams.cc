@@ -1,7 +1,7 @@
 /* Streams and events. A stream is a queue, and nothing in it runs before somebody waits for it; then only what that
  * wait needs. So a wait that is missing shows: the work is not done. KDIFFE_EMU_STREAMS=eager runs everything at once
- * instead, random:SEED lets chance choose among the streams. The legacy default stream runs at once, after all blocking
- * ones. */
+ * as far as it gets instead, random:SEED lets chance choose among the streams. The legacy default stream runs at once,
+ * after all blocking ones. */
 #include "emu/streams.h"
 
 #include <time.h>
@@ -21,24 +21,34 @@ double milliseconds_now() {
 
 bool is_default(cudaStream_t stream) { return !stream || stream == cudaStreamLegacy || stream == cudaStreamPerThread; }
 
+/* Closed streams vanish with their last step: to be asked again after every step. */
+bool has_steps(CUstream_st *stream) {
+    return std::find(streams.begin(), streams.end(), stream) != streams.end() && !stream->steps.empty();
+}
+
 bool can_run(const CUstream_st *stream) {
     if (stream->steps.empty()) return false;
     const Step &first = stream->steps.front();
     return first.kind != Step::Wait || first.event->done >= first.number;
 }
 
-void run_first(CUstream_st *stream) {
+/* False if the step must be tried again. */
+bool run_first(CUstream_st *stream, double waited) {
     Step step = std::move(stream->steps.front());
     stream->steps.pop_front();
     if (step.kind == Step::Run) {
-        step.task();
+        if (!step.attempt(waited)) {
+            stream->steps.push_front(std::move(step));
+            return false;
+        }
     } else if (step.kind == Step::Record) {
         step.event->done = step.number;
         step.event->milliseconds = milliseconds_now();
     }
-    if (!stream->closed || !stream->steps.empty()) return;
+    if (!stream->closed || !stream->steps.empty()) return true;
     streams.erase(std::find(streams.begin(), streams.end(), stream));
     delete stream;
+    return true;
 }
 
 CUstream_st *recorder(const Event *event, uint64_t number) {
@@ -48,29 +58,55 @@ CUstream_st *recorder(const Event *event, uint64_t number) {
     fatal("a stream waits for an event that no stream will record");
 }
 
-/* One step that brings the stream's first step nearer: that step, or one of a stream it waits for. */
-void advance(CUstream_st *stream) {
+/* One step that brings the stream's first step nearer: that step, or one of a stream it waits for. False if that step
+ * cannot be done yet. */
+bool advance(CUstream_st *stream, double waited) {
     if (settings().streams == Settings::Random) {
         static unsigned x = settings().seed;
         std::vector<CUstream_st *> able;
         for (CUstream_st *other : streams)
             if (can_run(other)) able.push_back(other);
         x ^= x << 13, x ^= x >> 17, x ^= x << 5;
-        if (!able.empty()) stream = able[x % able.size()];
+        if (!able.empty() && run_first(able[x % able.size()], 0.0)) return true;
     }
     while (!can_run(stream)) stream = recorder(stream->steps.front().event.get(), stream->steps.front().number);
-    run_first(stream);
+    return run_first(stream, waited);
+}
+
+/* What a query does, or a program that asks again and again would never end. */
+void advance_by_a_call(CUstream_st *stream) {
+    while (advance(stream, 0.0) && has_steps(stream) && stream->steps.front().follows)
+        ;
+}
+
+/* step(waited) is done until done(). Where it does not get on, soon and then seldom again. */
+template <class Done, class Do> void wait_until(Done done, Do step) {
+    const unsigned SOON_US = 50, SELDOM_US = 1000;
+    double since = 0.0, waited = 0.0;
+    while (!done()) {
+        if (step(waited)) {
+            since = waited = 0.0;
+            continue;
+        }
+        if (since == 0.0) since = milliseconds_now();
+        rest(waited < 0.02 ? SOON_US : SELDOM_US);
+        waited = (milliseconds_now() - since) * 1e-3;
+    }
 }
 
 void finish_stream(CUstream_st *stream) {
-    /* closed streams vanish with their last step, so they are looked up again each time */
-    while (std::find(streams.begin(), streams.end(), stream) != streams.end() && !stream->steps.empty())
-        advance(stream);
+    wait_until([=] { return !has_steps(stream); }, [=](double waited) { return advance(stream, waited); });
+}
+void finish_event(std::shared_ptr<Event> event, uint64_t number) {
+    wait_until([&] { return event->done >= number; },
+               [&](double waited) { return advance(recorder(event.get(), number), waited); });
 }
 
 void push(CUstream_st *stream, Step step) {
     stream->steps.push_back(std::move(step));
-    if (settings().streams == Settings::Eager) finish_stream(stream);
+    if (settings().streams != Settings::Eager) return;
+    while (has_steps(stream) && advance(stream, 0.0))
+        ;
 }
 
 /* Waiting for this stream now would wait for work that is only being recorded. */
@@ -93,35 +129,46 @@ void check_pointers(const Launch &what) {
 void finish(cudaStream_t stream) {
     if (!is_default(stream)) finish_stream(stream);
 }
+void finish_turns(const std::shared_ptr<Event> &turns) { finish_event(turns, turns->recorded); }
 void finish_everything() {
-    for (bool found = true; found;) {
-        found = false;
-        for (CUstream_st *stream : streams)
-            if (!stream->steps.empty()) {
-                found = true;
-                advance(stream);
-                break;
-            }
-    }
+    auto nothing_left = [] {
+        return std::all_of(streams.begin(), streams.end(), [](CUstream_st *stream) { return stream->steps.empty(); });
+    };
+    wait_until(nothing_left, [](double waited) { /* one that does not get on must not hold up the others */
+                                                 for (CUstream_st *stream : streams)
+                                                     if (!stream->steps.empty() && advance(stream, waited)) return true;
+                                                 return false;
+    });
 }
 void finish_blocking_streams() {
     std::vector<CUstream_st *> now = streams;
     for (CUstream_st *stream : now)
-        if (std::find(streams.begin(), streams.end(), stream) != streams.end() && stream->blocking)
-            finish_stream(stream);
+        if (has_steps(stream) && stream->blocking) finish_stream(stream);
 }
 
-cudaError_t enqueue(cudaStream_t stream, Task task) {
+cudaError_t enqueue_attempt(cudaStream_t stream, Attempt attempt, const std::shared_ptr<Event> &turns, bool follows) {
     if (is_default(stream)) {
         if (blocking_capture_exists()) return failed(cudaErrorStreamCaptureImplicit);
         finish_blocking_streams();
-        task();
+        if (turns) finish_turns(turns);
+        bool done = false;
+        wait_until([&] { return done; }, [&](double waited) { return done = attempt(waited); });
     } else if (stream->capture) {
-        capture_task(stream, std::move(task));
+        capture_work(stream, std::move(attempt), turns);
     } else {
-        push(stream, Step{Step::Run, std::move(task), nullptr, 0});
+        if (turns) push(stream, Step{Step::Wait, {}, turns, turns->recorded, follows});
+        push(stream, Step{Step::Run, std::move(attempt), nullptr, 0, follows || turns});
+        if (turns) push(stream, Step{Step::Record, {}, turns, ++turns->recorded, true});
     }
     return cudaSuccess;
+}
+
+cudaError_t enqueue(cudaStream_t stream, Task task) {
+    Attempt attempt = [task = std::move(task)](double) {
+        task();
+        return true;
+    };
+    return enqueue_attempt(stream, std::move(attempt), nullptr, false);
 }
 
 void launch(Launch what, std::function<void()> body) {
@@ -196,7 +243,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
     Call call;
     if (cudaError_t error = forbidden_wait(stream)) return failed(error);
     if (is_default(stream) || stream->steps.empty()) return cudaSuccess;
-    advance(stream); /* or a program that polls would never end */
+    advance_by_a_call(stream);
     return stream->steps.empty() ? cudaSuccess : cudaErrorNotReady;
 }
 
@@ -241,7 +288,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
         event->event->done = number;
         event->event->milliseconds = milliseconds_now();
     } else {
-        push(stream, Step{Step::Record, {}, event->event, number});
+        push(stream, Step{Step::Record, {}, event->event, number, false});
     }
     return cudaSuccess;
 }
@@ -249,12 +296,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
     Call call;
     if (is_default(stream)) { /* runs at once, so it waits at once */
-        while (event->event->done < event->event->recorded)
-            advance(recorder(event->event.get(), event->event->recorded));
+        finish_event(event->event, event->event->recorded);
         return cudaSuccess;
     }
     if (stream->capture || event->event->capture) return failed(capture_wait(stream, *event->event));
-    push(stream, Step{Step::Wait, {}, event->event, event->event->recorded});
+    push(stream, Step{Step::Wait, {}, event->event, event->event->recorded, false});
     return cudaSuccess;
 }
 
@@ -262,8 +308,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     Call call;
     if (event->event->capture) return failed(cudaErrorCapturedEvent);
     if (cudaError_t error = forbidden_in_capture()) return failed(error);
-    uint64_t number = event->event->recorded;
-    while (event->event->done < number) advance(recorder(event->event.get(), number));
+    std::shared_ptr<Event> inside = event->event;
+    finish_event(inside, inside->recorded);
     return cudaSuccess;
 }
 
@@ -272,7 +318,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
     if (event->event->capture) return failed(cudaErrorCapturedEvent);
     if (cudaError_t error = forbidden_in_capture()) return failed(error);
     uint64_t number = event->event->recorded;
-    if (event->event->done < number) advance(recorder(event->event.get(), number));
+    if (event->event->done < number) advance_by_a_call(recorder(event->event.get(), number));
     return event->event->done < number ? cudaErrorNotReady : cudaSuccess;
 }
 

@@ -3,7 +3,6 @@
 #define KD_EMU_STREAMS_H
 
 #include <deque>
-#include <memory>
 
 #include "emu/runtime.h"
 
@@ -11,7 +10,8 @@ namespace emu {
 
 /* A piece of work in a graph, and the pieces that must be done before it. */
 struct Node {
-    Task task;
+    Attempt attempt;
+    std::shared_ptr<Event> turns;
     std::vector<int> after;
 };
 
@@ -31,16 +31,17 @@ struct Event {
     std::vector<int> after;           /* nodes it stands for there */
 };
 
-/* Next in a stream: a task, or recording an event, or waiting for its number-th recording. */
+/* Next in a stream: work, or recording an event, or waiting for its number-th recording. */
 struct Step {
     enum Kind { Run, Record, Wait } kind;
-    Task task;
+    Attempt attempt;
     std::shared_ptr<Event> event;
     uint64_t number;
+    bool follows; /* belongs to the same call as the step before */
 };
 
-/* Adds a task to the graph that the stream is being captured into. */
-void capture_task(CUstream_st *stream, Task task);
+/* Adds work to the graph that the stream is being captured into. */
+void capture_work(CUstream_st *stream, Attempt attempt, const std::shared_ptr<Event> &turns);
 /* Recording an event in a capture, and waiting for an event by or in a capture. */
 void capture_record(CUstream_st *stream, Event *event);
 cudaError_t capture_wait(CUstream_st *stream, const Event &event);

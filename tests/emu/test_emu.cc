@@ -1,8 +1,9 @@
 /* Tests of the stand-in, and of its eyes: every planted bug must be seen. run.sh builds and calls it:
  *
  *   test_emu            every case without its bug; a line for each that is wrong, exit 1 if any is
+ *   test_emu ranks      the same for the cases of several ranks, each a process (test_nccl.cc, test_peers.cc)
  *   test_emu bug NAME   one case with its bug: exit 0 if nothing was noticed, else 3 (wrong result) or a sanitizer's
- * code test_emu speed      thread steps a second
+ * code test_emu speed      thread steps a second test_emu rank ID RANK RANKS   what test_peers.cc starts as a rank
  *
  * It asks nothing of the stand-in that CUDA does not promise: compiled by nvcc, it passes on a GPU. */
 #include <time.h>
@@ -320,7 +321,7 @@ int run_all(const std::vector<Case> &cases) {
     return wrong;
 }
 int run_bug(const char *name) {
-    for (const std::vector<Case> *cases : {&kernel_cases, &runtime_cases})
+    for (const std::vector<Case> *cases : {&kernel_cases, &runtime_cases, &rank_cases, &peer_cases})
         for (const Case &each : *cases) {
             if (strcmp(each.name, name) != 0) continue;
             bool right = each.right(true);
@@ -363,7 +364,10 @@ const std::vector<Case> kernel_cases = {{"global_end", global_end},
 int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "bug") == 0) return run_bug(argv[2]);
     if (argc == 2 && strcmp(argv[1], "speed") == 0) return speed();
-    int wrong = run_all(kernel_cases) + run_all(runtime_cases);
-    printf("%zu cases, %d wrong\n", kernel_cases.size() + runtime_cases.size(), wrong);
+    if (argc == 5 && strcmp(argv[1], "rank") == 0) return run_rank(argv[2], atoi(argv[3]), atoi(argv[4]));
+    bool ranks = argc == 2 && strcmp(argv[1], "ranks") == 0;
+    int wrong = ranks ? run_all(rank_cases) + run_all(peer_cases) : run_all(kernel_cases) + run_all(runtime_cases);
+    size_t all = ranks ? rank_cases.size() + peer_cases.size() : kernel_cases.size() + runtime_cases.size();
+    printf("%zu cases, %d wrong\n", all, wrong);
     return wrong != 0;
 }

@@ -194,6 +194,14 @@ kd_status kd_comm_finish(kd_comm *c, kd_ctx *ctx) {
     return status;
 }
 
+kd_status kd_comm_exchange(kd_comm *c, kd_ctx *ctx, const int64_t *first, void *x) {
+    if (!c) return KD_OK;
+    kd_range_push(ctx, "exchange_ranks");
+    kd_status status = c->sums->exchange(c->sums, ctx, first, x);
+    kd_range_pop(ctx);
+    return status;
+}
+
 kd_status kd_comm_gather(kd_comm *c, kd_ctx *ctx, int64_t n, int64_t unit, int64_t bytes, void *x) {
     kd_status status = KD_OK;
     int64_t *first = NULL, units = (n + unit - 1) / unit;
@@ -203,9 +211,7 @@ kd_status kd_comm_gather(kd_comm *c, kd_ctx *ctx, int64_t n, int64_t unit, int64
         int64_t element = kd_share_first(units, r, c->ranks) * unit;
         first[r] = (element < n ? element : n) * bytes;
     }
-    kd_range_push(ctx, "exchange_ranks");
-    status = c->sums->exchange(c->sums, ctx, first, x);
-    kd_range_pop(ctx);
+    status = kd_comm_exchange(c, ctx, first, x);
 cleanup:
     free(first);
     return status;

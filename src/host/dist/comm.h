@@ -64,6 +64,10 @@ kd_status kd_comm_sum_f64(kd_comm *comm, kd_ctx *ctx, int64_t n, double *x);
 kd_status kd_comm_begin_sum(kd_comm *comm, kd_ctx *ctx, int64_t n, float *x);
 kd_status kd_comm_finish(kd_comm *comm, kd_ctx *ctx);
 
+/* Bytes first[r] .. first[r + 1] - 1 of x, device memory, are rank r's and are sent to all others; first [ranks + 1] is
+ * the same on all of them. */
+kd_status kd_comm_exchange(kd_comm *comm, kd_ctx *ctx, const int64_t *first, void *x);
+
 /* x [n * bytes], device memory: each rank's part of 0 .. n - 1 (kd_share_first, in units of `unit` elements) is sent to
  * all others. */
 kd_status kd_comm_gather(kd_comm *comm, kd_ctx *ctx, int64_t n, int64_t unit, int64_t bytes, void *x);
