@@ -119,6 +119,15 @@ static void say_what_is_kept(const training *t, kd_status status) {
     free(newest);
 }
 
+/* Between CPUs; what GPUs replay is not counted. */
+static void say_what_was_sent(const training *t) {
+    char text[32];
+    int64_t sums, bytes;
+    kd_comm_traffic(t->comm, &sums, &bytes);
+    if (t->comm && !kd_ctx_is_gpu(t->ctx))
+        printf("exchanged: %s in %" PRId64 " sums\n", kd_console_bytes(bytes, text), sums);
+}
+
 /* The run itself, once everything that can be wrong beforehand has been checked. */
 static kd_status run(training *t) {
     kd_status status = KD_OK;
@@ -141,6 +150,7 @@ static kd_status run(training *t) {
     if (!first) goto cleanup;
     KD_TRY(kd_metrics_log_end(&t->log, t->best_epoch, peak_bytes()));
     kd_console_stages(&t->console);
+    say_what_was_sent(t);
     printf("best epoch %" PRId64 ", peak memory %s\nrun folder: %s\n", t->best_epoch,
            kd_console_bytes(peak_bytes(), text), t->run.path);
 cleanup:

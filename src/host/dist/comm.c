@@ -24,7 +24,7 @@ struct kd_comm {
     kd_control *control;
     kd_ranks *sums; /* NULL: not bound yet */
     kd_watch *watch;
-    double begun; /* when the sums under way did, for the trace */
+    int64_t sums_made, bytes; /* traffic */
 };
 
 /* Ranks whose machines bear this one's name. */
@@ -167,9 +167,16 @@ cleanup:
 
 bool kd_comm_meets(const kd_comm *c, int64_t step) { return !c || !c->ahead || step % AHEAD == 0; }
 
+void kd_comm_traffic(const kd_comm *c, int64_t *sums, int64_t *bytes) {
+    *sums = c ? c->sums_made : 0;
+    *bytes = c ? c->bytes : 0;
+}
+
 /* Sums are ranges of the trace like ops. */
 static kd_status sum(kd_comm *c, kd_ctx *ctx, kd_sum_type type, int64_t n, void *x) {
     if (!c) return KD_OK;
+    c->sums_made++;
+    c->bytes += n * (type == KD_SUM_F32 ? 4 : 8);
     kd_range_push(ctx, "sum_ranks");
     kd_status status = c->sums->sum(c->sums, ctx, type, n, x);
     kd_range_pop(ctx);
@@ -181,6 +188,8 @@ kd_status kd_comm_sum_f64(kd_comm *c, kd_ctx *ctx, int64_t n, double *x) { retur
 
 kd_status kd_comm_begin_sum(kd_comm *c, kd_ctx *ctx, int64_t n, float *x) {
     if (!c || n == 0) return KD_OK;
+    c->sums_made++;
+    c->bytes += n * (int64_t)sizeof(float);
     kd_trace_span_begin(ctx, "sum_ranks beside");
     return c->sums->begin(c->sums, ctx, n, x);
 }
@@ -196,6 +205,7 @@ kd_status kd_comm_finish(kd_comm *c, kd_ctx *ctx) {
 
 kd_status kd_comm_exchange(kd_comm *c, kd_ctx *ctx, const int64_t *first, void *x) {
     if (!c) return KD_OK;
+    c->bytes += first[c->ranks];
     kd_range_push(ctx, "exchange_ranks");
     kd_status status = c->sums->exchange(c->sums, ctx, first, x);
     kd_range_pop(ctx);
