@@ -51,6 +51,7 @@ ifeq ($(EMU),1)
 CPPFLAGS += -DKD_WITH_CUDA
 CU_OBJ   := $(CU_SRC:%.cu=$(BUILD)/%.o) $(patsubst %.cc,$(BUILD)/%.o,$(filter-out tests/emu/test_%,$(wildcard tests/emu/*.cc)))
 LDLIBS   += -lstdc++ -ldl
+LDFLAGS  += -Wl$(COMMA)-u$(COMMA)ncclAllReduce # the stand-in of NCCL: what is referred to weakly is not taken otherwise
 else ifeq ($(CUDA),1)
 CPPFLAGS += -DKD_WITH_CUDA
 CU_OBJ   := $(CU_SRC:%.cu=$(BUILD)/%.o)

@@ -45,6 +45,20 @@ run_golden() {
     add "$label" $status "$(count ' PASS$')" "$(count ' FAIL$')" 0
 }
 
+# run_ranks LABEL N COMMAND...: the golden program as N ranks of MPI, where there is one.
+run_ranks() {
+    local label=$1 n=$2
+    shift 2
+    if ! command -v mpirun >/dev/null 2>&1 || ! ldd "$1" | grep -q libmpi; then
+        echo "$label: skipped, no MPI here or in this build"
+        skipped=$((skipped + 1))
+        return
+    fi
+    run_golden "$label" env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 \
+        OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1 \
+        OMPI_MCA_btl_vader_single_copy_mechanism=none timeout 300 mpirun -n "$n" "$@"
+}
+
 # run_script LABEL COMMAND...: a script that prints `ok NAME` or `FAIL NAME` a check.
 run_script() {
     local label=$1 status

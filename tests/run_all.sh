@@ -21,6 +21,11 @@ if [ ! -d ../shared/golden ]; then
     echo "golden: skipped ../shared/golden, which is not there; tests/cases is compared"
     skipped=$((skipped + 1))
 fi
+for n in 2 3 4; do # published losses and gradients, made by several ranks together
+    for folder in tests/cases/*/; do
+        run_ranks "golden $folder, $n ranks" $n "$build/tests/golden" "$folder"
+    done
+done
 for level in v2 v3 v4; do # of the CPU column: those that this build and this machine have
     if KDIFFE_CPU=$level "$build/tests/golden" tests/cases/*/ 2>&1 | grep -q 'KDIFFE_CPU: '; then
         echo "level $level: skipped, this build or this machine does not have it"

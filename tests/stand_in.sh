@@ -29,4 +29,13 @@ done
 [ "$kind" = tsan ] || run_program "$kind: test_resume" env KDIFFE_TEST_DEVICE=cuda "$build/tests/test_resume"
 unset KDIFFE_EMU_ORDER KDIFFE_TEST_MOST OMP_THREAD_LIMIT
 [ "$kind" = tsan ] || run_script "$kind: cli_device" env KDIFFE="$build/kdiffe" sh tests/cli_device.sh
+# Several ranks: processes with a GPU each, which NCCL's stand-in adds up. The golden arrays are split over them under MPI.
+if [ "$kind" = plain ]; then
+    run_script "$kind: gpu_ranks" env KDIFFE="$build/kdiffe" bash tests/gpu_ranks.sh
+    for n in 2 3; do
+        for folder in tests/cases/*/; do
+            run_ranks "$kind: golden $folder, $n ranks" $n "$build/tests/golden" --device=cuda "$folder"
+        done
+    done
+fi
 [ "$kind" != plain ] || run_script "the stand-in itself" bash tests/emu/run.sh "$build"

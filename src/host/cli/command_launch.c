@@ -142,30 +142,36 @@ static void signal_all(const launch *l, int number) {
         if (l->child[i] > 0) kill(l->child[i], number);
 }
 
-/* The exit code of a rank that has ended; says so if nobody else can. */
-static int code_of(const launch *l, int64_t local, int how) {
-    if (WIFEXITED(how)) return WEXITSTATUS(how);
-    dprintf(STDERR_FILENO, "kdiffe: rank %" PRId64 " of %" PRId64 " on %s was ended by signal %d (%s)\n",
-            l->node * l->gpus + local, l->nodes * l->gpus, l->host, WTERMSIG(how), strsignal(WTERMSIG(how)));
-    return kd_exit_code(KD_ERR_NCCL);
+/* A rank that died says nothing itself. */
+static void say_what_ended(const launch *l, int64_t local, int number) {
+    fprintf(stderr, "kdiffe: rank %" PRId64 " of %" PRId64 " on %s was ended by signal %d (%s)\n",
+            l->node * l->gpus + local, l->nodes * l->gpus, l->host, number, strsignal(number));
 }
 
 /* Until all have ended: the code of the first that failed, 0 if none did. */
 static int await_ranks(launch *l) {
     int code = 0, forwarded = 0, how;
+    bool said = false;
     time_t failed_at = 0;
     for (int64_t left = l->gpus; left > 0;) {
         pid_t pid = waitpid(-1, &how, WNOHANG);
-        for (int64_t i = 0; i < l->gpus && pid > 0; i++) {
-            if (l->child[i] != pid) continue;
+        int64_t i = 0;
+        while (pid > 0 && i < l->gpus && l->child[i] != pid) i++;
+        if (pid > 0 && i < l->gpus) {
             l->child[i] = 0;
             left--;
-            int its = code == 0 ? code_of(l, i, how) : 0;
-            if (its) code = its, failed_at = time(NULL);
+            if (WIFSIGNALED(how) && !said) say_what_ended(l, i, WTERMSIG(how));
+            said = said || WIFSIGNALED(how);
+            int its = WIFSIGNALED(how) ? kd_exit_code(KD_ERR_NCCL) : WEXITSTATUS(how);
+            if (its && !failed_at) failed_at = time(NULL);
+            if (!code) code = its;
         }
         if (pid > 0) continue;
         if (kd_signal_caught() != forwarded) signal_all(l, forwarded = kd_signal_caught());
-        if (failed_at && time(NULL) - failed_at > GRACE) signal_all(l, SIGKILL);
+        if (failed_at && time(NULL) - failed_at > GRACE) {
+            said = true; /* it was this process */
+            signal_all(l, SIGKILL);
+        }
         usleep(10000);
     }
     return code;

@@ -14,7 +14,7 @@
 #include "kernels/ops.h"
 #include "kernels/trace.h"
 
-enum { HOST = 64, AHEAD = 16 /* steps that a GPU may be given before ranks meet */ };
+enum { HOST = 64, LINE = 1400, AHEAD = 16 /* steps that a GPU may be given before ranks meet */ };
 
 struct kd_comm {
     int64_t ranks, rank, local_ranks, local_rank, timeout_s;
@@ -22,7 +22,8 @@ struct kd_comm {
     bool settled; /* a failure is known to all */
     char host[HOST], who[HOST + 64];
     kd_control *control;
-    kd_ranks *sums; /* NULL: not bound yet */
+    kd_ctx *ctx;    /* NULL: not bound yet */
+    kd_ranks *sums; /* as well */
     kd_watch *watch;
     int64_t sums_made, bytes; /* traffic */
 };
@@ -87,6 +88,7 @@ kd_status kd_comm_bind(kd_comm *c, kd_ctx *ctx) {
     if (!c) return KD_OK;
     kd_status status = kd_comm_same(c, "kind of device", (uint64_t)kd_ctx_is_gpu(ctx));
     if (status != KD_OK) return status;
+    c->ctx = ctx;
     if (kd_ctx_is_gpu(ctx)) return bind_gpu(c, ctx);
     if (c->mpi) return kd_mpi_ranks(c->control, &c->sums);
     return KD_FAIL(KD_ERR_ARGUMENT,
@@ -97,9 +99,10 @@ kd_status kd_comm_bind(kd_comm *c, kd_ctx *ctx) {
 void kd_comm_close(kd_comm *c, kd_status status) {
     if (!c) return;
     if (status != KD_OK && !c->settled) {
+        char line[LINE];
         fflush(stdout);
-        dprintf(STDERR_FILENO, "kdiffe: %s: %s\n", c->who, kd_last_error());
-        c->control->abort(c->control, kd_exit_code(status));
+        snprintf(line, sizeof line, "%s: %s", c->who, kd_last_error());
+        c->control->abort(c->control, kd_exit_code(status), line);
     }
     kd_watch_end(c->watch);
     if (c->sums) c->sums->close(c->sums);
@@ -156,6 +159,7 @@ kd_status kd_comm_most(kd_comm *c, int *value) {
     kd_status status = KD_OK;
     int *all = NULL;
     if (!c) return KD_OK;
+    if (c->ctx) KD_TRY(kd_synchronize(c->ctx)); /* others may wait for a sum that this rank has only enqueued */
     KD_TRY(kd_host_alloc(&all, c->ranks, sizeof *all, "communicator"));
     KD_TRY(c->control->gather(c->control, value, all, sizeof *value));
     for (int64_t r = 0; r < c->ranks; r++)

@@ -48,7 +48,7 @@ kd_status kd_comm_settle(kd_comm *comm, kd_status mine);
  * rank 0's. */
 kd_status kd_comm_same(kd_comm *comm, const char *what, uint64_t hash);
 
-/* *value = the largest of all ranks'. */
+/* *value = the largest of all ranks', after what they have enqueued is done. */
 kd_status kd_comm_most(kd_comm *comm, int *value);
 
 /* Whether ranks agree on what to do next (kd_comm_most) before step `step` of a run: before every one on CPUs; where

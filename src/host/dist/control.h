@@ -14,8 +14,9 @@ struct kd_control {
     kd_status (*gather)(kd_control *control, const void *mine, void *all, int64_t bytes);
     /* Leaves the job, which has ended well or with what all ranks know of; frees the control. */
     void (*leave)(kd_control *control);
-    /* Ends every rank of the job with `code`, of which this one has told the user why. Does not return. */
-    void (*abort)(kd_control *control, int code);
+    /* Ends every rank of the job with `code`, from any thread, and says why in `line`: of several ranks that do so at
+     * once one is heard. Does not return. */
+    void (*abort)(kd_control *control, int code, const char *line);
 };
 
 #endif

@@ -4,6 +4,7 @@
 
 #ifdef KD_WITH_MPI
 #include <mpi.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -61,8 +62,9 @@ static void leave(kd_control *control) {
     free(control);
 }
 
-static void abort_job(kd_control *control, int code) {
+static void abort_job(kd_control *control, int code, const char *line) {
     (void)control;
+    dprintf(STDERR_FILENO, "kdiffe: %s\n", line);
     MPI_Abort(MPI_COMM_WORLD, code);
 }
 

@@ -198,19 +198,25 @@ static kd_status connect_to_first(const kd_world *w, int64_t timeout_s, int *out
                    (long long)timeout_s);
 }
 
+/* A connection that ends before all are there. kdiffe launch knows what the rank died of, and says it. */
+static kd_status gone(int64_t rank, const char *host) {
+    if (getenv("KDIFFE_LAUNCHED")) return KD_FAIL(KD_ERR_MPI, "%s", "");
+    return KD_FAIL(KD_ERR_MPI, "rank %lld%s%s has gone before all were there", (long long)rank, host[0] ? " on " : "",
+                   host);
+}
+
 static kd_status join(const kd_world *w, int64_t timeout_s, kd_link *link) {
     kd_hello hello = hello_of(w), first = {0};
     answer said;
     kd_status status = connect_to_first(w, timeout_s, &link->fd);
     if (status != KD_OK) return status;
     set_up_socket(link->fd, timeout_s + 2); /* rank 0 gives up first, and says who is missing */
-    if (!kd_write_all(link->fd, &hello, sizeof hello) || !kd_read_all(link->fd, &said, sizeof said) ||
-        memcmp(said.magic, MAGIC, sizeof MAGIC) != 0)
-        return KD_FAIL(KD_ERR_MPI, "what listens at rank 0's address is not rank 0, or has no place for this rank");
+    if (!kd_write_all(link->fd, &hello, sizeof hello) || !kd_read_all(link->fd, &said, sizeof said)) return gone(0, "");
+    if (memcmp(said.magic, MAGIC, sizeof MAGIC) != 0)
+        return KD_FAIL(KD_ERR_MPI, "what listens at rank 0's address is not rank 0");
     said.refusal[sizeof said.refusal - 1] = '\0';
     if (said.refusal[0]) return KD_FAIL(KD_ERR_MPI, "rank 0 refuses: %s", said.refusal);
-    if (!kd_read_all(link->fd, &first, sizeof first))
-        return KD_FAIL(KD_ERR_MPI, "rank 0 has gone before all ranks were there");
+    if (!kd_read_all(link->fd, &first, sizeof first)) return gone(0, "");
     memcpy(link->host, first.host, sizeof link->host);
     link->host[sizeof link->host - 1] = '\0';
     return KD_OK;
@@ -264,9 +270,7 @@ static kd_status gather_ranks(const kd_world *w, int64_t timeout_s, kd_link *lin
     }
     for (int64_t r = 1; r < w->ranks; r++) {
         set_up_socket(link[r].fd, timeout_s);
-        if (!kd_write_all(link[r].fd, &hello, sizeof hello))
-            KD_FAIL_TO_CLEANUP(KD_ERR_MPI, "rank %lld on %s has gone before all were there", (long long)r,
-                               link[r].host);
+        if (!kd_write_all(link[r].fd, &hello, sizeof hello)) KD_TRY(gone(r, link[r].host));
     }
 cleanup:
     if (listener >= 0) close(listener);

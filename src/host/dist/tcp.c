@@ -52,33 +52,36 @@ static bool send_to(const peer *p, kind what, int code, const void *data, int64_
            (bytes == 0 || kd_write_all(p->link.fd, data, (size_t)bytes));
 }
 
-/* The process ends here, whatever its other threads are waiting for. */
-static _Noreturn void end_process(tcp *t, int code) {
+/* The process ends here, whatever its other threads are waiting for; the lock is held. Rank 0 takes all others with it,
+ * and speaks for all: of several that fail at once one is heard. */
+static _Noreturn void end_process(tcp *t, int code, const char *line) {
+    if (line) dprintf(STDERR_FILENO, "kdiffe: %s\n", line);
     for (int64_t r = t->first; r < t->last; r++) send_to(&t->peer[r], ABORT, code, NULL, 0);
     _exit(code);
 }
 
-/* A rank is gone. Rank 0 says so, of rank 0 rank 1 does: one line is enough. */
+/* A rank is gone. kdiffe launch knows better what it died of; of rank 0's end rank 1 alone speaks. */
 static _Noreturn void lost(tcp *t, int64_t r, bool died, const char *what) {
-    if (t->control.rank <= 1 && !(getenv("KDIFFE_LAUNCHED") && died)) /* kdiffe launch knows what it died of */
-        dprintf(STDERR_FILENO, "kdiffe: rank %lld of %lld on %s %s\n", (long long)r, (long long)t->control.ranks,
-                t->peer[r].link.host, what);
-    end_process(t, kd_exit_code(KD_ERR_MPI));
+    char line[256];
+    bool quiet = (died && getenv("KDIFFE_LAUNCHED")) || t->control.rank > 1;
+    snprintf(line, sizeof line, "rank %lld of %lld on %s %s", (long long)r, (long long)t->control.ranks,
+             t->peer[r].link.host, what);
+    end_process(t, kd_exit_code(KD_ERR_MPI), quiet ? NULL : line);
 }
 
 static void take_frame(tcp *t, int64_t r) {
     peer *p = &t->peer[r];
-    head h;
+    head h = {0};
     char *data = NULL;
-    bool whole = kd_read_all(p->link.fd, &h, sizeof h);
-    if (whole && h.kind == DATA && h.bytes >= 0 && h.bytes < 1 << 30) {
-        data = malloc((size_t)h.bytes + 1);
+    bool whole = kd_read_all(p->link.fd, &h, sizeof h) && h.bytes >= 0 && h.bytes < 1 << 30;
+    if (whole && h.bytes > 0) {
+        data = calloc((size_t)h.bytes + 1, 1);
         whole = data && kd_read_all(p->link.fd, data, (size_t)h.bytes);
     }
     pthread_mutex_lock(&t->lock);
     p->heard = now();
     if (!whole && !p->left && !t->closing) lost(t, r, true, "is gone: its connection has ended");
-    if (whole && h.kind == ABORT) end_process(t, h.code);
+    if (whole && h.kind == ABORT) end_process(t, h.code, data);
     if (!whole || h.kind == LEAVING) p->left = true;
     if (whole && h.kind == DATA && !p->data) {
         p->data = data;
@@ -195,10 +198,16 @@ static void leave(kd_control *control) {
     tcp_free(t);
 }
 
-static void abort_job(kd_control *control, int code) {
+static void abort_job(kd_control *control, int code, const char *line) {
+    enum { ANSWER = 3 /* seconds that rank 0 has to speak, and to end this process by the reader's hand */ };
     tcp *t = (tcp *)control;
     pthread_mutex_lock(&t->lock);
-    end_process(t, code);
+    if (control->rank == 0) end_process(t, code, line);
+    send_to(&t->peer[0], ABORT, code, line, (int64_t)strlen(line) + 1);
+    pthread_mutex_unlock(&t->lock);
+    sleep(ANSWER);
+    pthread_mutex_lock(&t->lock);
+    end_process(t, code, line);
 }
 
 kd_status kd_tcp_open(const kd_world *world, int64_t timeout_s, kd_control **out) {

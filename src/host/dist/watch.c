@@ -21,9 +21,10 @@ struct kd_watch {
 };
 
 static _Noreturn void end_job(kd_watch *w, const char *why) {
-    dprintf(STDERR_FILENO, "kdiffe: %s: %s\n", w->who, why);
-    w->control->abort(w->control, kd_exit_code(KD_ERR_NCCL));
-    _exit(kd_exit_code(KD_ERR_NCCL));
+    char line[1400];
+    snprintf(line, sizeof line, "%s: %s", w->who, why);
+    w->control->abort(w->control, kd_exit_code(KD_ERR_NCCL), line);
+    abort();
 }
 
 static void *look(void *context) {

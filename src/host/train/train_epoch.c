@@ -74,7 +74,6 @@ cleanup:
 static kd_status agree_on_signal(kd_model *m, int *caught) {
     kd_status status = KD_OK;
     *caught = kd_signal_caught();
-    if (m->comm) KD_TRY(kd_synchronize(m->ctx)); /* what a GPU has been given, and every wait, ends in time */
     KD_TRY(kd_comm_most(m->comm, caught));
     kd_signal_note(*caught);
 cleanup:
