@@ -41,9 +41,9 @@ report() {
     probe CUDA nvcc '#include <cuda_runtime.h>
 int main(void) { int n; return cudaGetDeviceCount(&n) == cudaErrorUnknown; }' "-lcudart"
     probe NCCL "${CC:-gcc}" '#include <nccl.h>
-int main(void) { int v; return ncclGetVersion(&v); }' "$cuda -lnccl" "not used yet"
+int main(void) { int v; return ncclGetVersion(&v); }' "$cuda -lnccl" "sums between GPUs"
     probe MPI mpicc '#include <mpi.h>
-int main(int c, char **v) { return MPI_Init(&c, &v); }' "-lm" "jobs of several ranks on CPUs"
+int main(int c, char **v) { return MPI_Init(&c, &v); }' "-lm" "jobs of several ranks"
 }
 
 if [ "${1:-build}" = unpack ]; then

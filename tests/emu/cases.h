@@ -1,4 +1,4 @@
-/* The stand-in's own tests: what test_emu.cc (kernels), test_runtime.cc (streams, memory, libraries) and
+/* The stand-in's own tests: what test_emu.cc (kernels), test_runtime.cc (streams, memory, libraries),
  * test_nccl.cc and test_peers.cc (several ranks) share. */
 #ifndef KD_EMU_CASES_H
 #define KD_EMU_CASES_H

@@ -9,7 +9,7 @@
 #   KDIFFE_EMU_MEM          bytes of device memory (default 4 GiB)
 #   KDIFFE_EMU_DEVICES      number of devices (default 1; 0: as on a machine without one)
 #   KDIFFE_EMU_FAIL_MALLOC  number of the cudaMalloc, counted from 1, that finds no memory
-#   KDIFFE_EMU_NCCL_TIMEOUT seconds that a rank waits for others to join or, in a blocking wait, to take part (default 60)
+#   KDIFFE_EMU_NCCL_TIMEOUT seconds that ranks wait for each other, in joining and in blocking waits (default 60)
 set -u
 build=${1:-build}
 CXX=g++ # the sanitizers of clang 14 miss two of the planted bugs
