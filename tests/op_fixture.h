@@ -37,7 +37,7 @@ typedef struct op_fixture {
 
 static inline int op_set_up(void **state) {
     op_fixture *f = calloc(1, sizeof *f);
-    if (!f || kd_ctx_open((kd_compute){KD_DEVICE_CPU, 2, KD_PRECISION_FP32, false, 0}, &f->ctx) != KD_OK) return -1;
+    if (!f || kd_ctx_open((kd_compute){.device = KD_DEVICE_CPU, .threads = 2}, &f->ctx) != KD_OK) return -1;
     kd_pool_init(&f->pool, f->ctx);
     *state = f;
     return kd_workspace_reserve(f->ctx, 64 << 20) == KD_OK ? 0 : -1;
