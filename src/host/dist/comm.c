@@ -64,6 +64,7 @@ kd_status kd_comm_open(const char *rendezvous, int64_t timeout_s, kd_comm **out)
     KD_TRY(count_neighbours(c));
     *out = c;
 cleanup:
+    if (status != KD_OK && c && c->control) kd_comm_close(c, status);
     if (status != KD_OK) free(c);
     return status;
 }
