@@ -457,28 +457,49 @@ static kd_csr walked_graph(op_fixture *f, int64_t n) {
     return a;
 }
 
-static void walks(op_fixture *f, int64_t n, outputs *out) {
+/* Visits of starts from `first` on, with room for every node and `gap` places before the first list. */
+static kd_visits make_visits(op_fixture *f, kd_csr graph, int64_t first, int64_t starts, int64_t gap, int64_t *end) {
+    int64_t *room = malloc((size_t)(starts + 1) * sizeof *room);
+    for (int64_t i = 0; i <= starts; i++) room[i] = gap + i * graph.rows;
+    kd_visits v = {first, starts, op_copy(f, room, starts + 1, sizeof *room),
+                   op_zeros(f, room[starts], sizeof(int32_t)), end};
+    free(room);
+    return v;
+}
+
+static void walk_by(op_fixture *f, int method, kd_csr graph, kd_mat score, kd_visits *v) {
     const kd_walk_config config = {3, 13, 0.2f};
     const kd_rng rng = {5, KD_RNG_WALK, 0, 0, NULL};
-    kd_csr graph = walked_graph(f, n);
-    int64_t edges = last_of(f, graph.row_ptr, graph.rows), *room = malloc((size_t)(graph.rows + 1) * sizeof *room);
-    for (int64_t u = 0; u <= graph.rows; u++) room[u] = u * graph.rows;
-    kd_visits visits = {graph.rows, op_copy(f, room, graph.rows + 1, sizeof *room),
-                        op_zeros(f, graph.rows * graph.rows, sizeof(int32_t)), op_zeros(f, edges, sizeof(int64_t))};
-    float *jaccard = op_zeros(f, edges, sizeof *jaccard);
-    kd_mat score = random_mat(f, graph.rows, graph.rows, 1, 72);
+    kd_mat own = kd_mat_cols(score, v->first, v->starts);
     assert_ok(kd_workspace_reserve(f->ctx, kd_walk_workspace(f->ctx, graph.rows, config.steps)));
+    if (method == 0) assert_ok(kd_walk_cumulative(f->ctx, graph, &config, &rng, v));
+    if (method == 1) assert_ok(kd_walk_node(f->ctx, graph, &config, &rng, v));
+    if (method == 2) assert_ok(kd_visits_above(f->ctx, graph, v->first, own, 0.5f, v));
+}
+
+/* All starts, then a rank's: a range of them, packed elsewhere, and a range of rows compared. */
+static void walks(op_fixture *f, int64_t n, outputs *out) {
+    kd_csr graph = walked_graph(f, n);
+    int64_t nodes = graph.rows, edges = last_of(f, graph.row_ptr, nodes), first = nodes / 3;
+    kd_mat score = random_mat(f, nodes, nodes, 1, 72);
     for (int method = 0; method < 3; method++) {
-        assert_ok(kd_zero(f->ctx, visits.node, graph.rows * graph.rows * (int64_t)sizeof(int32_t)));
-        if (method == 0) assert_ok(kd_walk_cumulative(f->ctx, graph, &config, &rng, &visits));
-        if (method == 1) assert_ok(kd_walk_node(f->ctx, graph, &config, &rng, &visits));
-        if (method == 2) assert_ok(kd_visits_above(f->ctx, graph, 0, score, 0.5f, &visits));
-        assert_ok(kd_prefix_jaccard(f->ctx, graph, &visits, jaccard));
-        keep_int32(f, visits.node, graph.rows * graph.rows, out);
-        keep_int64(f, visits.end, edges, out);
+        int64_t *end = op_zeros(f, edges, sizeof *end), *own_end = op_zeros(f, edges, sizeof *own_end);
+        float *jaccard = op_zeros(f, edges, sizeof *jaccard), *own_jaccard = op_zeros(f, edges, sizeof *own_jaccard);
+        kd_visits visits = make_visits(f, graph, 0, nodes, 0, end);
+        kd_visits own = make_visits(f, graph, first, nodes / 2, 0, own_end);
+        kd_visits packed = make_visits(f, graph, 0, nodes, 5, own_end);
+        walk_by(f, method, graph, score, &visits);
+        walk_by(f, method, graph, score, &own);
+        assert_ok(kd_visits_pack(f->ctx, graph, &own, &packed));
+        assert_ok(kd_prefix_jaccard(f->ctx, graph, 0, nodes, &visits, jaccard));
+        assert_ok(kd_prefix_jaccard(f->ctx, graph, n + 1, nodes - n - 1, &visits, own_jaccard));
+        keep_int32(f, visits.node, nodes * nodes, out);
+        keep_int64(f, end, edges, out);
         keep_floats(f, jaccard, edges, out);
+        keep_int32(f, packed.node, 5 + nodes * nodes, out);
+        keep_int64(f, own_end, edges, out);
+        keep_floats(f, own_jaccard, edges, out);
     }
-    free(room);
 }
 COMPARE_ON_SIZES(walks)
 

@@ -31,7 +31,7 @@ static kd_csr make_graph(op_fixture *f, int64_t *edges) {
 static kd_visits make_visits(op_fixture *f, int64_t edges) {
     int64_t ptr[NODES + 1];
     for (int64_t r = 0; r <= NODES; r++) ptr[r] = r * NODES;
-    return (kd_visits){NODES, op_copy(f, ptr, NODES + 1, sizeof *ptr), op_zeros(f, NODES * NODES, sizeof(int32_t)),
+    return (kd_visits){0, NODES, op_copy(f, ptr, NODES + 1, sizeof *ptr), op_zeros(f, NODES * NODES, sizeof(int32_t)),
                        op_zeros(f, edges, sizeof *ptr)};
 }
 

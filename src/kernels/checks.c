@@ -280,28 +280,40 @@ kd_status kd_rank_metrics(kd_ctx *ctx, int64_t rows, int64_t k, const int32_t *i
 /* Walks. */
 
 static bool square(kd_csr a) { return a.rows == a.cols && a.row_ptr; }
+static bool within(int64_t first, int64_t count, int64_t outer, int64_t outers) {
+    return count >= 0 && first >= outer && first + count <= outer + outers;
+}
+static bool visits_fit(kd_csr graph, const kd_visits *v) { return within(v->first, v->starts, 0, graph.rows); }
 int64_t kd_walk_workspace(const kd_ctx *ctx, int64_t nodes, int64_t steps) {
     return ctx->ops->walk_workspace(ctx, nodes, steps);
 }
 kd_status kd_walk_cumulative(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
                              kd_visits *visits) {
-    REQUIRE(square(graph) && visits->starts == graph.rows && config->walks >= 1 && config->steps >= 1);
+    REQUIRE(square(graph) && visits_fit(graph, visits) && config->walks >= 1 && config->steps >= 1);
     REQUIRE(!rng->clock);
     REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows, config->steps));
     FORWARD(walk_cumulative, ctx, graph, config, rng, visits);
 }
 kd_status kd_walk_node(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng, kd_visits *visits) {
-    REQUIRE(square(graph) && visits->starts == graph.rows && config->walks >= 1 && config->steps >= 1);
+    REQUIRE(square(graph) && visits_fit(graph, visits) && config->walks >= 1 && config->steps >= 1);
     REQUIRE(!rng->clock);
     REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows, config->steps));
     FORWARD(walk_node, ctx, graph, config, rng, visits);
 }
 kd_status kd_visits_above(kd_ctx *ctx, kd_csr graph, int64_t first, kd_mat score, float threshold, kd_visits *visits) {
-    REQUIRE(square(graph) && sane(score) && score.rows == graph.rows && first + score.cols <= visits->starts);
+    REQUIRE(square(graph) && visits_fit(graph, visits) && sane(score) && score.rows == graph.rows);
+    REQUIRE(within(first, score.cols, visits->first, visits->starts));
     FORWARD(visits_above, ctx, graph, first, score, threshold, visits);
 }
-kd_status kd_prefix_jaccard(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, float *val) {
-    REQUIRE(square(graph) && visits->starts == graph.rows);
+kd_status kd_visits_pack(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, kd_visits *packed) {
+    REQUIRE(square(graph) && visits_fit(graph, visits) && visits_fit(graph, packed));
+    REQUIRE(within(visits->first, visits->starts, packed->first, packed->starts) && visits->node != packed->node);
+    FORWARD(visits_pack, ctx, graph, visits, packed);
+}
+kd_status kd_prefix_jaccard(kd_ctx *ctx, kd_csr graph, int64_t first, int64_t count, const kd_visits *visits,
+                            float *val) {
+    REQUIRE(square(graph) && visits->first == 0 && visits->starts == graph.rows);
+    REQUIRE(within(first, count, 0, graph.rows));
     REQUIRE_WORKSPACE(kd_walk_workspace(ctx, graph.rows, 0));
-    FORWARD(prefix_jaccard, ctx, graph, visits, val);
+    FORWARD(prefix_jaccard, ctx, graph, first, count, visits, val);
 }

@@ -84,6 +84,7 @@ typedef struct kd_ops {
     kd_walk_cumulative_fn *walk_cumulative;
     kd_walk_node_fn *walk_node;
     kd_visits_above_fn *visits_above;
+    kd_visits_pack_fn *visits_pack;
     kd_prefix_jaccard_fn *prefix_jaccard;
     int64_t bf16_room; /* bytes of ctx->bf16_room that a CPU column's products in bf16 pack into; 0: it has none */
 } kd_ops;
@@ -147,6 +148,7 @@ kd_walk_workspace_fn kd_walk_workspace;
 kd_walk_cumulative_fn kd_walk_cumulative;
 kd_walk_node_fn kd_walk_node;
 kd_visits_above_fn kd_visits_above;
+kd_visits_pack_fn kd_visits_pack;
 kd_prefix_jaccard_fn kd_prefix_jaccard;
 
 #ifdef __cplusplus

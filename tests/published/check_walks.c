@@ -49,7 +49,7 @@ void golden_check_walks(golden_case *c) {
     golden_require(kd_pool_upload(&pool, visits.end, edges, 8, "test", &on_device.end), "walks");
     golden_require(kd_pool_alloc(&pool, edges, sizeof(float), "test", &device), "walks");
     golden_require(kd_workspace_reserve(c->ctx, kd_walk_workspace(c->ctx, g->nodes, 0)), "walks");
-    golden_require(kd_prefix_jaccard(c->ctx, graph, &on_device, device), "walks");
+    golden_require(kd_prefix_jaccard(c->ctx, graph, 0, g->nodes, &on_device, device), "walks");
     golden_require(kd_host_alloc(&val, edges, sizeof *val, "test"), "test");
     golden_require(kd_download(c->ctx, val, device, edges * (int64_t)sizeof *val), "walks");
     compare_coo(c, val);

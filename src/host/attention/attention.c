@@ -114,7 +114,7 @@ static kd_status from_walks(kd_ctx *ctx, const kd_config *c, const kd_bipartite 
     case KD_ATTENTION_NODE: KD_TRY(kd_walk_node(ctx, w.graph, &walk, &rng, &w.visits)); break;
     case KD_ATTENTION_POWER: KD_TRY(power(ctx, c, g, &w)); break;
     }
-    KD_TRY(kd_prefix_jaccard(ctx, w.graph, &w.visits, w.similarity));
+    KD_TRY(kd_prefix_jaccard(ctx, w.graph, 0, g->nodes, &w.visits, w.similarity));
     KD_TRY(kd_download(ctx, similarity, w.similarity, w.edges * (int64_t)sizeof *similarity));
 cleanup:
     kd_pool_free(&w.pool);

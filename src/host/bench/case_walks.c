@@ -148,7 +148,7 @@ static kd_status set_up_jaccard(kd_bench *b, int64_t parameter) {
 
 static kd_status run_jaccard(kd_bench *b) {
     const walked *s = b->state;
-    return kd_prefix_jaccard(b->ctx, s->graph, &s->visits, s->similarity);
+    return kd_prefix_jaccard(b->ctx, s->graph, 0, s->graph.rows, &s->visits, s->similarity);
 }
 
 /* Place of `col` in row `row`. */

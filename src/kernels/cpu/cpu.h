@@ -65,6 +65,7 @@ kd_walk_workspace_fn kd_cpu_walk_workspace;
 kd_walk_cumulative_fn kd_cpu_walk_cumulative;
 kd_walk_node_fn kd_cpu_walk_node;
 kd_visits_above_fn kd_cpu_visits_above;
+kd_visits_pack_fn kd_cpu_visits_pack;
 kd_prefix_jaccard_fn kd_cpu_prefix_jaccard;
 
 #endif

@@ -29,7 +29,7 @@ static int64_t common(const int32_t *other, int64_t others, const int32_t *mark,
 static void edges_of(const kd_csr *graph, const kd_visits *visits, int64_t v, int32_t *mark, float *val) {
     int64_t begin = graph->row_ptr[v], end = graph->row_ptr[v + 1];
     const int32_t *list = visits->node + visits->ptr[v];
-    int64_t length = end > begin ? visits->end[end - 1] - visits->ptr[v] : 0;
+    int64_t length = end > begin && graph->col[begin] < v ? visits->end[end - 1] - visits->ptr[v] : 0;
     for (int64_t i = 0; i < length; i++) mark[list[i]] = (int32_t)(i + 1);
     for (int64_t e = begin; e < end && graph->col[e] < v; e++) {
         int64_t u = graph->col[e], back = find(graph, u, (int32_t)v);
@@ -41,13 +41,14 @@ static void edges_of(const kd_csr *graph, const kd_visits *visits, int64_t v, in
     for (int64_t i = 0; i < length; i++) mark[list[i]] = 0;
 }
 
-kd_status kd_cpu_prefix_jaccard(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, float *val) {
+kd_status kd_cpu_prefix_jaccard(kd_ctx *ctx, kd_csr graph, int64_t first, int64_t count, const kd_visits *visits,
+                                float *val) {
 #pragma omp parallel num_threads(ctx->threads)
     {
         int32_t *mark = (int32_t *)ctx->workspace + graph.rows * omp_get_thread_num();
         memset(mark, 0, (size_t)graph.rows * sizeof *mark);
 #pragma omp for schedule(dynamic, 8)
-        for (int64_t v = 0; v < graph.rows; v++) edges_of(&graph, visits, v, mark, val);
+        for (int64_t v = first; v < first + count; v++) edges_of(&graph, visits, v, mark, val);
     }
     return KD_OK;
 }

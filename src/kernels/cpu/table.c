@@ -62,6 +62,7 @@ const kd_ops kd_cpu_ops = {
     .walk_cumulative = kd_cpu_walk_cumulative,
     .walk_node = kd_cpu_walk_node,
     .visits_above = kd_cpu_visits_above,
+    .visits_pack = kd_cpu_visits_pack,
     .prefix_jaccard = kd_cpu_prefix_jaccard,
     .bf16_room = KD_BF16_ROOM,
 };

@@ -7,7 +7,7 @@ kd_status kd_cpu_visits_above(kd_ctx *ctx, kd_csr graph, int64_t first, kd_mat s
 #pragma omp parallel for num_threads(ctx->threads) schedule(static)
     for (int64_t slice = 0; slice < score.cols; slice += SLICE) {
         int64_t at[SLICE], width = score.cols - slice < SLICE ? score.cols - slice : SLICE;
-        const int64_t *room = visits->ptr + first + slice;
+        const int64_t *room = visits->ptr + (first - visits->first) + slice;
         for (int64_t s = 0; s < width; s++) at[s] = room[s];
         for (int64_t x = 0; x < score.rows; x++)
             for (int64_t s = 0; s < width; s++)

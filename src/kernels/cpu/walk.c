@@ -141,7 +141,7 @@ static int set_out(const kd_csr *graph, const kd_walk_rule *rule, walk_queue *q,
 /* Adds what one walk left to its start's list, each node once; ends of the edges whose last walk it was. */
 static void collect(const kd_csr *graph, const kd_walk_rule *rule, walk_scratch scratch, const int32_t *path, int64_t u,
                     int64_t walk, walk_queue *q, kd_visits *visits) {
-    int64_t first = graph->row_ptr[u], place = visits->ptr[u], count = walk == 0 ? 0 : q->count;
+    int64_t first = graph->row_ptr[u], place = visits->ptr[u - visits->first], count = walk == 0 ? 0 : q->count;
     for (int64_t i = 0; i <= rule->steps; i++) {
         int32_t node = path[i * LANES];
         scratch.list[count] = node;
@@ -158,13 +158,14 @@ static void collect(const kd_csr *graph, const kd_walk_rule *rule, walk_scratch 
 
 void kd_walk_all(const kd_ctx *ctx, const kd_csr *graph, const kd_walk_rule *rule, const kd_rng *rng,
                  kd_visits *visits) {
+    int64_t end = visits->first + visits->starts;
 #pragma omp parallel num_threads(ctx->threads)
     {
         walk_scratch scratch = scratch_of(ctx, graph->rows, rule->steps, omp_get_thread_num());
         walk_lanes w;
 #pragma omp for schedule(dynamic, 1)
-        for (int64_t first = 0; first < graph->rows; first += STARTS) {
-            walk_queue q = {.u = first, .end = first + STARTS < graph->rows ? first + STARTS : graph->rows};
+        for (int64_t first = visits->first; first < end; first += STARTS) {
+            walk_queue q = {.u = first, .end = first + STARTS < end ? first + STARTS : end};
             for (int lanes; (lanes = set_out(graph, rule, &q, &w)) > 0;) {
                 walk(graph, rule, rng, &w, scratch.path);
                 for (int lane = 0; lane < lanes; lane++)

@@ -13,7 +13,7 @@ typedef struct kd_walk_rule {
     double share;
 } kd_walk_rule;
 
-/* All walks of all starts into `visits`. */
+/* All walks of the starts of `visits` into it. */
 void kd_walk_all(const kd_ctx *ctx, const kd_csr *graph, const kd_walk_rule *rule, const kd_rng *rng,
                  kd_visits *visits);
 

@@ -61,6 +61,7 @@ kd_walk_workspace_fn kd_cuda_walk_workspace;
 kd_walk_cumulative_fn kd_cuda_walk_cumulative;
 kd_walk_node_fn kd_cuda_walk_node;
 kd_visits_above_fn kd_cuda_visits_above;
+kd_visits_pack_fn kd_cuda_visits_pack;
 kd_prefix_jaccard_fn kd_cuda_prefix_jaccard;
 }
 
@@ -126,6 +127,7 @@ extern const kd_ops kd_cuda_ops = {
     /* walk_cumulative */ kd_cuda_walk_cumulative,
     /* walk_node */ kd_cuda_walk_node,
     /* visits_above */ kd_cuda_visits_above,
+    /* visits_pack */ kd_cuda_visits_pack,
     /* prefix_jaccard */ kd_cuda_prefix_jaccard,
     /* bf16_room */ 0, /* cuBLASLt's products need none */
 };

@@ -124,9 +124,10 @@ __global__ void __launch_bounds__(KD_BLOCK, 4)
     KD_SHARED(unsigned long long, count, [1]);
     unsigned long long *first = tables + (int64_t)blockIdx.x * graph.rows;
     for (int64_t v = threadIdx.x; v < graph.rows; v += KD_BLOCK) first[v] = NEVER;
-    for (int64_t u = blockIdx.x; u < graph.rows; u += gridDim.x) {
+    for (int64_t i = blockIdx.x; i < visits.starts; i += gridDim.x) {
+        int64_t u = visits.first + i, place = visits.ptr[i];
         int64_t begin = graph.row_ptr[u], end = graph.row_ptr[u + 1], walks = rule.walks_of(end - begin);
-        visit_list list = {first, visits.node + visits.ptr[u], count};
+        visit_list list = {first, visits.node + place, count};
         if (threadIdx.x == 0) count[0] = 0;
         __syncthreads();
         for (int64_t walk = threadIdx.x; walk < walks; walk += KD_BLOCK) {
@@ -146,10 +147,10 @@ __global__ void __launch_bounds__(KD_BLOCK, 4)
                 else
                     high = middle;
             }
-            visits.end[begin + e] = visits.ptr[u] + low;
+            visits.end[begin + e] = place + low;
         }
         __syncthreads();
-        for (int64_t i = threadIdx.x; i < visited; i += KD_BLOCK) first[list.node[i]] = NEVER;
+        for (int64_t at = threadIdx.x; at < visited; at += KD_BLOCK) first[list.node[at]] = NEVER;
         __syncthreads();
     }
 }
@@ -157,7 +158,7 @@ __global__ void __launch_bounds__(KD_BLOCK, 4)
 extern "C" kd_status kd_cuda_walk_cumulative(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
                                              kd_visits *visits) {
     cumulative_walk rule = {config->walks, config->steps};
-    if (graph.rows == 0) return KD_OK;
+    if (visits->starts == 0) return KD_OK;
     KD_LAUNCH(walk_starts<cumulative_walk>, (unsigned)starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx),
               graph, rule, *rng, *visits, (unsigned long long *)ctx->workspace);
     KD_CUDA_LAUNCHED();
@@ -167,7 +168,7 @@ extern "C" kd_status kd_cuda_walk_node(kd_ctx *ctx, kd_csr graph, const kd_walk_
                                        kd_visits *visits) {
     unsigned long long below = (unsigned long long)((double)config->restart * 0x1p32);
     restarting_walk rule = {config->walks, config->steps, below, 1.0 / (0x1p32 - (double)below)};
-    if (graph.rows == 0) return KD_OK;
+    if (visits->starts == 0) return KD_OK;
     KD_LAUNCH(walk_starts<restarting_walk>, (unsigned)starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx),
               graph, rule, *rng, *visits, (unsigned long long *)ctx->workspace);
     KD_CUDA_LAUNCHED();
@@ -177,7 +178,7 @@ extern "C" kd_status kd_cuda_walk_node(kd_ctx *ctx, kd_csr graph, const kd_walk_
 __global__ void __launch_bounds__(KD_BLOCK)
     list_above(kd_csr graph, int64_t first, kd_mat score, float threshold, kd_visits visits) {
     KD_SHARED(int, counts, [KD_BLOCK / KD_WARP]);
-    int64_t u = first + blockIdx.x, at = visits.ptr[u], room = visits.ptr[u + 1];
+    int64_t u = first + blockIdx.x, at = visits.ptr[u - visits.first], room = visits.ptr[u - visits.first + 1];
     int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
     for (int64_t tile = 0; tile < score.rows; tile += KD_BLOCK) {
         int64_t x = tile + threadIdx.x;
@@ -204,17 +205,34 @@ extern "C" kd_status kd_cuda_visits_above(kd_ctx *ctx, kd_csr graph, int64_t fir
     KD_CUDA_LAUNCHED();
 }
 
+/* A block a start. Its length is read before the ends, which may be overwritten in place. */
+__global__ void __launch_bounds__(KD_BLOCK) pack_lists(kd_csr graph, kd_visits visits, kd_visits packed) {
+    int64_t u = visits.first + blockIdx.x, begin = graph.row_ptr[u], end = graph.row_ptr[u + 1];
+    int64_t from = visits.ptr[blockIdx.x], to = packed.ptr[u - packed.first];
+    int64_t length = end > begin ? visits.end[end - 1] - from : 0;
+    __syncthreads();
+    for (int64_t i = threadIdx.x; i < length; i += KD_BLOCK) packed.node[to + i] = visits.node[from + i];
+    for (int64_t k = begin + threadIdx.x; k < end; k += KD_BLOCK) packed.end[k] = visits.end[k] - from + to;
+}
+
+extern "C" kd_status kd_cuda_visits_pack(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, kd_visits *packed) {
+    if (visits->starts == 0) return KD_OK;
+    KD_LAUNCH(pack_lists, (unsigned)visits->starts, KD_BLOCK, 0, kd_stream(ctx), graph, *visits, *packed);
+    KD_CUDA_LAUNCHED();
+}
+
 /* Every edge is taken once, from its higher node v, whose list the block marks once for all its edges: mark[x] = 1 +
  * the place of x in the list. A warp an edge counts which of the other node's first visits are among v's first. */
-__global__ void __launch_bounds__(KD_BLOCK) jaccard_edges(kd_csr graph, kd_visits visits, int32_t *marks, float *val) {
+__global__ void __launch_bounds__(KD_BLOCK)
+    jaccard_edges(kd_csr graph, int64_t first, int64_t count, kd_visits visits, int32_t *marks, float *val) {
     int32_t *mark = marks + (int64_t)blockIdx.x * graph.rows;
     int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
     for (int64_t x = threadIdx.x; x < graph.rows; x += KD_BLOCK) mark[x] = 0;
     __syncthreads();
-    for (int64_t v = blockIdx.x; v < graph.rows; v += gridDim.x) {
+    for (int64_t v = first + blockIdx.x; v < first + count; v += gridDim.x) {
         int64_t begin = graph.row_ptr[v], end = graph.row_ptr[v + 1];
         const int32_t *list = visits.node + visits.ptr[v];
-        int64_t length = end > begin ? visits.end[end - 1] - visits.ptr[v] : 0;
+        int64_t length = end > begin && graph.col[begin] < v ? visits.end[end - 1] - visits.ptr[v] : 0;
         for (int64_t i = threadIdx.x; i < length; i += KD_BLOCK) mark[list[i]] = (int32_t)(i + 1);
         __syncthreads();
         for (int64_t e = begin + warp; e < end && graph.col[e] < v; e += KD_BLOCK / KD_WARP) {
@@ -233,9 +251,10 @@ __global__ void __launch_bounds__(KD_BLOCK) jaccard_edges(kd_csr graph, kd_visit
     }
 }
 
-extern "C" kd_status kd_cuda_prefix_jaccard(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, float *val) {
-    if (graph.rows == 0) return KD_OK;
-    KD_LAUNCH(jaccard_edges, (unsigned)starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx), graph, *visits,
-              (int32_t *)ctx->workspace, val);
+extern "C" kd_status kd_cuda_prefix_jaccard(kd_ctx *ctx, kd_csr graph, int64_t first, int64_t count,
+                                            const kd_visits *visits, float *val) {
+    if (count == 0) return KD_OK;
+    KD_LAUNCH(jaccard_edges, (unsigned)starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx), graph, first,
+              count, *visits, (int32_t *)ctx->workspace, val);
     KD_CUDA_LAUNCHED();
 }

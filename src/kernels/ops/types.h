@@ -76,13 +76,14 @@ typedef struct kd_groups {
     int32_t *member;  /* [capacity] positions in the batch */
 } kd_groups;
 
-/* Nodes that walks from each start visited, in the order of the first walk rank that reached them; the nodes reached up
- * to and including rank k of start u are node[ptr[u] .. end[row_ptr[u] + k]). row_ptr is that of the walked graph. */
+/* Nodes that walks from starts first .. first + starts - 1 visited, in the order of the first walk rank that reached
+ * them; the nodes reached up to and including rank k of start u are node[ptr[u - first] .. end[row_ptr[u] + k]).
+ * row_ptr is that of the walked graph. */
 typedef struct kd_visits {
-    int64_t starts;
-    int64_t *ptr;  /* [starts + 1], set by the caller: ptr[u+1] - ptr[u] is the room for start u */
+    int64_t first, starts;
+    int64_t *ptr;  /* [starts + 1], set by the caller: ptr[i + 1] - ptr[i] is the room for start first + i */
     int32_t *node; /* [ptr[starts]] */
-    int64_t *end;  /* [edges] */
+    int64_t *end;  /* [edges]; those of nodes that are no starts here are left alone */
 } kd_visits;
 
 static inline kd_mat kd_mat_make(float *data, int64_t rows, int64_t cols) {

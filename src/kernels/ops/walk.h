@@ -17,10 +17,11 @@ typedef struct kd_walk_config {
 /* `cumulative`: for start node u and each of its edges k, N walks of M steps. A walk: restart probability r starts at
  * 0; each step, with probability r it goes back to the previous node, forgets the last visited one and sets r = 0 (the
  * step is used up); else it moves to a uniform neighbour, records it and r += 0.2. Only nodes still in the list when
- * the walk ends count. visits->node and visits->end are overwritten. Step i of walk n of edge k takes draw i of the
- * blocks that follow (k N + n) ceil(M / 4), row u, for both: with m moves since the last restart it restarts if
- * floor(5 draw / 2^32) < m, else takes neighbour floor(degree (5 draw mod 2^32) / 2^32). Workspace: kd_walk_workspace.
- */
+ * the walk ends count. The starts are those of `visits`, whose node and end are overwritten; a draw is keyed by the
+ * start's own number, so that lists do not depend on which others are walked from. Step i of walk n of edge k takes
+ * draw i of the blocks that follow (k N + n) ceil(M / 4), row u, for both: with m moves since the last restart it
+ * restarts if floor(5 draw / 2^32) < m, else takes neighbour floor(degree (5 draw mod 2^32) / 2^32). Workspace:
+ * kd_walk_workspace. */
 typedef kd_status kd_walk_cumulative_fn(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
                                         kd_visits *visits);
 
@@ -32,15 +33,22 @@ typedef kd_status kd_walk_node_fn(kd_ctx *ctx, kd_csr graph, const kd_walk_confi
                                   kd_visits *visits);
 
 /* `power`: the nodes x of column s of `score` [graph.rows, block] (visit probabilities of start first + s) with
- * score >= threshold, ascending, become visits of start first + s; as many as fit its room, which holds
- * at most 1/threshold. end is the whole list for every edge of the start. */
+ * score >= threshold, ascending, become visits of start first + s, one of `visits`; as many as fit its room, which
+ * holds at most 1/threshold. end is the whole list for every edge of the start. */
 typedef kd_status kd_visits_above_fn(kd_ctx *ctx, kd_csr graph, int64_t first, kd_mat score, float threshold,
                                      kd_visits *visits);
 
+/* The lists of the starts of `visits`, copied to where packed->ptr puts them, with ends to match: packed holds those
+ * starts at least, and room for what each visited: nothing without edges, else up to the end of its last edge. Nodes
+ * and ends of packed's other starts are left alone. packed->end may be visits->end. */
+typedef kd_status kd_visits_pack_fn(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, kd_visits *packed);
+
 /* val [edges]: for edge (u, v) at rank k of u, with l the rank of u in v's row: Jaccard of the nodes that u visited up
  * to rank k and v up to rank l; 0 where both are empty. Symmetric. graph must hold both directions of every edge.
- * Workspace: kd_walk_workspace. */
-typedef kd_status kd_prefix_jaccard_fn(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, float *val);
+ * Written, in both directions, for the edges whose higher node is one of first .. first + count - 1; visits are those
+ * of all nodes. Workspace: kd_walk_workspace. */
+typedef kd_status kd_prefix_jaccard_fn(kd_ctx *ctx, kd_csr graph, int64_t first, int64_t count, const kd_visits *visits,
+                                       float *val);
 
 /* Most nodes that a cumulative walk of `steps` steps leaves in its list: five moves make the sixth step a restart,
  * which takes one back. */
