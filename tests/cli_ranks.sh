@@ -39,6 +39,12 @@ holds "says how many there are" grep -q '^ranks: 4' out
 check "paper's semantics, one rank" 0 "" "$KDIFFE" train data --out=p1 $small --semantics=paper --cl_method=0 --batch=50
 ranks 3 "$KDIFFE" train data --out=p3 $small --semantics=paper --cl_method=0 --batch=50 >out 2>err
 holds "paper's semantics, 3 ranks: the same numbers" agree p1 p3
+# Walks by shares of edges are in all of the above; by shares of nodes, and of blocks of them, here.
+for method in node power; do
+    check "attention.method=$method, one rank" 0 "" "$KDIFFE" train data --out=$method-1 $small --attention.method=$method
+    ranks 3 "$KDIFFE" train data --out=$method-3 $small --attention.method=$method >out 2>err
+    holds "attention.method=$method, 3 ranks: the same numbers" agree $method-1 $method-3
+done
 check "more ranks than rows: data" 0 "" "$KDIFFE" synth tiny --users=12 --items=8 --tastes=3 --interactions=3 --modalities=image:4
 check "more ranks than rows of a batch, one rank" 0 "" "$KDIFFE" train tiny --out=t1 $small --batch=3
 ranks 4 "$KDIFFE" train tiny --out=t4 $small --batch=3 >out 2>err

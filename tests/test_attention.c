@@ -47,7 +47,7 @@ static void free_graph(walked_graph *g) {
 }
 
 static void walk(op_fixture *f, const kd_config *c, walked_graph *g) {
-    assert_ok(kd_attention_matrix(f->ctx, c, &g->data, &g->graph, g->similarity));
+    assert_ok(kd_attention_matrix(f->ctx, NULL, c, &g->data, &g->graph, g->similarity));
 }
 
 /* S of edge (user, item), in both directions. */
@@ -385,7 +385,7 @@ static void a_given_matrix_is_laid_on_the_edges(void **state) {
     assert_near(similarity_of(&g, 1, 1), 0.75, 0.0);
     given.col[1] = 2; /* user 1 and item 0 never met */
     assert_ok(kd_similarity_save(c.attention.file, &given));
-    assert_int_equal(kd_attention_matrix(f->ctx, &c, &g.data, &g.graph, g.similarity), KD_ERR_FORMAT);
+    assert_int_equal(kd_attention_matrix(f->ctx, NULL, &c, &g.data, &g.graph, g.similarity), KD_ERR_FORMAT);
     assert_non_null(strstr(kd_last_error(), "entry (1, 2)"));
     unlink(c.attention.file);
     rmdir(folder);
@@ -400,7 +400,7 @@ static void lists_that_cannot_fit_are_refused(void **state) {
     for (int32_t u = 0; u < USERS; u++) pairs[u][0] = u;
     walked_graph g = make_graph(USERS, 1, USERS, (const int32_t(*)[2])pairs);
     kd_config c = configure(KD_ATTENTION_CUMULATIVE, 1000, 1000000);
-    assert_int_equal(kd_attention_matrix(f->ctx, &c, &g.data, &g.graph, g.similarity), KD_ERR_MEMORY);
+    assert_int_equal(kd_attention_matrix(f->ctx, NULL, &c, &g.data, &g.graph, g.similarity), KD_ERR_MEMORY);
     assert_non_null(strstr(kd_last_error(), "attention.walks"));
     free(pairs);
     free_graph(&g);

@@ -4,14 +4,16 @@
 #define KD_ATTENTION_ATTENTION_H
 
 #include "host/config/config.h"
+#include "host/dist/comm.h"
 #include "host/graph/bipartite.h"
 #include "kernels/ops.h"
 
 /* similarity [2 * interactions] = S of every edge in the CSR order of `graph`, by attention.method or, where it is
  * given, read from attention.file (0 on an edge that the file lacks; KD_ERR_FORMAT for an entry that is no edge).
- * KD_ERR_MEMORY when the walks' lists do not fit; lower attention.walks or attention.walk_steps. */
-kd_status kd_attention_matrix(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_bipartite *graph,
-                              float *similarity);
+ * Walks and comparisons are split over the ranks of `comm` (NULL: this is the only one), which all get the same bits,
+ * those of one rank. KD_ERR_MEMORY when the walks' lists do not fit; lower attention.walks or attention.walk_steps. */
+kd_status kd_attention_matrix(kd_ctx *ctx, kd_comm *comm, const kd_config *config, const kd_dataset *data,
+                              const kd_bipartite *graph, float *similarity);
 
 /* The published walks, given in order, as lists of visits: for each edge (item ascending, its users ascending)
  * `per_edge` pairs of the item's walk and the user's walk. walks [count, width]: start, length, visited nodes, padding.

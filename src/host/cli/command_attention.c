@@ -21,7 +21,7 @@ static kd_status make_matrix(kd_ctx *ctx, const kd_config *config, const kd_data
     out->count = graph.row_ptr[graph.nodes];
     KD_TRY(kd_host_alloc(&out->row, out->count, sizeof *out->row, "matrix"));
     KD_TRY(kd_host_alloc(&out->value, out->count, sizeof *out->value, "matrix"));
-    KD_TRY(kd_attention_matrix(ctx, config, data, &graph, out->value));
+    KD_TRY(kd_attention_matrix(ctx, NULL, config, data, &graph, out->value));
     for (int64_t r = 0; r < graph.nodes; r++)
         for (int64_t k = graph.row_ptr[r]; k < graph.row_ptr[r + 1]; k++) out->row[k] = (int32_t)r;
     out->col = graph.col;

@@ -40,7 +40,7 @@ static kd_status set_up(kd_ctx *ctx, kd_model *m, double *attention_seconds) {
     clock_gettime(CLOCK_MONOTONIC, &begin);
     if (m->config->use.attention) {
         KD_TRY(kd_host_alloc(&similarity, graph.row_ptr[graph.nodes], sizeof *similarity, "attention-aware matrix"));
-        KD_TRY(kd_attention_matrix(ctx, m->config, m->data, &graph, similarity));
+        KD_TRY(kd_attention_matrix(ctx, m->comm, m->config, m->data, &graph, similarity));
     }
     clock_gettime(CLOCK_MONOTONIC, &end);
     *attention_seconds = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
