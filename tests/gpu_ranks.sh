@@ -8,7 +8,7 @@ export KDIFFE_EMU_DEVICES=4 OMP_WAIT_POLICY=passive
 small="--epochs=2 --dim=8 --hidden=16 --batch=64 --steps=2 --trans=1 --cl_method=1 --threads=1 --device=cuda --precision=fp32"
 check "synth" 0 "" "$KDIFFE" synth data --users=60 --items=40 --tastes=6 --interactions=6 --modalities=image:8,text:4
 check "one GPU" 0 "" "$KDIFFE" train data --out=one $small
-if [ "$("$KDIFFE" launch --gpus=2 -- train data --out=none --dry-run 2>&1 | grep -c 'made without')" != 0 ]; then
+if "$KDIFFE" launch --gpus=2 -- bench --ops=allreduce --most=8 --device=cuda 2>&1 | grep -q 'made without'; then
     echo "skipped: this build has no NCCL: ranks with a GPU each"
     exit $failed
 fi
@@ -52,10 +52,11 @@ more=--rendezvous=file:meet by_hand file
 same "a file to meet at: exit codes" "0 0" "$code $code2"
 holds "a file to meet at: the same numbers" agree one file
 holds "a file to meet at: taken away" test ! -e meet
-printf 'kdiffe rendezvous 1\njob 0000000000000000\nranks 2\nat 127.0.0.1:1\n' >meet
+file() { printf 'kdiffe rendezvous 1\njob %s\nranks 2\nnonce 1\nhost %s\nport %s\nat 127.0.0.1\n' "$1" "$(hostname)" "$2" >meet; }
+file 0000000000000000 1
 more=--rendezvous=file:meet by_hand stale
 same "a stale file: passed over" "0 0" "$code $code2"
-printf 'kdiffe rendezvous 1\njob 00000000000000aa\nranks 2\nat 127.0.0.1:1\n' >meet
+file 00000000000000aa 1
 RANK=1 WORLD_SIZE=2 check "another job's file" 6 "meet: is of another job" \
     "$KDIFFE" train data --out=none $small --rendezvous=file:meet --comm-timeout=1
 rm meet
@@ -74,6 +75,15 @@ RANK=1 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=$port check "rank 0 does n
     "$KDIFFE" train data --out=none $small --comm-timeout=1
 check "launch without a command" 2 "expected a command after --" "$KDIFFE" launch --gpus=2
 check "launch of several machines" 2 "--rendezvous" "$KDIFFE" launch --gpus=2 --nodes=2 -- train data
+
+# One launcher inside another: the inner one's ranks are what counts.
+check "launch inside srun and mpirun" 0 "ranks: 2, NCCL" env SLURM_JOB_ID=5 SLURM_STEP_ID=0 SLURM_NTASKS=3 SLURM_PROCID=1 \
+    SLURM_LOCALID=1 PMIX_RANK=1 OMPI_COMM_WORLD_SIZE=3 "$KDIFFE" launch --gpus=2 -- train data --out=inner $small
+holds "launch inside srun and mpirun: the same numbers" agree one inner
+check "launch of one rank inside srun" 0 "run folder" env SLURM_JOB_ID=5 SLURM_STEP_ID=0 SLURM_NTASKS=3 SLURM_PROCID=1 \
+    SLURM_LOCALID=1 "$KDIFFE" launch --gpus=1 -- train data --out=alone $small
+check "wrong on all ranks: one line" 2 "comm-timeout" "$KDIFFE" launch --gpus=3 -- train data --out=none --comm-timeout=x
+check "a command of one rank" 2 "is not for several ranks" "$KDIFFE" launch --gpus=2 -- eval one
 
 # Two jobs side by side.
 launch --gpus=2 -- train data --out=left $small >/dev/null 2>err2 &
@@ -138,6 +148,7 @@ while [ $kills -lt 10 ]; do
 done
 wait $job
 same "after $kills deaths of ranks: ends well" 0 $?
+holds "at least five of them" test $kills -ge 5
 check "four epochs without any" 0 "" "$KDIFFE" train data --out=four $small --epochs=4
 holds "after $kills deaths of ranks: the same numbers" agree four killed
 
@@ -162,21 +173,20 @@ holds "a rank that hangs: says so" grep -q "^kdiffe: rank . of 2 on .*--comm-tim
 single "a rank that hangs"
 holds "a rank that hangs: no orphans" test -z "$(ranks_of hangs)"
 
-# A signal to one rank, and to the launcher, stops all of them between the same two steps.
-for whom in rank launcher; do
+# A signal to one rank, to the launcher, or to every process, stops all of them between the same two steps.
+for whom in rank launcher all; do
     launch --gpus=3 -- train data --out=stopped-$whom $small --epochs=4 >out 2>err &
     job=$!
     for _ in $(seq 500); do [ -s stopped-$whom/model.safetensors ] && break; sleep 0.02; done
-    if [ $whom = rank ]; then
-        kill -USR1 "$(ranks_of stopped-rank | tail -n 1)"
-    else
-        pkill -USR1 -f "^$KDIFFE launch.*=stopped-launcher( |\$)"
-    fi
+    victims=$(pgrep -f "^$KDIFFE launch.*=stopped-$whom( |\$)")
+    [ $whom = launcher ] || victims=$(ranks_of stopped-$whom | tail -n 1)
+    [ $whom != all ] || victims="$(pgrep -f "^$KDIFFE launch.*=stopped-all( |\$)") $(ranks_of stopped-all)" # as schedulers do
+    kill -USR1 $victims
     wait $job
-    same "a signal to one $whom: exit code" 138 $?
-    single "a signal to one $whom"
-    check "a signal to one $whom: goes on with fewer" 0 "" launch --gpus=2 -- train --resume=stopped-$whom
-    holds "a signal to one $whom: the same numbers" agree four stopped-$whom
+    same "a signal to $whom: exit code" 138 $?
+    single "a signal to $whom"
+    check "a signal to $whom: goes on with fewer" 0 "" launch --gpus=2 -- train --resume=stopped-$whom
+    holds "a signal to $whom: the same numbers" agree four stopped-$whom
 done
 
 # Control by MPI, sums by NCCL.
@@ -219,6 +229,11 @@ host a 0 --out=hosts >out 2>err
 same "two hosts: exit code" 0 $?
 wait $!
 holds "two hosts: the same numbers" agree one hosts
+# rank 0 may call itself localhost, as Kubeflow has it
+MASTER_ADDR=10.9.8.1 host b 1 --out=local >/dev/null 2>err2 &
+MASTER_ADDR=localhost host a 0 --out=local >out 2>err
+same "two hosts, rank 0 on localhost: exit code" 0 $?
+wait $!
 host b 1 --out=meets --rendezvous=file:meet >/dev/null 2>err2 &
 host a 0 --out=meets --rendezvous=file:meet >out 2>err
 same "two hosts, a file to meet at: exit code" 0 $?

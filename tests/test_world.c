@@ -31,7 +31,9 @@ static const char *const NAMES[] = {"OMPI_COMM_WORLD_SIZE",
                                     "SLURM_NTASKS",
                                     "SLURM_PROCID",
                                     "SLURM_LOCALID",
-                                    "SLURM_STEP_NODELIST"};
+                                    "SLURM_STEP_NODELIST",
+                                    "SLURM_STEP_NUM_TASKS",
+                                    "SLURM_RESTART_COUNT"};
 
 static int clear(void **state) {
     (void)state;
@@ -123,6 +125,7 @@ static void a_place_to_meet_can_be_given(void **state) {
     kd_world w = world_of("RANK=1 WORLD_SIZE=2", "fe80::1:29500");
     assert_string_equal(w.host, "fe80::1");
     assert_int_equal(w.port, 29500);
+    assert_string_equal(world_of("RANK=1 WORLD_SIZE=2", "[fe80::1]:29500").host, "fe80::1");
     assert_string_equal(world_of("RANK=1 WORLD_SIZE=2", "file:/shared/meet").file, "/shared/meet");
     static const char *const WRONG[] = {"host", "host:", ":5", "host:0", "host:70000", "file:"};
     for (size_t i = 0; i < sizeof WRONG / sizeof WRONG[0]; i++) refused("RANK=1 WORLD_SIZE=2", WRONG[i], "HOST:PORT");
@@ -136,6 +139,22 @@ static void what_makes_no_sense_is_named(void **state) {
     refused("RANK=0 WORLD_SIZE=2", NULL, "MASTER_ADDR");
     refused("RANK=0 WORLD_SIZE=2 MASTER_ADDR=a", NULL, "MASTER_PORT=: expected a number");
     refused("RANK=0 WORLD_SIZE=2 MASTER_ADDR=a MASTER_PORT=99999", NULL, "MASTER_PORT=99999");
+}
+
+static void the_inner_launcher_counts(void **state) {
+    (void)state;
+    kd_world w = world_of("RANK=9 WORLD_SIZE=16 MASTER_ADDR=a MASTER_PORT=5 TORCHELASTIC_RUN_ID=x SLURM_NTASKS=2 "
+                          "SLURM_STEP_ID=0 SLURM_PROCID=1 PMIX_RANK=1 OMPI_COMM_WORLD_SIZE=2",
+                          NULL);
+    assert_false(w.mpi);
+    assert_int_equal(w.rank, 9);
+    assert_int_equal(w.ranks, 16);
+    w = world_of("RANK=0 WORLD_SIZE=1 KDIFFE_JOB=x SLURM_NTASKS=2 SLURM_STEP_ID=0 SLURM_PROCID=1", NULL);
+    assert_int_equal(w.ranks, 1);
+    w = world_of("SLURM_NTASKS=16 SLURM_STEP_NUM_TASKS=2 SLURM_STEP_ID=0 SLURM_PROCID=1 SLURM_LOCALID=1 SLURM_JOB_ID=1 "
+                 "SLURM_STEP_NODELIST=a",
+                 NULL);
+    assert_int_equal(w.ranks, 2); /* of this step, not of the job */
 }
 
 static void shares_cover_everything_once(void **state) {
@@ -159,6 +178,7 @@ int main(void) {
         cmocka_unit_test_teardown(srun_says_where_its_first_machine_is, clear),
         cmocka_unit_test_teardown(a_place_to_meet_can_be_given, clear),
         cmocka_unit_test_teardown(what_makes_no_sense_is_named, clear),
+        cmocka_unit_test_teardown(the_inner_launcher_counts, clear),
         cmocka_unit_test(shares_cover_everything_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

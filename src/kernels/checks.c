@@ -57,7 +57,7 @@ kd_status kd_cursor_advance(kd_ctx *ctx, int64_t count, int64_t parts, double *s
     FORWARD(cursor_advance, ctx, count, parts, slot, log, cursor);
 }
 kd_status kd_replay(kd_ctx *ctx, kd_step_fn *step, void *arg, kd_recording **recording) {
-    if (kd_trace_is_on(ctx)) return step(ctx, arg); /* a trace tells the ops of a step apart */
+    if (!kd_trace_lets_record(ctx)) return step(ctx, arg); /* a trace tells the ops of a step apart */
     FORWARD(replay, ctx, step, arg, recording);
 }
 void kd_recording_free(kd_ctx *ctx, kd_recording **recording) { ctx->ops->recording_free(ctx, recording); }

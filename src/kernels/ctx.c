@@ -55,11 +55,11 @@ kd_status kd_ctx_open(kd_compute compute, kd_ctx **out) {
     if (!ctx) return KD_FAIL(KD_ERR_MEMORY, "context: out of memory");
     ctx->profile_last = -1;
     int cores = omp_get_num_procs();
-    int shared = compute.local_ranks > 1 && cores == (int)sysconf(_SC_NPROCESSORS_ONLN) ? (int)compute.local_ranks : 1;
+    int shared = compute.sharing > 1 ? (int)compute.sharing : 1;
     ctx->threads = compute.threads > 0 ? (int)compute.threads : cores > shared ? cores / shared : 1;
     omp_set_num_threads(ctx->threads);
     openblas_set_num_threads(ctx->threads);
-    if (compute.device != KD_DEVICE_CPU && compute.local_ranks > 0) kd_cuda_select(compute.local_rank);
+    if (compute.device != KD_DEVICE_CPU && compute.sharing > 0) kd_cuda_select(compute.local_rank);
     if (compute.device == KD_DEVICE_CUDA || (compute.device == KD_DEVICE_AUTO && kd_cuda_usable(&why)))
         status = kd_cuda_open(compute.precision, !compute.any_order, ctx);
     else

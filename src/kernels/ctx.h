@@ -12,6 +12,7 @@ struct kd_ctx {
     struct kd_trace *trace;              /* NULL: none is kept */
     int64_t profile_first, profile_last; /* steps that are profiled; last below 0: no window */
     bool profiling;
+    bool traced_elsewhere;  /* another rank of the job keeps a trace */
     bool exchanging;        /* with other ranks, in work that has not been waited for */
     int64_t waits, waiting; /* number of waits for such work; of the one under way, 0: none. Other threads read it */
     void *bf16_room;        /* of the CPU backend under precision bf16; NULL: its products are float32 */

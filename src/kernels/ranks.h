@@ -20,7 +20,7 @@ struct kd_ranks {
     kd_status (*exchange)(kd_ranks *ranks, kd_ctx *ctx, const int64_t *first, void *x);
     /* From any thread, at any time: a failure that no call has returned. */
     kd_status (*health)(kd_ranks *ranks);
-    void (*close)(kd_ranks *ranks);
+    void (*close)(kd_ranks *ranks, kd_ctx *ctx);
 };
 
 #endif

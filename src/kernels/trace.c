@@ -35,6 +35,12 @@ static double now(void) {
 }
 
 bool kd_trace_is_on(const kd_ctx *ctx) { return ctx->trace && ctx->profiling; }
+bool kd_trace_lets_record(const kd_ctx *ctx) { return !((ctx->trace || ctx->traced_elsewhere) && ctx->profiling); }
+
+void kd_trace_elsewhere(kd_ctx *ctx) {
+    ctx->traced_elsewhere = true;
+    ctx->profiling = true; /* until a window says otherwise */
+}
 
 void kd_range_push(kd_ctx *ctx, const char *name) {
     ctx->ops->range_push(ctx, name);

@@ -16,6 +16,10 @@ bool kd_trace_is_on(const kd_ctx *ctx);
 void kd_trace_span_begin(kd_ctx *ctx, const char *name);
 void kd_trace_span_end(kd_ctx *ctx);
 
+/* Whether steps may be recorded now: not where ranges are kept, by this rank or another, since what is recorded is to
+ * be recorded by all ranks. */
+bool kd_trace_lets_record(const kd_ctx *ctx);
+
 /* Frees what kd_trace_close did not write; NULL is allowed. */
 void kd_trace_free(kd_trace *trace);
 

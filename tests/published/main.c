@@ -43,7 +43,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     golden_require(kd_comm_open(NULL, 60, &comm), "ranks");
-    compute.local_ranks = comm ? kd_comm_local_ranks(comm) : 0;
+    compute.sharing = comm ? kd_comm_sharing(comm) : 0;
     compute.local_rank = kd_comm_local_rank(comm);
     golden_require(kd_ctx_open(compute, &ctx), "context");
     golden_require(kd_comm_bind(comm, ctx), "ranks");

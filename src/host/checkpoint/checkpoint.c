@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "host/checkpoint/safetensors.h"
 #include "host/util/memory.h"
@@ -326,6 +328,14 @@ static void prune(const char *folder, int64_t keep, int (*which)(const struct di
     if (count >= 0) free(entry);
 }
 
+/* Of the name, which says the position, and the size. */
+static uint64_t hash_of(const char *path) {
+    const char *name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    struct stat about = {0};
+    uint64_t size = stat(path, &about) == 0 ? (uint64_t)about.st_size : 0;
+    return XXH3_64bits_withSeed(name, strlen(name), size);
+}
+
 kd_status kd_checkpoint_load(kd_model *m) {
     kd_status status = KD_OK;
     const char *folder = m->run.checkpoints->folder;
@@ -334,6 +344,7 @@ kd_status kd_checkpoint_load(kd_model *m) {
     KD_TRY(kd_checkpoint_newest(folder, &path));
     if (!path) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: holds no checkpoint", folder);
     KD_TRY(kd_safetensors_open(path, true, &file));
+    KD_TRY(kd_comm_settle(m->comm, kd_comm_same(m->comm, "newest checkpoint", hash_of(path))));
     KD_TRY(check_origin(path, &file, m));
     KD_TRY(take_run(path, &file, m));
     KD_TRY(take_arrays(path, &file, m));

@@ -42,6 +42,7 @@ typedef struct launch {
     int listener;           /* its socket, which rank 0 takes over; -1: none */
     int port;
     char job[64], host[64];
+    int64_t started;
     pid_t *child; /* 0: has ended */
 } launch;
 
@@ -59,6 +60,9 @@ static kd_status take_options(kd_args *args, launch *l) {
     if (l->nodes > 1 && !l->rendezvous)
         KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT,
                            "--nodes: expected --rendezvous=HOST:PORT or file:PATH as well; see --help");
+    if (strcmp(args->positional[0], "train") != 0 && strcmp(args->positional[0], "bench") != 0)
+        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "launch: %s is not for several ranks: train and bench --ops=allreduce are",
+                           args->positional[0]);
     KD_TRY(kd_args_finish(args, args->positional_count));
     if (l->gpus < 1)
         status = KD_FAIL(KD_ERR_ARGUMENT, "there is no GPU here to launch ranks on; on CPUs: mpirun -n N kdiffe ...");
@@ -131,6 +135,7 @@ static kd_status start_ranks(launch *l, const kd_args *args) {
         l->child[i] = fork();
         if (l->child[i] == 0) become_rank(l, i, args, parent);
         if (l->child[i] < 0) return KD_FAIL(KD_ERR_IO, "fork: %s", strerror(errno));
+        l->started++;
     }
     if (l->listener >= 0) close(l->listener);
     l->listener = -1;
@@ -138,7 +143,7 @@ static kd_status start_ranks(launch *l, const kd_args *args) {
 }
 
 static void signal_all(const launch *l, int number) {
-    for (int64_t i = 0; i < l->gpus; i++)
+    for (int64_t i = 0; i < l->started; i++)
         if (l->child[i] > 0) kill(l->child[i], number);
 }
 
@@ -148,13 +153,13 @@ static void say_what_ended(const launch *l, int64_t local, int number) {
             l->node * l->gpus + local, l->nodes * l->gpus, l->host, number, strsignal(number));
 }
 
-/* Until all have ended: the code of the first that failed, 0 if none did. */
-static int await_ranks(launch *l) {
+/* Until all have ended: the code of the first that failed, 0 if none did. said: why they end has been. */
+static int await_ranks(launch *l, bool said) {
     int code = 0, forwarded = 0, how;
-    bool said = false;
     time_t failed_at = 0;
-    for (int64_t left = l->gpus; left > 0;) {
+    for (int64_t left = l->started; left > 0;) {
         pid_t pid = waitpid(-1, &how, WNOHANG);
+        if (pid < 0 && errno == ECHILD) break;
         int64_t i = 0;
         while (pid > 0 && i < l->gpus && l->child[i] != pid) i++;
         if (pid > 0 && i < l->gpus) {
@@ -186,7 +191,7 @@ static kd_status command(kd_args *args) {
     KD_TRY(kd_host_alloc(&l.child, l.gpus, sizeof *l.child, "ranks"));
     status = start_ranks(&l, args);
     if (status != KD_OK) signal_all(&l, SIGKILL);
-    code = await_ranks(&l);
+    code = await_ranks(&l, status != KD_OK);
 cleanup:
     free(l.child);
     if (l.listener >= 0) close(l.listener);

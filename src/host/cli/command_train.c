@@ -258,10 +258,12 @@ cleanup:
 }
 
 /* Whether all ranks are about to train the same. */
-static kd_status compare_ranks(training *t) {
+static kd_status compare_ranks(const request *r, training *t) {
     kd_status status = KD_OK;
     const kd_config *c = &t->config;
-    const int64_t length[] = {c->epochs, c->patience, c->eval_every, t->checkpoints.epochs, t->checkpoints.steps};
+    const int64_t length[] = {
+        c->epochs, c->patience, c->eval_every, t->checkpoints.epochs, t->checkpoints.steps, r->trace != NULL,
+        r->window, r->first,    r->last};
     char *identity = NULL;
     KD_TRY(kd_config_identity(c, &identity));
     KD_TRY(kd_comm_same(t->comm, "version of kdiffe", XXH3_64bits(KDIFFE_VERSION, strlen(KDIFFE_VERSION))));
@@ -279,12 +281,13 @@ static kd_status train(kd_args *args, training *t) {
     bool first = kd_comm_rank(t->comm) == 0;
     if (!first && !freopen("/dev/null", "w", stdout)) return KD_FAIL(KD_ERR_IO, "/dev/null: cannot be written");
     KD_TRY(kd_comm_settle(t->comm, prepare(args, &r, t)));
-    KD_TRY(kd_comm_settle(t->comm, compare_ranks(t)));
+    KD_TRY(kd_comm_settle(t->comm, compare_ranks(&r, t)));
     if (r.dry) goto cleanup;
     KD_TRY(kd_comm_bind(t->comm, t->ctx));
     if (t->comm) printf("ranks: %" PRId64 ", %s\n", kd_comm_ranks(t->comm), kd_comm_library(t->comm));
-    if (r.trace && first) KD_TRY(kd_trace_open(t->ctx, r.trace));
-    if (!r.resume && first) status = kd_run_folder_create(r.out, r.overwrite, &t->run);
+    if (r.trace && first) status = kd_trace_open(t->ctx, r.trace);
+    if (r.trace && !first) kd_trace_elsewhere(t->ctx);
+    if (status == KD_OK && !r.resume && first) status = kd_run_folder_create(r.out, r.overwrite, &t->run);
     KD_TRY(kd_comm_settle(t->comm, status));
     t->checkpoints.folder = t->run.path;
     t->checkpoints.data_path = t->data_path;

@@ -33,15 +33,18 @@ kd_status kd_cli_config_over(kd_args *args, const char *file, kd_config *out) {
 kd_status kd_cli_comm(kd_args *args, kd_comm **out) {
     int64_t timeout_s = 30;
     const char *rendezvous = kd_args_take(args, "rendezvous");
-    *out = NULL;
-    kd_status status = kd_args_take_int(args, "comm-timeout", 1, 1000000, &timeout_s);
-    return status == KD_OK ? kd_comm_open(rendezvous, timeout_s, out) : status;
+    kd_status status = kd_args_take_int(args, "comm-timeout", 1, 1000000, &timeout_s), opened;
+    char message[256];
+    snprintf(message, sizeof message, "%s", kd_last_error());
+    opened = kd_comm_open(rendezvous, timeout_s, out);
+    if (status == KD_OK || opened != KD_OK) return opened;
+    return kd_comm_settle(*out, KD_FAIL(status, "%s", message)); /* wrong on all ranks alike: one says so */
 }
 
 kd_compute kd_cli_compute(const kd_comm *comm, const kd_config *config) {
     kd_compute compute = kd_compute_of(config);
     if (!comm) return compute;
-    compute.local_ranks = kd_comm_local_ranks(comm);
+    compute.sharing = kd_comm_sharing(comm);
     compute.local_rank = kd_comm_local_rank(comm);
     return compute;
 }

@@ -1,5 +1,6 @@
 #include "host/dist/comm.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@ enum { HOST = 64, LINE = 1400, AHEAD = 16 /* steps that a GPU may be given befor
 
 struct kd_comm {
     int64_t ranks, rank, local_ranks, local_rank, timeout_s;
+    int64_t sharing; /* ranks that have the cores of this one */
     bool mpi, ahead;
     bool settled; /* a failure is known to all */
     char host[HOST], who[HOST + 64];
@@ -28,21 +30,40 @@ struct kd_comm {
     int64_t sums_made, bytes; /* traffic */
 };
 
-/* Ranks whose machines bear this one's name. */
+/* A machine, by its name and this start of it (names may be the same), and the cores a rank may use there. */
+typedef struct seat {
+    char host[HOST], boot[40];
+    cpu_set_t cores;
+} seat;
+
+static seat seat_of(const kd_comm *c) {
+    seat s;
+    memset(&s, 0, sizeof s); /* compared as it lies in memory */
+    memcpy(s.host, c->host, sizeof s.host);
+    FILE *boot = fopen("/proc/sys/kernel/random/boot_id", "r");
+    if (boot && !fgets(s.boot, sizeof s.boot, boot)) s.boot[0] = '\0';
+    if (boot) fclose(boot);
+    sched_getaffinity(0, sizeof s.cores, &s.cores);
+    return s;
+}
+
+/* Ranks on this machine, and those that have the same cores there: bound ranks do not share. */
 static kd_status count_neighbours(kd_comm *c) {
-    char(*host)[HOST] = NULL;
-    kd_status status = kd_host_alloc(&host, c->ranks, sizeof *host, "communicator");
-    if (status != KD_OK) return status;
-    KD_TRY(c->control->gather(c->control, c->host, host, HOST));
+    seat mine = seat_of(c), *all = NULL;
     int64_t before = 0;
+    kd_status status = kd_host_alloc(&all, c->ranks, sizeof *all, "communicator");
+    if (status != KD_OK) return status;
+    KD_TRY(c->control->gather(c->control, &mine, all, sizeof mine));
     for (int64_t r = 0; r < c->ranks; r++) {
-        if (strncmp(host[r], c->host, HOST) != 0) continue;
+        if (memcmp(all[r].host, mine.host, HOST) != 0 || memcmp(all[r].boot, mine.boot, sizeof mine.boot) != 0)
+            continue;
         c->local_ranks++;
         before += r < c->rank;
+        c->sharing += CPU_EQUAL(&all[r].cores, &mine.cores) ? 1 : 0;
     }
     if (c->local_rank < 0) c->local_rank = before;
 cleanup:
-    free(host);
+    free(all);
     return status;
 }
 
@@ -87,7 +108,7 @@ cleanup:
 
 kd_status kd_comm_bind(kd_comm *c, kd_ctx *ctx) {
     if (!c) return KD_OK;
-    kd_status status = kd_comm_same(c, "kind of device", (uint64_t)kd_ctx_is_gpu(ctx));
+    kd_status status = kd_comm_settle(c, kd_comm_same(c, "kind of device", (uint64_t)kd_ctx_is_gpu(ctx)));
     if (status != KD_OK) return status;
     c->ctx = ctx;
     if (kd_ctx_is_gpu(ctx)) return bind_gpu(c, ctx);
@@ -105,8 +126,9 @@ void kd_comm_close(kd_comm *c, kd_status status) {
         snprintf(line, sizeof line, "%s: %s", c->who, kd_last_error());
         c->control->abort(c->control, kd_exit_code(status), line);
     }
+    kd_watch_forget(c->watch);
+    if (c->sums) c->sums->close(c->sums, c->ctx);
     kd_watch_end(c->watch);
-    if (c->sums) c->sums->close(c->sums);
     c->control->leave(c->control);
     free(c);
 }
@@ -114,6 +136,7 @@ void kd_comm_close(kd_comm *c, kd_status status) {
 int64_t kd_comm_rank(const kd_comm *c) { return c ? c->rank : 0; }
 int64_t kd_comm_ranks(const kd_comm *c) { return c ? c->ranks : 1; }
 int64_t kd_comm_local_ranks(const kd_comm *c) { return c ? c->local_ranks : 1; }
+int64_t kd_comm_sharing(const kd_comm *c) { return c ? c->sharing : 1; }
 int64_t kd_comm_local_rank(const kd_comm *c) { return c ? c->local_rank : 0; }
 const char *kd_comm_library(const kd_comm *c) { return c && c->sums ? c->sums->name : ""; }
 

@@ -32,6 +32,8 @@ int64_t kd_comm_ranks(const kd_comm *comm); /* 1 without */
 /* Ranks of the job on this machine, and which of them this one is. */
 int64_t kd_comm_local_ranks(const kd_comm *comm);
 int64_t kd_comm_local_rank(const kd_comm *comm);
+/* Of them those that may use the same cores, this one too. */
+int64_t kd_comm_sharing(const kd_comm *comm);
 /* What sums, and its version; "" without. */
 const char *kd_comm_library(const kd_comm *comm);
 

@@ -71,7 +71,6 @@ static void abort_job(kd_control *control, int code, const char *line) {
 kd_status kd_mpi_open(int64_t ranks, int64_t timeout_s, kd_control **out) {
     int provided, rank, size;
     mpi *m = NULL;
-    (void)ranks;
     *out = NULL;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
         return KD_FAIL(KD_ERR_MPI, "MPI does not start");
@@ -80,6 +79,14 @@ kd_status kd_mpi_open(int64_t ranks, int64_t timeout_s, kd_control **out) {
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
+    if (size < 2) { /* each of them would train on its own, into one folder */
+        free(m);
+        return KD_FAIL(KD_ERR_ARGUMENT,
+                       "the launcher says %" PRId64
+                       " ranks, but to MPI this one is alone: the launcher is of another MPI "
+                       "than this build's Open MPI",
+                       ranks);
+    }
     *m = (mpi){{rank, size, gather, leave, abort_job}, timeout_s};
     *out = &m->control;
     return KD_OK;
@@ -134,7 +141,10 @@ cleanup:
 }
 
 static kd_status health(kd_ranks *ranks) { return (void)ranks, KD_OK; /* every wait has seen to it */ }
-static void close_ranks(kd_ranks *ranks) { free(ranks); }
+static void close_ranks(kd_ranks *ranks, kd_ctx *ctx) {
+    (void)ctx;
+    free(ranks);
+}
 
 kd_status kd_mpi_ranks(kd_control *control, kd_ranks **out) {
     mpi_ranks *r;

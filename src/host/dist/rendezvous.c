@@ -1,281 +1,261 @@
 #include "host/dist/rendezvous.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "host/dist/socket.h"
 #include "host/util/file.h"
 
-static const char MAGIC[8] = "kdiffe 1";
+enum {
+    CALLERS = 64, /* that have not said yet who they are */
+    PATIENCE = 5  /* seconds that they have for it */
+};
 
-/* Rank 0's answer. */
+/* What a rank says when it arrives, */
+typedef struct hello {
+    char magic[8];
+    uint64_t job, nonce; /* nonce: of the file that told the address; 0 without */
+    int64_t rank, ranks;
+    char host[KD_HOST_NAME];
+} hello;
+
+/* and what it is answered, at once and when all are there. */
 typedef struct answer {
     char magic[8];
-    char refusal[120]; /* empty: welcome */
+    char refusal[120];       /* empty: welcome */
+    char host[KD_HOST_NAME]; /* of rank 0 */
 } answer;
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+static const char HELLO[8] = "kdiffe>1", ANSWER[8] = "kdiffe<1";
+
+/* Rank 0's side while ranks arrive. */
+typedef struct reception {
+    const kd_world *world;
+    kd_link *link;
+    uint64_t nonce;
+    int listener;
+    bool published;
+    int64_t here;
+    struct {
+        int fd; /* -1: none */
+        double until;
+        size_t got;
+        hello said;
+    } caller[CALLERS];
+} reception;
+
+static bool send_answer(int fd, const char *refusal) {
+    answer a = {.refusal = ""};
+    memcpy(a.magic, ANSWER, sizeof ANSWER);
+    snprintf(a.refusal, sizeof a.refusal, "%s", refusal);
+    gethostname(a.host, sizeof a.host - 1);
+    return kd_write_all(fd, &a, sizeof a, kd_clock() + 1.0);
 }
 
-bool kd_read_all(int fd, void *to, size_t bytes) {
-    for (size_t at = 0; at < bytes;) {
-        ssize_t n = recv(fd, (char *)to + at, bytes - at, 0);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        at += (size_t)n;
+/* A caller has said who it is. One that is no rank at all, such as a port scanner, is left alone. */
+static void answer_caller(reception *r, int at) {
+    const hello *h = &r->caller[at].said;
+    int fd = r->caller[at].fd;
+    char refusal[sizeof((answer *)0)->refusal] = "";
+    bool rank = memcmp(h->magic, HELLO, sizeof HELLO) == 0;
+    r->caller[at].fd = -1;
+    if (rank && (h->job != r->world->job || h->ranks != r->world->ranks || h->nonce != r->nonce))
+        snprintf(refusal, sizeof refusal, "this is another job");
+    else if (rank && (h->rank < 1 || h->rank >= r->world->ranks || r->link[h->rank].fd >= 0))
+        snprintf(refusal, sizeof refusal, "rank %" PRId64 " is there already", h->rank);
+    if (!rank || !send_answer(fd, refusal) || refusal[0]) {
+        close(fd);
+        return;
     }
-    return true;
+    r->link[h->rank].fd = fd;
+    memcpy(r->link[h->rank].host, h->host, sizeof h->host);
+    r->link[h->rank].host[sizeof h->host - 1] = '\0';
+    r->here++;
 }
 
-bool kd_write_all(int fd, const void *from, size_t bytes) {
-    for (size_t at = 0; at < bytes;) {
-        ssize_t n = send(fd, (const char *)from + at, bytes - at, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return false;
-        at += (size_t)n;
+/* What a caller has sent so far; none can keep the others waiting. */
+static void hear_caller(reception *r, int at) {
+    char *to = (char *)&r->caller[at].said + r->caller[at].got;
+    ssize_t n = recv(r->caller[at].fd, to, sizeof(hello) - r->caller[at].got, MSG_DONTWAIT);
+    if (n > 0) r->caller[at].got += (size_t)n;
+    if (r->caller[at].got == sizeof(hello)) {
+        answer_caller(r, at);
+    } else if (n == 0) {
+        close(r->caller[at].fd);
+        r->caller[at].fd = -1;
     }
-    return true;
 }
 
-static void set_up_socket(int fd, int64_t timeout_s) {
-    struct timeval wait = {.tv_sec = timeout_s};
-    int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+static void let_in(reception *r) {
+    int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), at = 0;
+    while (at < CALLERS && r->caller[at].fd >= 0) at++;
+    if (fd >= 0 && at == CALLERS) close(fd); /* it will try again */
+    if (fd < 0 || at == CALLERS) return;
+    r->caller[at].fd = fd;
+    r->caller[at].got = 0;
+    r->caller[at].until = kd_clock() + PATIENCE;
 }
 
-static kd_hello hello_of(const kd_world *w) {
-    kd_hello hello = {.job = w->job, .rank = w->rank, .ranks = w->ranks};
-    memcpy(hello.magic, MAGIC, sizeof MAGIC);
-    gethostname(hello.host, sizeof hello.host - 1);
-    return hello;
-}
-
-static int listen_in(const struct addrinfo *a) {
-    int on = 1, off = 0, fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-    if (fd < 0) return -1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (a->ai_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off); /* IPv4 comes here too */
-    if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, 1024) == 0) return fd;
-    close(fd);
-    return -1;
-}
-
-/* A listening socket: at the world's address where it is a loopback address, else at all of this machine's; port 0
- * takes a free one. */
-static kd_status listen_at(const kd_world *w, int *out) {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list = NULL;
-    static const int FAMILIES[] = {AF_INET6, AF_INET};
-    const char *inherited = getenv("KDIFFE_LISTEN_FD"); /* kdiffe launch holds the port before any rank is there */
-    bool loopback = strncmp(w->host, "127.", 4) == 0 || strcmp(w->host, "localhost") == 0 || !strcmp(w->host, "::1");
-    char port[16];
-    *out = -1;
-    if (inherited && !w->file) {
-        *out = atoi(inherited);
-        return KD_OK;
-    }
-    snprintf(port, sizeof port, "%d", w->file ? 0 : w->port);
-    if (getaddrinfo(loopback ? w->host : NULL, port, &hints, &list) != 0)
-        return KD_FAIL(KD_ERR_MPI, "%s: is no address to listen at", w->host);
-    for (int family = 0; family < 2; family++)
-        for (struct addrinfo *a = list; a && *out < 0; a = a->ai_next)
-            if (a->ai_family == FAMILIES[family]) *out = listen_in(a);
-    int error = errno;
-    freeaddrinfo(list);
-    return *out >= 0 ? KD_OK : KD_FAIL(KD_ERR_MPI, "port %s: rank 0 cannot listen there: %s", port, strerror(error));
-}
-
-/* "HOST:PORT HOST:PORT ...": where others may reach the socket, loopback last. */
-static void list_addresses(int fd, char *out, size_t size) {
-    struct sockaddr_storage bound;
-    socklen_t length = sizeof bound;
-    struct ifaddrs *list = NULL;
-    char host[NI_MAXHOST];
-    getsockname(fd, (struct sockaddr *)&bound, &length);
-    int port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                                                 : ((struct sockaddr_in *)&bound)->sin_port);
-    if (getifaddrs(&list) != 0) list = NULL;
-    out[0] = '\0';
-    for (int loopback = 0; loopback < 2; loopback++)
-        for (struct ifaddrs *i = list; i; i = i->ifa_next) {
-            size_t used = strlen(out);
-            bool is_loopback = i->ifa_flags & IFF_LOOPBACK;
-            if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || !(i->ifa_flags & IFF_UP)) continue;
-            if (is_loopback != loopback) continue;
-            if (getnameinfo(i->ifa_addr, sizeof(struct sockaddr_in), host, sizeof host, NULL, 0, NI_NUMERICHOST))
-                continue;
-            snprintf(out + used, size - used, "%s%s:%d", used ? " " : "", host, port);
+static void receive(reception *r, double until) {
+    while (r->here < r->world->ranks && kd_clock() < until) {
+        struct pollfd ready[CALLERS + 1];
+        for (int i = 0; i < CALLERS; i++) ready[i] = (struct pollfd){r->caller[i].fd, POLLIN, 0};
+        ready[CALLERS] = (struct pollfd){r->listener, POLLIN, 0};
+        poll(ready, CALLERS + 1, 100);
+        for (int i = 0; i < CALLERS; i++) {
+            if (r->caller[i].fd >= 0 && ready[i].revents) hear_caller(r, i);
+            if (r->caller[i].fd < 0 || kd_clock() < r->caller[i].until) continue;
+            close(r->caller[i].fd);
+            r->caller[i].fd = -1;
         }
-    freeifaddrs(list);
+        if (ready[CALLERS].revents) let_in(r);
+    }
 }
 
 /* The file is whole or not there at all; what another job left is replaced. */
-static kd_status publish(const kd_world *w, int fd) {
+static kd_status publish(reception *r) {
     kd_status status = KD_OK;
     kd_atomic_file file;
-    char addresses[2048];
-    list_addresses(fd, addresses, sizeof addresses);
-    KD_TRY(kd_atomic_open(w->file, &file));
-    fprintf(file.stream, "kdiffe rendezvous 1\njob %016llx\nranks %lld\nat %s\n", (unsigned long long)w->job,
-            (long long)w->ranks, addresses);
+    char addresses[2048], host[KD_HOST_NAME] = "";
+    kd_list_addresses(addresses, sizeof addresses);
+    gethostname(host, sizeof host - 1);
+    if (getrandom(&r->nonce, sizeof r->nonce, 0) != sizeof r->nonce) r->nonce = (uint64_t)getpid();
+    KD_TRY(kd_atomic_open(r->world->file, &file));
+    fprintf(file.stream,
+            "kdiffe rendezvous 1\njob %016" PRIx64 "\nranks %" PRId64 "\nnonce %016" PRIx64
+            "\nhost %s\nport %d\nat %s\n",
+            r->world->job, r->world->ranks, r->nonce, host, kd_port_of(r->listener), addresses);
     KD_TRY(kd_atomic_commit(&file));
+    r->published = true;
 cleanup:
     return status;
 }
 
-static bool try_connect(const char *host, const char *port, double until, int *out) {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
-    int fd = -1;
-    if (getaddrinfo(host, port, &hints, &list) != 0) return false;
-    for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
-        double left = until - now();
-        struct timeval wait = {.tv_sec = left > 2.0 ? 2 : 1}; /* of the connection too: an address may be a dead end */
-        fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-        if (fd < 0) continue;
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
-        if (connect(fd, a->ai_addr, a->ai_addrlen) == 0) break;
-        close(fd);
-        fd = -1;
-    }
-    freeaddrinfo(list);
-    *out = fd;
-    return fd >= 0;
-}
-
-/* One try to reach rank 0 through the file. A file of another job, or a listener that is gone, is passed over: rank 0
- * may not have written its own yet. */
-static bool try_file(const kd_world *w, double until, int *out, const char **why) {
-    char text[4096], *at, *rest = NULL;
-    unsigned long long job;
-    long long ranks;
-    FILE *file = fopen(w->file, "r");
-    *why = "is not there";
-    if (!file) return false;
-    size_t n = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[n] = '\0';
-    *why = "is not a rendezvous file";
-    if (sscanf(text, "kdiffe rendezvous 1\njob %llx\nranks %lld\n", &job, &ranks) != 2) return false;
-    *why = "is of another job";
-    if (job != w->job || ranks != w->ranks || !(at = strstr(text, "\nat "))) return false;
-    *why = "is stale: nobody listens where it says";
-    for (char *word = strtok_r(at + 4, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest)) {
-        char *colon = strrchr(word, ':');
-        if (!colon) continue;
-        *colon = '\0';
-        if (try_connect(word, colon + 1, until, out)) return true;
-    }
-    return false;
-}
-
-/* Tries until rank 0 is there. */
-static kd_status connect_to_first(const kd_world *w, int64_t timeout_s, int *out) {
-    double until = now() + (double)timeout_s;
-    char port[16];
-    const char *why = "";
-    snprintf(port, sizeof port, "%d", w->port);
-    while (now() < until) {
-        if (w->file ? try_file(w, until, out, &why) : try_connect(w->host, port, until, out)) return KD_OK;
-        usleep(50000);
-    }
-    if (w->file) return KD_FAIL(KD_ERR_MPI, "%s: %s, for %lld s (--comm-timeout)", w->file, why, (long long)timeout_s);
-    return KD_FAIL(KD_ERR_MPI, "%s:%d: rank 0 is not there, for %lld s (--comm-timeout)", w->host, w->port,
-                   (long long)timeout_s);
+/* A connection each, and some more. */
+static void allow_files(int64_t ranks) {
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)ranks + 256;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* A connection that ends before all are there. kdiffe launch knows what the rank died of, and says it. */
 static kd_status gone(int64_t rank, const char *host) {
     if (getenv("KDIFFE_LAUNCHED")) return KD_FAIL(KD_ERR_MPI, "%s", "");
-    return KD_FAIL(KD_ERR_MPI, "rank %lld%s%s has gone before all were there", (long long)rank, host[0] ? " on " : "",
+    return KD_FAIL(KD_ERR_MPI, "rank %" PRId64 "%s%s has gone before all were there", rank, host[0] ? " on " : "",
                    host);
 }
 
-static kd_status join(const kd_world *w, int64_t timeout_s, kd_link *link) {
-    kd_hello hello = hello_of(w), first = {0};
-    answer said;
-    kd_status status = connect_to_first(w, timeout_s, &link->fd);
-    if (status != KD_OK) return status;
-    set_up_socket(link->fd, timeout_s + 2); /* rank 0 gives up first, and says who is missing */
-    if (!kd_write_all(link->fd, &hello, sizeof hello) || !kd_read_all(link->fd, &said, sizeof said)) return gone(0, "");
-    if (memcmp(said.magic, MAGIC, sizeof MAGIC) != 0)
-        return KD_FAIL(KD_ERR_MPI, "what listens at rank 0's address is not rank 0");
-    said.refusal[sizeof said.refusal - 1] = '\0';
-    if (said.refusal[0]) return KD_FAIL(KD_ERR_MPI, "rank 0 refuses: %s", said.refusal);
-    if (!kd_read_all(link->fd, &first, sizeof first)) return gone(0, "");
-    memcpy(link->host, first.host, sizeof link->host);
-    link->host[sizeof link->host - 1] = '\0';
-    return KD_OK;
-}
-
-/* Lets one caller in, or tells it why not. A caller that is no rank at all, such as a port scanner, is left alone. */
-static void answer_caller(const kd_world *w, int fd, kd_link *link, int64_t *here) {
-    kd_hello hello;
-    answer said = {.refusal = ""};
-    memcpy(said.magic, MAGIC, sizeof MAGIC);
-    set_up_socket(fd, 2);
-    bool rank = kd_read_all(fd, &hello, sizeof hello) && memcmp(hello.magic, MAGIC, sizeof MAGIC) == 0;
-    if (rank && (hello.job != w->job || hello.ranks != w->ranks))
-        snprintf(said.refusal, sizeof said.refusal, "this is another job");
-    else if (rank && (hello.rank < 1 || hello.rank >= w->ranks || link[hello.rank].fd >= 0))
-        snprintf(said.refusal, sizeof said.refusal, "rank %lld is there already", (long long)hello.rank);
-    if (!rank || !kd_write_all(fd, &said, sizeof said) || said.refusal[0]) {
-        close(fd);
-        return;
+/* Tells all who have come that all have, or that they wait in vain. */
+static kd_status dismiss(const reception *r, int64_t timeout_s) {
+    int64_t ranks = r->world->ranks, missing = 1;
+    while (missing < ranks && r->link[missing].fd >= 0) missing++;
+    for (int64_t i = 1; i < ranks; i++) {
+        if (r->link[i].fd < 0 || send_answer(r->link[i].fd, missing < ranks ? "in vain" : "") || missing < ranks)
+            continue;
+        return gone(i, r->link[i].host);
     }
-    link[hello.rank].fd = fd;
-    memcpy(link[hello.rank].host, hello.host, sizeof hello.host);
-    link[hello.rank].host[sizeof hello.host - 1] = '\0';
-    (*here)++;
-}
-
-static kd_status missing(const kd_world *w, const kd_link *link, int64_t here, int64_t timeout_s) {
-    int64_t r = 1;
-    while (link[r].fd >= 0) r++;
-    return KD_FAIL(KD_ERR_MPI, "%lld of %lld ranks are there after %lld s (--comm-timeout): rank %lld has not come",
-                   (long long)here, (long long)w->ranks, (long long)timeout_s, (long long)r);
+    if (missing == ranks) return KD_OK;
+    return KD_FAIL(KD_ERR_MPI,
+                   "%" PRId64 " of %" PRId64 " ranks are there after %" PRId64 " s (--comm-timeout): rank %" PRId64
+                   " has not come",
+                   r->here, ranks, timeout_s, missing);
 }
 
 static kd_status gather_ranks(const kd_world *w, int64_t timeout_s, kd_link *link) {
     kd_status status = KD_OK;
-    kd_hello hello = hello_of(w);
-    int listener = -1;
-    int64_t here = 1;
-    double until = now() + (double)timeout_s;
-    KD_TRY(listen_at(w, &listener));
-    if (w->file) KD_TRY(publish(w, listener));
-    while (here < w->ranks) {
-        struct pollfd ready = {.fd = listener, .events = POLLIN};
-        if (now() >= until) {
-            status = missing(w, link, here, timeout_s);
-            goto cleanup;
-        }
-        if (poll(&ready, 1, 100) < 1) continue;
-        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        if (fd >= 0) answer_caller(w, fd, link, &here);
-    }
-    for (int64_t r = 1; r < w->ranks; r++) {
-        set_up_socket(link[r].fd, timeout_s);
-        if (!kd_write_all(link[r].fd, &hello, sizeof hello)) KD_TRY(gone(r, link[r].host));
-    }
+    const char *inherited = getenv("KDIFFE_LISTEN_FD"); /* kdiffe launch holds the port before any rank is there */
+    reception r = {.world = w, .link = link, .listener = inherited && !w->file ? atoi(inherited) : -1, .here = 1};
+    for (int i = 0; i < CALLERS; i++) r.caller[i].fd = -1;
+    allow_files(w->ranks);
+    if (r.listener < 0) KD_TRY(kd_listen(w->file ? 0 : w->port, &r.listener));
+    if (w->file) KD_TRY(publish(&r));
+    receive(&r, kd_clock() + (double)timeout_s);
+    status = dismiss(&r, timeout_s);
 cleanup:
-    if (listener >= 0) close(listener);
-    if (w->file) unlink(w->file);
+    for (int i = 0; i < CALLERS; i++)
+        if (r.caller[i].fd >= 0) close(r.caller[i].fd);
+    if (r.listener >= 0) close(r.listener);
+    if (r.published) unlink(w->file);
     return status;
+}
+
+/* Says hello; true if that was rank 0 of this job. *why: what else it was. */
+static bool greet(const kd_world *w, uint64_t nonce, kd_link *link, char *why, size_t size) {
+    hello h = {.job = w->job, .nonce = nonce, .rank = w->rank, .ranks = w->ranks};
+    answer a;
+    double soon = kd_clock() + PATIENCE + 1.0;
+    memcpy(h.magic, HELLO, sizeof HELLO);
+    gethostname(h.host, sizeof h.host - 1);
+    bool answered = kd_write_all(link->fd, &h, sizeof h, soon) && kd_read_all(link->fd, &a, sizeof a, soon);
+    bool first = answered && memcmp(a.magic, ANSWER, sizeof ANSWER) == 0;
+    if (first) a.refusal[sizeof a.refusal - 1] = '\0';
+    if (first && !a.refusal[0]) return true;
+    snprintf(why, size, first ? "rank 0 refuses: %s" : "what listens there is not rank 0%s", first ? a.refusal : "");
+    close(link->fd);
+    link->fd = -1;
+    return false;
+}
+
+/* One try through the file. What it says may be of another job, or out of date: rank 0 may not have written its own
+ * yet. */
+static bool try_file(const kd_world *w, double until, kd_link *link, char *why, size_t size) {
+    char text[4096], host[KD_HOST_NAME] = "", own[KD_HOST_NAME] = "", port[8] = "", *at, *rest = NULL;
+    uint64_t job, nonce;
+    int64_t ranks;
+    FILE *file = fopen(w->file, "r");
+    snprintf(why, size, "is not there");
+    if (!file) return false;
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    gethostname(own, sizeof own - 1);
+    snprintf(why, size, "is not a rendezvous file");
+    if (sscanf(text,
+               "kdiffe rendezvous 1\njob %" SCNx64 "\nranks %" SCNd64 "\nnonce %" SCNx64 "\nhost %63s\nport %7s\n",
+               &job, &ranks, &nonce, host, port) != 5 ||
+        !(at = strstr(text, "\nat ")))
+        return false;
+    snprintf(why, size, "is of another job");
+    if (job != w->job || ranks != w->ranks) return false;
+    snprintf(why, size, "is stale: nobody listens where it says");
+    /* on one machine loopback is the surest way, and may be the only one */
+    if (strcmp(host, own) == 0 && kd_connect("127.0.0.1", port, until, &link->fd) && greet(w, nonce, link, why, size))
+        return true;
+    for (char *word = strtok_r(at + 4, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest))
+        if (kd_connect(word, port, until, &link->fd) && greet(w, nonce, link, why, size)) return true;
+    return false;
+}
+
+static kd_status join(const kd_world *w, int64_t timeout_s, kd_link *link) {
+    double until = kd_clock() + (double)timeout_s;
+    char port[16], why[160] = "rank 0 is not there";
+    answer all;
+    bool met = false;
+    snprintf(port, sizeof port, "%d", w->port);
+    while (!met && kd_clock() < until) {
+        if (w->file)
+            met = try_file(w, until, link, why, sizeof why);
+        else if (kd_connect(w->host, port, until, &link->fd))
+            met = greet(w, 0, link, why, sizeof why);
+        if (!met) usleep(100000);
+    }
+    if (!met && w->file)
+        return KD_FAIL(KD_ERR_MPI, "%s: %s, for %" PRId64 " s (--comm-timeout)", w->file, why, timeout_s);
+    if (!met)
+        return KD_FAIL(KD_ERR_MPI, "%s:%d: %s, for %" PRId64 " s (--comm-timeout)", w->host, w->port, why, timeout_s);
+    if (!kd_read_all(link->fd, &all, sizeof all, kd_clock() + (double)timeout_s + 2.0)) return gone(0, "");
+    if (all.refusal[0]) return KD_FAIL(KD_ERR_MPI, "%s", ""); /* rank 0 says who is missing */
+    memcpy(link->host, all.host, sizeof link->host);
+    link->host[sizeof link->host - 1] = '\0';
+    return KD_OK;
 }
 
 kd_status kd_rendezvous(const kd_world *w, int64_t timeout_s, kd_link *link) {

@@ -10,7 +10,10 @@
 #include <unistd.h>
 
 #include "host/dist/rendezvous.h"
+#include "host/dist/socket.h"
 #include "host/util/memory.h"
+
+enum { SLOW = 5 /* seconds that the rest of a frame may take */ };
 
 /* What crosses a connection: a head and `bytes` more. */
 typedef enum kind { DATA, ALIVE, LEAVING, ABORT } kind;
@@ -40,16 +43,17 @@ typedef struct tcp {
     char host[KD_HOST_NAME];
 } tcp;
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
+/* In one piece: what begins to arrive arrives. */
 static bool send_to(const peer *p, kind what, int code, const void *data, int64_t bytes) {
     head h = {what, code, bytes};
-    return p->link.fd >= 0 && kd_write_all(p->link.fd, &h, sizeof h) &&
-           (bytes == 0 || kd_write_all(p->link.fd, data, (size_t)bytes));
+    char small[256], *frame = small;
+    size_t size = sizeof h + (size_t)bytes;
+    if (p->link.fd < 0 || (size > sizeof small && !(frame = malloc(size)))) return false;
+    memcpy(frame, &h, sizeof h);
+    if (bytes > 0) memcpy(frame + sizeof h, data, (size_t)bytes);
+    bool sent = kd_write_all(p->link.fd, frame, size, kd_clock() + SLOW);
+    if (frame != small) free(frame);
+    return sent;
 }
 
 /* The process ends here, whatever its other threads are waiting for; the lock is held. Rank 0 takes all others with it,
@@ -73,13 +77,13 @@ static void take_frame(tcp *t, int64_t r) {
     peer *p = &t->peer[r];
     head h = {0};
     char *data = NULL;
-    bool whole = kd_read_all(p->link.fd, &h, sizeof h) && h.bytes >= 0 && h.bytes < 1 << 30;
+    bool whole = kd_read_all(p->link.fd, &h, sizeof h, kd_clock() + SLOW) && h.bytes >= 0 && h.bytes < 1 << 30;
     if (whole && h.bytes > 0) {
         data = calloc((size_t)h.bytes + 1, 1);
-        whole = data && kd_read_all(p->link.fd, data, (size_t)h.bytes);
+        whole = data && kd_read_all(p->link.fd, data, (size_t)h.bytes, kd_clock() + SLOW);
     }
     pthread_mutex_lock(&t->lock);
-    p->heard = now();
+    p->heard = kd_clock();
     if (!whole && !p->left && !t->closing) lost(t, r, true, "is gone: its connection has ended");
     if (whole && h.kind == ABORT) end_process(t, h.code, data);
     if (!whole || h.kind == LEAVING) p->left = true;
@@ -95,7 +99,7 @@ static void take_frame(tcp *t, int64_t r) {
 
 /* Signs of life, both ways. */
 static void look_after(tcp *t, double *sent, double *looked) {
-    double time = now();
+    double time = kd_clock();
     bool stopped = time - *looked > 2.0; /* this process was: it cannot blame the others */
     *looked = time;
     pthread_mutex_lock(&t->lock);
@@ -114,7 +118,7 @@ static void *read_peers(void *context) {
     tcp *t = context;
     int64_t count = t->last - t->first;
     struct pollfd *ready = calloc((size_t)count, sizeof *ready);
-    double sent = now(), looked = now();
+    double sent = kd_clock(), looked = kd_clock();
     while (ready) {
         pthread_mutex_lock(&t->lock);
         bool closing = t->closing;
@@ -131,16 +135,17 @@ static void *read_peers(void *context) {
     return NULL;
 }
 
-/* Waits until r's part of the exchange is here; the lock is held. */
-static kd_status await(tcp *t, int64_t r, int64_t bytes) {
+/* Waits until r's part of the exchange is here, to *until, which moves on while this process is stopped; the lock is
+ * held. */
+static kd_status await(tcp *t, int64_t r, int64_t bytes, double *until) {
     peer *p = &t->peer[r];
-    double until = now() + (double)t->timeout_s + (t->control.rank > 0 ? 2.0 : 0.0), looked = now();
+    double looked = kd_clock();
     while (!p->data) {
         struct timespec next;
-        double time = now();
-        if (time - looked > 2.0) until += time - looked; /* as in look_after */
+        double time = kd_clock();
+        if (time - looked > 2.0) *until += time - looked; /* as in look_after */
         looked = time;
-        if (time > until)
+        if (time > *until)
             return KD_FAIL(KD_ERR_MPI, "no answer from rank %lld of %lld on %s within %lld s (--comm-timeout)",
                            (long long)r, (long long)t->control.ranks, p->link.host, (long long)t->timeout_s);
         clock_gettime(CLOCK_REALTIME, &next);
@@ -155,15 +160,17 @@ static kd_status gather(kd_control *control, const void *mine, void *all, int64_
     tcp *t = (tcp *)control;
     int64_t ranks = control->ranks;
     char *row = all;
+    /* rank 0 knows whom all wait for: the others leave it time to say so */
+    double until = kd_clock() + (control->rank > 0 ? 2.0 * (double)t->timeout_s + SLOW : (double)t->timeout_s);
     pthread_mutex_lock(&t->lock);
     if (control->rank > 0) {
         send_to(&t->peer[0], DATA, 0, mine, bytes);
-        KD_TRY(await(t, 0, ranks * bytes));
+        KD_TRY(await(t, 0, ranks * bytes, &until));
         memcpy(all, t->peer[0].data, (size_t)(ranks * bytes));
     } else {
         memcpy(row, mine, (size_t)bytes);
         for (int64_t r = 1; r < ranks; r++) {
-            KD_TRY(await(t, r, bytes));
+            KD_TRY(await(t, r, bytes, &until));
             memcpy(row + r * bytes, t->peer[r].data, (size_t)bytes);
         }
     }
@@ -226,7 +233,7 @@ kd_status kd_tcp_open(const kd_world *world, int64_t timeout_s, kd_control **out
     KD_TRY(kd_host_alloc(&t->peer, others, sizeof *t->peer, "communicator"));
     for (int64_t r = 0; r < others; r++) t->peer[r].link.fd = -1;
     KD_TRY(kd_rendezvous(world, timeout_s, link));
-    for (int64_t r = t->first; r < others; r++) t->peer[r] = (peer){.link = link[r], .heard = now()};
+    for (int64_t r = t->first; r < others; r++) t->peer[r] = (peer){.link = link[r], .heard = kd_clock()};
     if (pthread_create(&t->reader, NULL, read_peers, t) != 0)
         KD_FAIL_TO_CLEANUP(KD_ERR_MEMORY, "communicator: no thread to be had");
     *out = &t->control;

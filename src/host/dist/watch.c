@@ -16,6 +16,7 @@ struct kd_watch {
     kd_control *control;
     const char *who;
     int64_t timeout_s;
+    pthread_mutex_t lock; /* of ranks */
     atomic_bool ending;
     pthread_t thread;
 };
@@ -34,7 +35,9 @@ static void *look(void *context) {
     while (!w->ending) {
         char text[96];
         usleep(1000000 / LOOKS);
-        if (w->ranks->health(w->ranks) != KD_OK) end_job(w, kd_last_error());
+        pthread_mutex_lock(&w->lock);
+        if (w->ranks && w->ranks->health(w->ranks) != KD_OK) end_job(w, kd_last_error());
+        pthread_mutex_unlock(&w->lock);
         int64_t waiting = kd_ctx_waiting(w->ctx);
         seen = waiting && waiting == waits ? seen + 1 : 0; /* counted in looks: a process that is stopped makes none */
         waits = waiting;
@@ -51,6 +54,7 @@ kd_status kd_watch_begin(kd_ctx *ctx, kd_ranks *ranks, kd_control *control, cons
     kd_status status = kd_host_alloc(&w, 1, sizeof *w, "communicator");
     if (status != KD_OK) return status;
     *w = (kd_watch){.ctx = ctx, .ranks = ranks, .control = control, .who = who, .timeout_s = timeout_s};
+    pthread_mutex_init(&w->lock, NULL);
     if (pthread_create(&w->thread, NULL, look, w) != 0) {
         free(w);
         return KD_FAIL(KD_ERR_MEMORY, "communicator: no thread to be had");
@@ -59,9 +63,17 @@ kd_status kd_watch_begin(kd_ctx *ctx, kd_ranks *ranks, kd_control *control, cons
     return KD_OK;
 }
 
+void kd_watch_forget(kd_watch *w) {
+    if (!w) return;
+    pthread_mutex_lock(&w->lock);
+    w->ranks = NULL;
+    pthread_mutex_unlock(&w->lock);
+}
+
 void kd_watch_end(kd_watch *w) {
     if (!w) return;
     w->ending = true;
     pthread_join(w->thread, NULL);
+    pthread_mutex_destroy(&w->lock);
     free(w);
 }

@@ -12,6 +12,8 @@ typedef struct kd_watch kd_watch;
  * begins with `who`, and ends every rank. */
 kd_status kd_watch_begin(kd_ctx *ctx, kd_ranks *ranks, kd_control *control, const char *who, int64_t timeout_s,
                          kd_watch **out);
+/* Looks at waits alone from now on: the ranks are about to go away. */
+void kd_watch_forget(kd_watch *watch);
 void kd_watch_end(kd_watch *watch);
 
 #endif

@@ -5,6 +5,13 @@
 #include <string.h>
 #include <xxhash.h>
 
+/* Of an srun step; of a batch script, which is none, 1. */
+static int64_t slurm_tasks(void) {
+    const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
+    if (!tasks) tasks = getenv("SLURM_NTASKS");
+    return tasks && getenv("SLURM_STEP_ID") ? atoll(tasks) : 1;
+}
+
 /* What MPI's launchers say of the number of ranks. */
 static int64_t ranks_of_mpi(void) {
     static const char *const NAMES[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"};
@@ -12,8 +19,10 @@ static int64_t ranks_of_mpi(void) {
         const char *text = getenv(NAMES[i]);
         if (text && atoll(text) > 1) return atoll(text);
     }
-    const char *tasks = getenv("SLURM_NTASKS"), *step = getenv("SLURM_STEP_ID"); /* a step: started by srun */
-    return tasks && step && getenv("PMIX_RANK") ? atoll(tasks) : 1;
+#ifdef KD_WITH_MPI
+    if (getenv("SLURM_STEP_ID") && getenv("PMIX_RANK")) return slurm_tasks();
+#endif
+    return 1;
 }
 
 static kd_status take_number(const char *name, int64_t least, int64_t below, int64_t *out) {
@@ -27,11 +36,6 @@ static kd_status take_number(const char *name, int64_t least, int64_t below, int
     return KD_OK;
 }
 
-static bool is_several(const char *name) {
-    const char *text = getenv(name);
-    return text && atoll(text) > 1;
-}
-
 /* "node[07-09,12],other" -> "node07". */
 static void first_host(const char *list, char *out, size_t size) {
     size_t prefix = strcspn(list, "[,"), number = 0;
@@ -42,13 +46,14 @@ static void first_host(const char *list, char *out, size_t size) {
 
 static kd_status parse_address(const char *text, kd_world *w) {
     const char *colon = strrchr(text, ':');
+    bool bracketed = text[0] == '[' && colon && colon[-1] == ']'; /* as IPv6 addresses are where a port follows */
     if (strncmp(text, "file:", 5) == 0 && text[5]) {
         w->file = text + 5;
         return KD_OK;
     }
     if (!colon || colon == text || colon[1] == '\0' || (w->port = atoi(colon + 1)) < 1 || w->port > 65535)
         return KD_FAIL(KD_ERR_ARGUMENT, "--rendezvous=%s: expected HOST:PORT or file:PATH", text);
-    snprintf(w->host, sizeof w->host, "%.*s", (int)(colon - text), text);
+    snprintf(w->host, sizeof w->host, "%.*s", (int)(colon - text) - 2 * bracketed, text + bracketed);
     return KD_OK;
 }
 
@@ -94,14 +99,14 @@ cleanup:
 /* srun without PMIx: rank 0 is on the step's first machine, and the job's number makes a port that its ranks agree on.
  */
 static kd_status world_of_slurm(const char *rendezvous, kd_world *w) {
-    static const char *const JOB[] = {"SLURM_JOB_ID", "SLURM_STEP_ID"};
+    static const char *const JOB[] = {"SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"};
     const char *nodes = getenv("SLURM_STEP_NODELIST"), *job = getenv("SLURM_JOB_ID");
     kd_status status = KD_OK;
     w->launcher = "srun";
-    KD_TRY(take_number("SLURM_NTASKS", 1, 1 << 20, &w->ranks));
+    w->ranks = slurm_tasks();
     KD_TRY(take_number("SLURM_PROCID", 0, w->ranks, &w->rank));
     KD_TRY(take_number("SLURM_LOCALID", 0, w->ranks, &w->local_rank));
-    w->job = hash_of(JOB, 2);
+    w->job = hash_of(JOB, 3);
     if (rendezvous) return parse_address(rendezvous, w);
     if (getenv("MASTER_ADDR") && getenv("MASTER_PORT")) return take_master(w);
     if (!nodes || !job)
@@ -114,11 +119,16 @@ cleanup:
 }
 
 kd_status kd_world_of_environment(const char *rendezvous, kd_world *out) {
-    *out = (kd_world){.ranks = ranks_of_mpi(), .local_rank = -1, .launcher = "mpirun"};
+    const char *size = getenv("WORLD_SIZE");
+    bool torch = size && getenv("RANK"), inner = torch && (getenv("KDIFFE_JOB") || getenv("TORCHELASTIC_RUN_ID"));
+    *out = (kd_world){.ranks = 1, .local_rank = -1, .launcher = "mpirun"};
+    if (inner && atoll(size) == 1) return KD_OK;
+    if (inner)
+        return world_of_torchrun(rendezvous, out); /* what mpirun or srun say is of the launcher, not of its ranks */
+    out->ranks = ranks_of_mpi();
     out->mpi = out->ranks > 1;
     if (out->mpi) return KD_OK;
-    if (is_several("WORLD_SIZE") && getenv("RANK")) return world_of_torchrun(rendezvous, out);
-    if (is_several("SLURM_NTASKS") && getenv("SLURM_STEP_ID") && getenv("SLURM_PROCID"))
-        return world_of_slurm(rendezvous, out);
+    if (torch && atoll(size) > 1) return world_of_torchrun(rendezvous, out);
+    if (slurm_tasks() > 1 && getenv("SLURM_PROCID")) return world_of_slurm(rendezvous, out);
     return KD_OK;
 }

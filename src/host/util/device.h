@@ -11,9 +11,9 @@ typedef struct kd_compute {
     kd_device device;
     int64_t threads; /* of the host; 0: every core */
     kd_precision precision;
-    bool any_order;      /* GPU sums may take algorithms whose order depends on timing */
-    int64_t local_ranks; /* processes of the job that share this machine's cores; 0: this one alone */
-    int64_t local_rank;  /* which of them this is: it takes the GPU of that number, round again beyond the last */
+    bool any_order;     /* GPU sums may take algorithms whose order depends on timing */
+    int64_t sharing;    /* ranks of the job that share the cores which this process may use; 0: it is no rank */
+    int64_t local_rank; /* of the machine's ranks: it takes the GPU of that number, round again beyond the last */
 } kd_compute;
 
 static inline kd_compute kd_compute_of(const kd_config *config) {
@@ -48,6 +48,9 @@ const char *kd_ctx_describe(const kd_ctx *ctx);
  * name, begin and duration in microseconds. Each op is waited for, and steps are not replayed from recordings: a run
  * with a trace is slower on a GPU. KD_ERR_MEMORY; KD_ERR_IO if the file cannot be made. */
 kd_status kd_trace_open(kd_ctx *ctx, const char *path);
+
+/* Another rank of the job keeps a trace: this one, too, does not replay its steps meanwhile. */
+void kd_trace_elsewhere(kd_ctx *ctx);
 
 /* Writes the file, whole or not at all, and ends the trace; nothing to do where there is none. KD_ERR_IO. */
 kd_status kd_trace_close(kd_ctx *ctx);

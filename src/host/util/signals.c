@@ -2,6 +2,7 @@
 #include "host/util/signals.h"
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 static volatile sig_atomic_t caught;
@@ -13,7 +14,9 @@ void kd_signals_install(void) {
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
     sigemptyset(&action.sa_mask);
-    action.sa_flags = (int)SA_RESETHAND; /* the second signal takes the default action: the user insists */
+    /* The second signal takes the default action: the user insists. A rank of kdiffe launch may have one signal twice,
+     * as a member of a group and from its launcher, whose own end is what ends it. */
+    action.sa_flags = getenv("KDIFFE_JOB") ? 0 : (int)SA_RESETHAND;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGUSR1, &action, NULL);

@@ -41,7 +41,10 @@ extern "C" void kd_cuda_release(kd_ctx *ctx, void *block) {
 }
 
 extern "C" kd_status kd_cuda_upload(kd_ctx *ctx, void *device, const void *host, int64_t bytes) {
-    return kd_cuda_staging_upload(kd_cuda_of(ctx)->staging, kd_stream(ctx), device, host, bytes);
+    if (ctx->exchanging) kd_ctx_begin_wait(ctx); /* copies come after what is enqueued */
+    kd_status status = kd_cuda_staging_upload(kd_cuda_of(ctx)->staging, kd_stream(ctx), device, host, bytes);
+    kd_ctx_end_wait(ctx);
+    return status;
 }
 
 extern "C" kd_status kd_cuda_download(kd_ctx *ctx, void *host, const void *device, int64_t bytes) {
@@ -140,8 +143,10 @@ extern "C" kd_status kd_cuda_replay(kd_ctx *ctx, kd_step_fn *step, void *arg, kd
         ctx->exchanging = before;
     }
     ctx->exchanging = ctx->exchanging || (*recording)->exchanges;
-    KD_CUDA_TRY(cudaGraphLaunch((*recording)->graph, kd_stream(ctx)));
-    return KD_OK;
+    if ((*recording)->exchanges) kd_ctx_begin_wait(ctx); /* a queue that is full waits */
+    cudaError_t error = cudaGraphLaunch((*recording)->graph, kd_stream(ctx));
+    kd_ctx_end_wait(ctx);
+    return kd_cuda_status(error, __func__);
 }
 
 extern "C" void kd_cuda_recording_free(kd_ctx *ctx, kd_recording **recording) {

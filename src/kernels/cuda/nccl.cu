@@ -15,7 +15,6 @@
     X(ncclGetUniqueId)       \
     X(ncclCommInitRank)      \
     X(ncclCommDestroy)       \
-    X(ncclCommAbort)         \
     X(ncclCommGetAsyncError) \
     X(ncclGetErrorString)    \
     X(ncclGetLastError)      \
@@ -28,7 +27,6 @@
 #pragma weak ncclGetUniqueId
 #pragma weak ncclCommInitRank
 #pragma weak ncclCommDestroy
-#pragma weak ncclCommAbort
 #pragma weak ncclCommGetAsyncError
 #pragma weak ncclGetErrorString
 #pragma weak ncclGetLastError
@@ -47,7 +45,7 @@ static struct library {
 
 struct nccl_ranks {
     kd_ranks ranks;
-    ncclComm_t comm; /* NULL: not joined, or aborted */
+    ncclComm_t comm; /* NULL: not joined */
     cudaStream_t side;
     cudaEvent_t ready, done; /* before a sum beside others, and after it */
     bool beside;             /* one has begun */
@@ -89,6 +87,16 @@ static kd_status load() {
     return KD_OK;
 }
 
+/* A call that may wait for other ranks: the first of its kind makes connections. */
+#define NCCL_CALL(ranks, ctx, call)                                      \
+    do {                                                                 \
+        kd_ctx_begin_wait(ctx);                                          \
+        ncclResult_t nccl_result = (call);                               \
+        kd_ctx_end_wait(ctx);                                            \
+        kd_status nccl_status = checked((ranks), nccl_result, __func__); \
+        if (nccl_status != KD_OK) return nccl_status;                    \
+    } while (0)
+
 static ncclDataType_t type_of(kd_sum_type type) { return type == KD_SUM_F32 ? ncclFloat32 : ncclFloat64; }
 
 static kd_status finish(kd_ranks *ranks, kd_ctx *ctx) {
@@ -106,7 +114,7 @@ static kd_status sum(kd_ranks *ranks, kd_ctx *ctx, kd_sum_type type, int64_t n, 
     kd_status status = finish(ranks, ctx);
     if (status != KD_OK) return status;
     ctx->exchanging = true;
-    NCCL_TRY(r, nccl.ncclAllReduce(x, x, (size_t)n, type_of(type), ncclSum, r->comm, kd_stream(ctx)));
+    NCCL_CALL(r, ctx, nccl.ncclAllReduce(x, x, (size_t)n, type_of(type), ncclSum, r->comm, kd_stream(ctx)));
     return KD_OK;
 }
 
@@ -115,7 +123,7 @@ static kd_status begin(kd_ranks *ranks, kd_ctx *ctx, int64_t n, float *x) {
     KD_CUDA_TRY(cudaEventRecord(r->ready, kd_stream(ctx)));
     KD_CUDA_TRY(cudaStreamWaitEvent(r->side, r->ready, 0));
     ctx->exchanging = r->beside = true;
-    NCCL_TRY(r, nccl.ncclAllReduce(x, x, (size_t)n, ncclFloat32, ncclSum, r->comm, r->side));
+    NCCL_CALL(r, ctx, nccl.ncclAllReduce(x, x, (size_t)n, ncclFloat32, ncclSum, r->comm, r->side));
     return KD_OK;
 }
 
@@ -132,7 +140,7 @@ static kd_status exchange(kd_ranks *ranks, kd_ctx *ctx, const int64_t *first, vo
             status =
                 checked(r, nccl.ncclBroadcast(part, part, bytes, ncclChar, root, r->comm, kd_stream(ctx)), __func__);
     }
-    NCCL_TRY(r, nccl.ncclGroupEnd());
+    NCCL_CALL(r, ctx, nccl.ncclGroupEnd());
     return status;
 }
 
@@ -145,9 +153,11 @@ static kd_status health(kd_ranks *ranks) {
     return checked(r, result, "sums over ranks");
 }
 
-static void close_ranks(kd_ranks *ranks) {
+static void close_ranks(kd_ranks *ranks, kd_ctx *ctx) {
     nccl_ranks *r = of(ranks);
+    kd_ctx_begin_wait(ctx);
     if (r->comm) nccl.ncclCommDestroy(r->comm);
+    kd_ctx_end_wait(ctx);
     if (r->side) cudaStreamDestroy(r->side);
     if (r->ready) cudaEventDestroy(r->ready);
     if (r->done) cudaEventDestroy(r->done);
@@ -174,24 +184,42 @@ extern "C" kd_status kd_nccl_id(char *id) {
     return KD_OK;
 }
 
+/* Connections are made by the first sums, by each of NCCL's algorithms, of which sizes choose: none of them may be one
+ * that is being recorded. */
+static kd_status warm_up(nccl_ranks *r, kd_ctx *ctx) {
+    const int64_t most = 4 << 20;
+    float *x = NULL;
+    kd_status status = ctx->ops->alloc(ctx, most * (int64_t)sizeof *x, "communicator", (void **)&x);
+    for (int64_t n = 1; n <= most && status == KD_OK; n *= 16) {
+        status = begin(&r->ranks, ctx, n, x);
+        if (status == KD_OK) status = sum(&r->ranks, ctx, KD_SUM_F32, n, x);
+        if (status == KD_OK && n <= 1 << 12) status = sum(&r->ranks, ctx, KD_SUM_F64, n, x);
+    }
+    if (status == KD_OK) status = ctx->ops->synchronize(ctx);
+    ctx->ops->release(ctx, x);
+    return status;
+}
+
+/* Sums beside the ops go first where both want the device: the ops' own blocks come and go. */
+static kd_status open_side(nccl_ranks *r) {
+    int least = 0, greatest = 0;
+    KD_CUDA_TRY(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+    KD_CUDA_TRY(cudaStreamCreateWithPriority(&r->side, cudaStreamNonBlocking, greatest));
+    KD_CUDA_TRY(cudaEventCreateWithFlags(&r->ready, cudaEventDisableTiming));
+    KD_CUDA_TRY(cudaEventCreateWithFlags(&r->done, cudaEventDisableTiming));
+    return KD_OK;
+}
+
 extern "C" kd_status kd_nccl_join(kd_ranks *ranks, kd_ctx *ctx, const char *id, int64_t rank, int64_t count) {
     nccl_ranks *r = of(ranks);
     ncclUniqueId unique;
     ncclComm_t comm = NULL;
     memcpy(&unique, id, sizeof unique);
     r->count = (int)count;
-    KD_CUDA_TRY(cudaStreamCreateWithFlags(&r->side, cudaStreamNonBlocking));
-    KD_CUDA_TRY(cudaEventCreateWithFlags(&r->ready, cudaEventDisableTiming));
-    KD_CUDA_TRY(cudaEventCreateWithFlags(&r->done, cudaEventDisableTiming));
-    kd_ctx_begin_wait(ctx);
-    ncclResult_t result = nccl.ncclCommInitRank(&comm, (int)count, unique, (int)rank);
-    kd_ctx_end_wait(ctx);
-    NCCL_TRY(r, result);
+    kd_status status = open_side(r);
+    if (status != KD_OK) return status;
+    NCCL_CALL(r, ctx, nccl.ncclCommInitRank(&comm, (int)count, unique, (int)rank));
     __atomic_store_n(&r->comm, comm, __ATOMIC_RELEASE);
-    /* connections are made by the first sum, which may not be one that is being recorded */
-    kd_status status =
-        kd_cuda_status(cudaMemsetAsync(kd_cuda_of(ctx)->partial, 0, sizeof(double), kd_stream(ctx)), __func__);
-    if (status == KD_OK) status = sum(ranks, ctx, KD_SUM_F64, 1, kd_cuda_of(ctx)->partial);
-    return status == KD_OK ? ctx->ops->synchronize(ctx) : status;
+    return warm_up(r, ctx);
 }
 #endif
