@@ -119,4 +119,76 @@ static inline void on_both(both *c, const char *name, subject *run, int64_t n) {
     compare(name, n, &out[0], &out[1]);
 }
 
+/* What columns tests share besides: sizes around those of warps and blocks, and a runner. */
+static const int64_t SIZES[] = {1, 7, 8, 31, 32, 33, 63, 64, 65, 257};
+enum { SIZE_COUNT = sizeof SIZES / sizeof SIZES[0] };
+static const kd_rng RNG = {11, KD_RNG_MESSAGE_DROPOUT, 2, 3, NULL};
+
+static inline void on_sizes(void **state, const char *name, subject *run) {
+    const char *most = getenv("KDIFFE_TEST_MOST"); /* the largest size, where kernels are instrumented */
+    for (int i = 0; i < SIZE_COUNT; i++)
+        if (!most || SIZES[i] <= atoll(most)) on_both(*state, name, run, SIZES[i]);
+}
+#define COMPARE_ON_SIZES(name) \
+    static void name##_agree(void **state) { on_sizes(state, #name, name); }
+
+/* A CSR of rows x cols: row 0 empty, row 1 full (a hub), the others (5 r) % 7 entries; ptr begins at 2 to be a range of
+ * a larger one. */
+static inline kd_csr sparse(op_fixture *f, int64_t rows, int64_t cols, bool values, uint32_t what) {
+    int64_t n = 2, *ptr = malloc((size_t)(rows + 1) * sizeof *ptr);
+    int32_t *col = malloc((size_t)((rows + 2) * cols + 2) * sizeof *col);
+    float *val;
+    col[0] = col[1] = 0;
+    ptr[0] = n;
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t degree = r == 1 ? cols : 5 * r % 7 < cols ? 5 * r % 7 : cols;
+        for (int64_t k = 0; k < degree; k++) col[n++] = (int32_t)(k * cols / degree);
+        ptr[r + 1] = n;
+    }
+    val = op_host(n, what);
+    kd_csr a = {rows, cols, op_copy(f, ptr, rows + 1, sizeof *ptr), op_copy(f, col, n, sizeof *col),
+                values ? op_copy(f, val, n, sizeof *val) : NULL};
+    free(ptr);
+    free(col);
+    free(val);
+    return a;
+}
+
+static inline int open_both(void **state) {
+    both *c = calloc(1, sizeof *c);
+    kd_device device[2] = {KD_DEVICE_CPU, KD_DEVICE_CUDA};
+    for (int i = 0; i < 2; i++)
+        if (kd_ctx_open((kd_compute){.device = device[i], .threads = 2}, &c->column[i].ctx) != KD_OK ||
+            kd_workspace_reserve(c->column[i].ctx, 64 << 20) != KD_OK)
+            return -1;
+    *state = c;
+    return 0;
+}
+
+static inline int close_both(void **state) {
+    both *c = *state;
+    for (int i = 0; i < 2; i++) kd_ctx_close(c->column[i].ctx);
+    free(c);
+    return 0;
+}
+
+static inline void needs_a_device(void **state) {
+    (void)state;
+    print_message("skipped: CPU against CUDA, op by op: %s\n", kd_last_error());
+    skip();
+}
+
+/* Whether a device is there to be compared with; if not, one skipped test says why. */
+static inline bool has_device(int *code) {
+    const struct CMUnitTest skipped[] = {cmocka_unit_test(needs_a_device)};
+    kd_ctx *ctx;
+    cmocka_set_test_filter(getenv("KDIFFE_TEST_FILTER")); /* instrumented stand-ins are slow: CI picks */
+    if (kd_ctx_open((kd_compute){.device = KD_DEVICE_CUDA, .threads = 1}, &ctx) != KD_OK) {
+        *code = cmocka_run_group_tests_name("columns", skipped, NULL, NULL);
+        return false;
+    }
+    kd_ctx_close(ctx);
+    return true;
+}
+
 #endif

@@ -23,6 +23,7 @@ check() {
     echo "# device ${name:-the stand-in of tests/emu, no GPU}"
     echo "# $("${NVCC:-nvcc}" --version 2>/dev/null | tail -n 1)"
     run_program "test_columns" "$build/tests/test_columns"
+    run_program "test_graph_columns" "$build/tests/test_graph_columns"
     run_program "test_naive_columns" "$build/tests/test_naive_columns"
     run_program "test_training_columns" "$build/tests/test_training_columns"
     for folder in tests/cases/*/ ../shared/golden/*/ shared/golden/*/; do
@@ -45,9 +46,11 @@ sanitizers() {
         return
     fi
     for tool in $tools; do
-        run_program "compute-sanitizer $tool" env KDIFFE_TEST_MOST=33 compute-sanitizer --tool "$tool" --error-exitcode 9 \
-            "$build/tests/test_columns"
-        grep '^========= .*SUMMARY' "$log" | sed 's/^/    /'
+        for program in test_columns test_graph_columns; do
+            run_program "compute-sanitizer $tool $program" env KDIFFE_TEST_MOST=33 compute-sanitizer --tool "$tool" \
+                --error-exitcode 9 "$build/tests/$program"
+            grep '^========= .*SUMMARY' "$log" | sed 's/^/    /'
+        done
     done
 }
 

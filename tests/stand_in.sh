@@ -17,6 +17,7 @@ for order in $orders; do
         filter=a_few_users_agree
     fi
     run_program "$kind, $order: test_columns" "$build/tests/test_columns"
+    run_program "$kind, $order: test_graph_columns" "$build/tests/test_graph_columns"
     run_program "$kind, $order: test_training_columns" env KDIFFE_TEST_FILTER="${filter:-*}" \
         "$build/tests/test_training_columns"
     [ "$kind" != tsan ] || continue

@@ -40,7 +40,6 @@ typedef struct tcp {
     pthread_mutex_t lock; /* of all below and of writing */
     pthread_cond_t came;
     bool closing;
-    char host[KD_HOST_NAME];
 } tcp;
 
 /* In one piece: what begins to arrive arrives. */
