@@ -80,7 +80,15 @@ static void mpi_launchers_are_told_apart(void **state) {
     kd_world w = world_of("OMPI_COMM_WORLD_SIZE=4", NULL);
     assert_true(w.mpi);
     assert_int_equal(w.ranks, 4);
-    assert_true(world_of("SLURM_NTASKS=3 SLURM_STEP_ID=0 PMIX_RANK=1 SLURM_PROCID=1", NULL).mpi);
+    w = world_of("SLURM_NTASKS=3 SLURM_STEP_ID=0 PMIX_RANK=1 SLURM_PROCID=1 SLURM_LOCALID=0 SLURM_JOB_ID=1 "
+                 "SLURM_STEP_NODELIST=a",
+                 NULL);
+    assert_int_equal(w.ranks, 3);
+#ifdef KD_WITH_MPI
+    assert_true(w.mpi);
+#else
+    assert_false(w.mpi); /* srun's own variables serve as well */
+#endif
     assert_true(world_of("PMI_SIZE=2", NULL).mpi);
 }
 
