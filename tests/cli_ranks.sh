@@ -2,7 +2,8 @@
 # Several ranks from outside, under mpirun: the same numbers for any number of them, checkpoints that go from one number to
 # another, ranks that die, hang, or were given something else.
 set -u
-. "$(dirname "$0")/checks.sh"
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/checks.sh"
 
 if ! command -v mpirun >/dev/null 2>&1; then
     echo "skipped: no mpirun here: several ranks"
@@ -13,22 +14,13 @@ if OMPI_COMM_WORLD_SIZE=2 "$KDIFFE" train none --out=none 2>&1 | grep -q "this b
     echo "skipped: this build has no MPI: several ranks"
     exit 0
 fi
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1
-export OMPI_MCA_orte_execute_quiet=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
+. "$here/ranks.sh"
 ranks() { timeout 120 mpirun -n "$@"; }
 
 small="--epochs=3 --dim=16 --hidden=32 --batch=64 --steps=3 --trans=1 --cl_method=1 --threads=1"
 check "synth" 0 "" "$KDIFFE" synth data --users=300 --items=120 --modalities=image:8,text:4
 check "one rank" 0 "" "$KDIFFE" train data --out=one $small --device=cpu
 
-# agree A B: every number of every epoch, times aside, to 1e-5.
-agree() {
-    numbers() { grep '"event":"epoch"' "$1/metrics.jsonl" | sed 's/"seconds".*//' | grep -o '[-0-9.e]*[0-9]' | grep '[0-9]'; }
-    numbers "$1" >a && numbers "$2" >b && [ "$(wc -l <a)" = "$(wc -l <b)" ] && [ "$(wc -l <a)" -gt 30 ] &&
-        paste a b | awk '{d = $1 - $2; if (d < 0) d = -d; m = $1 < 0 ? -$1 : $1; if (!(d <= 1e-5 * (m > 1 ? m : 1))) bad = 1}
-            END {exit bad}'
-}
 for n in 1 2 3 4; do
     ranks $n "$KDIFFE" train data --out=r$n $small >out 2>err
     same "$n ranks: exit code" 0 $?
@@ -60,7 +52,6 @@ same "two jobs: the other" 0 $?
 holds "two jobs: the same numbers as alone" agree one left
 
 # What one rank was given otherwise ends all of them, with one line that names it.
-single() { same "$1: one line" 1 "$(grep -c '^kdiffe: ' err)"; }
 timeout 60 mpirun -n 1 "$KDIFFE" train data --out=odd $small : -n 1 "$KDIFFE" train data --out=odd $small --seed=5 >out 2>err
 same "another seed: exit code" 6 $?
 holds "another seed: names the rank" grep -q "rank 1 of 2 on .* has another configuration than rank 0" err

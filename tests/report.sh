@@ -54,9 +54,7 @@ run_ranks() {
         skipped=$((skipped + 1))
         return
     fi
-    run_golden "$label" env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 \
-        OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1 \
-        OMPI_MCA_btl_vader_single_copy_mechanism=none timeout 300 mpirun -n "$n" "$@"
+    run_golden "$label" bash -c '. tests/ranks.sh && exec timeout 300 mpirun -n "$@"' ranks "$n" "$@"
 }
 
 # run_script LABEL COMMAND...: a script that prints `ok NAME` or `FAIL NAME` a check.
