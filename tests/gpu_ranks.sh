@@ -114,38 +114,17 @@ holds "no run folder after errors" test ! -e odd
 KDIFFE_EMU_FAIL_MALLOC=9 check "no memory on a device" 4 "of 2 on" launch --gpus=2 -- train data --out=memory $small
 
 # Killed at ten moments; goes on with another number of ranks to the same numbers.
-kills=0
-n=2
-launch --gpus=$n -- train data --out=killed $small --epochs=4 --checkpoint-every=3steps >out 2>err &
-job=$!
-while [ $kills -lt 10 ]; do
-    for _ in $(seq 200); do [ "$(ranks_of killed | wc -l)" -ge $n ] && break; sleep 0.02; done
-    sleep 0.$((kills % 5))$kills
-    victim=$(ranks_of killed | sed -n "$((kills % n + 1))p")
-    [ -n "$victim" ] && kill -KILL "$victim" 2>/dev/null || break
-    begin=$(date +%s)
-    wait $job
-    code=$?
-    [ $code -ne 0 ] || break
-    kills=$((kills + 1))
-    [ $code -eq 6 ] || fail "kill $kills: exit code $code"
-    grep -q "^kdiffe: rank . of $n on .* was ended by signal 9" err || fail "kill $kills: names no rank: $(cat err)"
-    [ "$(grep -c '^kdiffe: ' err)" = 1 ] || fail "kill $kills: $(grep -c '^kdiffe: ' err) lines"
-    [ $(($(date +%s) - begin)) -le 30 ] || fail "kill $kills: the job took more than 30 s to end"
-    [ -z "$(ranks_of killed)" ] || fail "kill $kills: orphans"
-    n=$((kills % 3 + 1))
-    if ls killed/checkpoint-*.safetensors >/dev/null 2>&1; then
-        launch --gpus=$n -- train --resume=killed --checkpoint-every=3steps >out 2>err &
-    else
-        launch --gpus=$n -- train data --out=killed --overwrite $small --epochs=4 --checkpoint-every=3steps >out 2>err &
-    fi
-    job=$!
-done
-wait $job
-same "after $kills deaths of ranks: ends well" 0 $?
-holds "at least five of them" test $kills -ge 5
+start() { launch --gpus=$1 -- train data --out=killed --overwrite $small --epochs=4 --checkpoint-every=3steps; }
+go_on() { launch --gpus=$1 -- train --resume=killed --checkpoint-every=3steps; }
+moment() { echo "0.$(($1 % 5))$1"; }
+after_death() { # CODE RANKS
+    [ $1 -eq 6 ] || fail "death $kills: exit code $1"
+    grep -q "^kdiffe: rank . of $2 on .* was ended by signal 9" err || fail "death $kills: names no rank: $(cat err)"
+    [ "$(grep -c '^kdiffe: ' err)" = 1 ] || fail "death $kills: $(grep -c '^kdiffe: ' err) lines"
+}
+die_often killed
 check "four epochs without any" 0 "" "$KDIFFE" train data --out=four $small --epochs=4
-holds "after $kills deaths of ranks: the same numbers" agree four killed
+holds "after deaths of ranks: the same numbers" agree four killed
 
 # The launcher itself is killed: no rank outlives it.
 launch --gpus=2 -- train data --out=orphans $small --epochs=1000 >out 2>err &

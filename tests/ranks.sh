@@ -13,3 +13,33 @@ agree() {
 
 # single NAME: one rank alone has said what went wrong, in err.
 single() { same "$1: one line" 1 "$(grep -c '^kdiffe: ' err)"; }
+
+# die_often RUN: ten times one rank of the job is killed, each time another and at another moment, and another number of
+# ranks goes on. The script says how: `start N` begins with N ranks, `go_on N` resumes, `ranks_of RUN` lists processes,
+# `moment K` is when, in seconds after all are there, and `after_death CODE` looks at what the K-th death left.
+die_often() {
+    local run=$1 n=2 job victim begin code
+    kills=0
+    start $n >out 2>err &
+    job=$!
+    while [ $kills -lt 10 ]; do
+        for _ in $(seq 200); do [ "$(ranks_of "$run" | wc -l)" -ge $n ] && break; sleep 0.02; done
+        sleep "$(moment $kills)"
+        victim=$(ranks_of "$run" | sed -n "$((kills % n + 1))p")
+        [ -n "$victim" ] && kill -KILL "$victim" 2>/dev/null || break
+        begin=$(date +%s)
+        wait $job
+        code=$?
+        [ $code -ne 0 ] || break
+        kills=$((kills + 1))
+        after_death $code $n
+        [ $(($(date +%s) - begin)) -le 30 ] || fail "death $kills: the job took more than 30 s to end"
+        [ -z "$(ranks_of "$run")" ] || fail "death $kills: orphans"
+        n=$((kills % 3 + 1))
+        if ls "$run"/checkpoint-*.safetensors >/dev/null 2>&1; then go_on $n >out 2>err & else start $n >out 2>err & fi
+        job=$!
+    done
+    wait $job
+    same "after deaths of ranks: ends well" 0 $?
+    holds "after deaths of ranks: at least five" test $kills -ge 5
+}

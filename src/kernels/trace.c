@@ -34,7 +34,7 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-bool kd_trace_is_on(const kd_ctx *ctx) { return ctx->trace && ctx->profiling; }
+static bool is_on(const kd_ctx *ctx) { return ctx->trace && ctx->profiling; }
 bool kd_trace_lets_record(const kd_ctx *ctx) { return !((ctx->trace || ctx->traced_elsewhere) && ctx->profiling); }
 
 void kd_trace_elsewhere(kd_ctx *ctx) {
@@ -44,7 +44,7 @@ void kd_trace_elsewhere(kd_ctx *ctx) {
 
 void kd_range_push(kd_ctx *ctx, const char *name) {
     ctx->ops->range_push(ctx, name);
-    if (!kd_trace_is_on(ctx)) return;
+    if (!is_on(ctx)) return;
     kd_trace *t = ctx->trace;
     if (t->depth < DEEPEST) t->open[t->depth] = (event){.name = name, .begin = now()};
     t->depth++;
@@ -63,7 +63,7 @@ static void keep(kd_trace *t, event e, int line) {
 /* Keeping a range waits for its work: on a GPU the trace shows what each op takes alone, not how ops overlap. */
 void kd_range_pop(kd_ctx *ctx) {
     kd_trace *t = ctx->trace;
-    if (kd_trace_is_on(ctx) && t->depth > 0 && t->depth-- <= DEEPEST) {
+    if (is_on(ctx) && t->depth > 0 && t->depth-- <= DEEPEST) {
         ctx->ops->synchronize(ctx);
         keep(t, t->open[t->depth], 1);
     }
@@ -72,12 +72,12 @@ void kd_range_pop(kd_ctx *ctx) {
 
 void kd_trace_span_begin(kd_ctx *ctx, const char *name) {
     kd_trace *t = ctx->trace;
-    if (kd_trace_is_on(ctx) && !t->beside.name) t->beside = (event){.name = name, .begin = now()};
+    if (is_on(ctx) && !t->beside.name) t->beside = (event){.name = name, .begin = now()};
 }
 
 void kd_trace_span_end(kd_ctx *ctx) {
     kd_trace *t = ctx->trace;
-    if (!kd_trace_is_on(ctx) || !t->beside.name) return;
+    if (!is_on(ctx) || !t->beside.name) return;
     keep(t, t->beside, 2);
     t->beside.name = NULL;
 }

@@ -9,9 +9,6 @@
 
 typedef struct kd_trace kd_trace;
 
-/* Whether ranges are being kept now: then steps are not recorded, so that their ops can be told apart. */
-bool kd_trace_is_on(const kd_ctx *ctx);
-
 /* What goes on beside the ops, on a line of its own: from the first begin to the end that follows. */
 void kd_trace_span_begin(kd_ctx *ctx, const char *name);
 void kd_trace_span_end(kd_ctx *ctx);

@@ -94,7 +94,7 @@ cleanup:
 static kd_status bind_gpu(kd_comm *c, kd_ctx *ctx) {
     kd_status status = KD_OK;
     char mine[KD_NCCL_ID] = {0}, *all = NULL;
-    KD_TRY(kd_nccl_new(&c->sums));
+    KD_TRY(kd_comm_settle(c, kd_nccl_new(&c->sums))); /* no library: on all ranks alike, one says so */
     KD_TRY(kd_host_alloc(&all, c->ranks, KD_NCCL_ID, "communicator"));
     if (c->rank == 0) KD_TRY(kd_nccl_id(mine));
     KD_TRY(c->control->gather(c->control, mine, all, KD_NCCL_ID));

@@ -16,7 +16,7 @@ void kd_signals_install(void) {
     sigemptyset(&action.sa_mask);
     /* The second signal takes the default action: the user insists. A rank of kdiffe launch may have one signal twice,
      * as a member of a group and from its launcher, whose own end is what ends it. */
-    action.sa_flags = getenv("KDIFFE_JOB") ? 0 : (int)SA_RESETHAND;
+    action.sa_flags = getenv("KDIFFE_JOB") && getenv("RANK") ? 0 : (int)SA_RESETHAND;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGUSR1, &action, NULL);
