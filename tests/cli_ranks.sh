@@ -100,6 +100,10 @@ kill -USR1 "$(ranks_of stopped | tail -n 1)"
 wait $job
 same "a signal to one rank: exit code" 138 $?
 single "a signal to one rank"
+timeout 60 mpirun -n 1 "$KDIFFE" train --resume=killed : -n 1 "$KDIFFE" train --resume=stopped >out 2>err
+same "another checkpoint on one rank: exit code" 6 $?
+holds "another checkpoint on one rank: names it" grep -q "rank 1 of 2 on .* has another newest checkpoint than rank 0" err
+single "another checkpoint on one rank"
 ranks 2 "$KDIFFE" train --resume=stopped >out 2>err
 same "goes on with fewer: exit code" 0 $?
 holds "goes on with fewer: the same numbers" agree six stopped
