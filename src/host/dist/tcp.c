@@ -12,7 +12,10 @@
 #include "host/dist/socket.h"
 #include "host/util/memory.h"
 
-enum { SLOW = 5 /* seconds that the rest of a frame may take */ };
+enum {
+    SLOW = 5, /* seconds that the rest of a frame may take */
+    ECHO = 2  /* seconds from a death until all have heard of it */
+};
 
 /* What crosses a connection: a head and `bytes` more. */
 typedef enum kind { DATA, ALIVE, LEAVING, ABORT } kind;
@@ -206,6 +209,8 @@ static void leave(kd_control *control) {
 static void abort_job(kd_control *control, int code, const char *line) {
     enum { ANSWER = 3 /* seconds that rank 0 has to speak, and to end this process by the reader's hand */ };
     tcp *t = (tcp *)control;
+    /* sums that fail may be the echo of a death: then the reader hears of it now, and names who died */
+    if (code == kd_exit_code(KD_ERR_NCCL)) sleep(ECHO);
     pthread_mutex_lock(&t->lock);
     if (control->rank == 0) end_process(t, code, line);
     send_to(&t->peer[0], ABORT, code, line, (int64_t)strlen(line) + 1);
