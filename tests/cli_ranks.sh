@@ -37,10 +37,15 @@ for method in node power; do
     ranks 3 "$KDIFFE" train data --out=$method-3 $small --attention.method=$method >out 2>err
     holds "attention.method=$method, 3 ranks: the same numbers" agree $method-1 $method-3
 done
-check "more ranks than rows: data" 0 "" "$KDIFFE" synth tiny --users=12 --items=8 --tastes=3 --interactions=3 --modalities=image:4
+check "more ranks than rows: data" 0 "" "$KDIFFE" synth tiny --users=12 --items=16 --tastes=3 --interactions=3 --modalities=image:4
 check "more ranks than rows of a batch, one rank" 0 "" "$KDIFFE" train tiny --out=t1 $small --batch=3
 ranks 4 "$KDIFFE" train tiny --out=t4 $small --batch=3 >out 2>err
 holds "more ranks than rows of a batch: the same numbers" agree t1 t4
+check "more ranks than columns: data" 0 "" "$KDIFFE" synth thin --users=12 --items=12 --tastes=3 --interactions=3 --modalities=image:4
+ranks 4 "$KDIFFE" train thin --out=none $small >out 2>err
+same "more ranks than columns: exit code" 2 $?
+holds "more ranks than columns: says so" grep -q "at most one for each four of a denoiser's 12 columns" err
+single "more ranks than columns"
 
 # Two jobs side by side know nothing of each other.
 ranks 2 "$KDIFFE" train data --out=left $small >out 2>err &

@@ -14,7 +14,7 @@ import sys
 import autograd.numpy as np
 from autograd import grad
 
-DEFAULTS = dict(seed=1, users=14, items=11, entities=13, relations=3, triples=24, dim=6, hidden=7, time_dim=4,
+DEFAULTS = dict(seed=1, users=14, items=14, entities=17, relations=3, triples=28, dim=14, hidden=7, time_dim=4,
                 gnn_layers=1, kg_hops=1, trans=1, steps=4, epsilon=0.7, temp=0.4, res_lambda=0.5, ris_adj_lambda=0.2,
                 ssl_reg=0.05, reg=1e-4, batch=8, e_loss=0.3, q=2, noise_scale=0.1, noise_min=1e-4, noise_max=0.02,
                 modalities="image:5,text:4")

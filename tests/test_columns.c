@@ -191,6 +191,9 @@ static void diffusion(op_fixture *f, int64_t n, outputs *out) {
                           .x = x};
     assert_ok(kd_q_sample(f->ctx, &q));
     keep(f, x, out);
+    q.first = 8;
+    assert_ok(kd_q_sample(f->ctx, &q));
+    keep(f, x, out);
     q.p = 0.0f;
     q.noise = random_mat(f, BATCH, n, 0, 3).data;
     assert_ok(kd_q_sample(f->ctx, &q));
@@ -202,7 +205,7 @@ static void diffusion(op_fixture *f, int64_t n, outputs *out) {
     assert_ok(kd_hidden_backward(f->ctx, p, t, up, dtable));
     keep(f, up, out);
     keep(f, dtable, out);
-    assert_ok(kd_denoise_loss(f->ctx, x0, row, t, sigma, x.rows + 3, x, row_loss, loss));
+    assert_ok(kd_denoise_loss(f->ctx, x0, row, t, sigma, n + 3, x, row_loss, loss));
     keep(f, x, out);
     keep_floats(f, row_loss, BATCH, out);
     for (int values = 0; values < 2; values++) {
@@ -210,7 +213,7 @@ static void diffusion(op_fixture *f, int64_t n, outputs *out) {
                                   .row = row,
                                   .t = t,
                                   .weight = sigma,
-                                  .batch = BATCH + 1,
+                                  .width = n + 1,
                                   .h = random_mat(f, BATCH, 44, 0, 10),
                                   .dh = random_mat(f, BATCH, 44, 1, 11),
                                   .xw = random_mat(f, BATCH, 44, 0, 12),
@@ -222,12 +225,36 @@ static void diffusion(op_fixture *f, int64_t n, outputs *out) {
         keep_floats(f, row_loss, BATCH, out);
     }
     kd_mat target = random_mat(f, ROWS, n, 1, 8);
-    assert_ok(kd_guidance_loss(f->ctx, target, row, 0.3f, p.rows + 2, p, row_loss, loss + 1));
+    assert_ok(kd_guidance_loss(f->ctx, target, row, 0.3f, p, row_loss, loss + 1));
+    keep(f, p, out);
+    keep_floats(f, row_loss, BATCH, out);
+    assert_ok(kd_guidance_loss(f->ctx, target, row, 0.3f, p, row_loss, NULL));
     keep(f, p, out);
     keep_floats(f, row_loss, BATCH, out);
     keep_doubles(f, loss, 2, out);
 }
 COMPARE_ON_SIZES(diffusion)
+
+/* The best of three ranges of columns, the second of which may be empty, are the best of all. */
+static void merge_parts(op_fixture *f, kd_mat x, int64_t k, outputs *out) {
+    enum { PARTS = 3 };
+    int64_t n = x.rows * k, first[PARTS + 1] = {0, x.cols / 3, x.cols / 2, x.cols};
+    int32_t at[PARTS], *index = op_zeros(f, PARTS * n, sizeof *index), *top = op_zeros(f, 2 * n, sizeof *top);
+    int32_t *host = malloc((size_t)(2 * n) * sizeof *host);
+    float *value = op_zeros(f, PARTS * n, sizeof *value);
+    kd_csr none = {0};
+    for (int p = 0; p < PARTS; p++) {
+        at[p] = (int32_t)first[p];
+        assert_ok(kd_topk_rows(f->ctx, kd_mat_cols(x, first[p], first[p + 1] - first[p]), none, k, index + p * n,
+                               value + p * n));
+    }
+    assert_ok(kd_merge_top(f->ctx, x.rows, k, PARTS, op_copy(f, at, PARTS, sizeof *at), index, value, top));
+    assert_ok(kd_topk_rows(f->ctx, x, none, k, top + n, NULL));
+    assert_ok(kd_download(f->ctx, host, top, 2 * n * (int64_t)sizeof *host));
+    assert_memory_equal(host, host + n, (size_t)n * sizeof *host);
+    keep_int32(f, top, n, out);
+    free(host);
+}
 
 static void ranking(op_fixture *f, int64_t n, outputs *out) {
     enum { ROWS = 35 };
@@ -244,6 +271,7 @@ static void ranking(op_fixture *f, int64_t n, outputs *out) {
     keep_int32(f, index, ROWS * k, out);
     assert_ok(kd_rank_metrics(f->ctx, ROWS, k, index, held, count, cuts, sums));
     keep_doubles(f, sums, 3 * count + 1, out);
+    merge_parts(f, x, k, out);
 }
 COMPARE_ON_SIZES(ranking)
 

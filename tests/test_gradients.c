@@ -73,8 +73,8 @@ static void denoiser_gradients_match_differences(void **state) {
     open_case(f, 1, 1, 0, &g);
     kd_denoiser *d = &g.model.kg_denoiser;
     assert_ok(kd_guide_kg(&g.model, &guidance));
-    kd_denoiser_batch batch = {.x0 = g.model.graphs.neighbours,
-                               .x0_transpose = g.model.graphs.neighbours,
+    kd_denoiser_batch batch = {.x0 = g.model.graphs.entity_rows,
+                               .x0_transpose = g.model.graphs.entity_rows,
                                .count = 20,
                                .row = g.model.row,
                                .g = g.model.guidance.entity_mean,

@@ -139,7 +139,7 @@ static void the_kg_denoiser_tells_noise_from_information(void **state) {
     assert_ok(kd_model_fill(&m, &graph, NULL));
     for (int64_t epoch = 0; epoch < 60; epoch++) assert_ok(kd_denoise_kg(&m, epoch, &silent, &loss));
     float *score = malloc((size_t)d.kg.count * sizeof *score), *row = malloc((size_t)m.shape.entities * sizeof *row);
-    kd_reverse_rows rows = {.x0 = m.graphs.neighbours, .count = 1, .row = m.row, .g = m.guidance.entity_mean};
+    kd_reverse_rows rows = {.x0 = m.graphs.entity_rows, .count = 1, .row = m.row, .g = m.guidance.entity_mean};
     assert_ok(kd_reverse_prepare(f->ctx, &m.kg_denoiser));
     for (int64_t i = 0; i < d.kg.count; i++) {
         kd_mat out;

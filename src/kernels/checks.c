@@ -238,7 +238,7 @@ kd_status kd_diffusion_steps(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t
     FORWARD(diffusion_steps, ctx, n, row, steps, rng, t);
 }
 kd_status kd_q_sample(kd_ctx *ctx, const kd_q_sample_args *a) {
-    REQUIRE(sane(a->x) && a->x.cols == a->x0.cols && a->p >= 0.0f && a->p < 1.0f);
+    REQUIRE(sane(a->x) && a->x.cols == a->x0.cols && a->p >= 0.0f && a->p < 1.0f && a->first >= 0 && a->first % 4 == 0);
     FORWARD(q_sample, ctx, a);
 }
 kd_status kd_hidden_forward(kd_ctx *ctx, kd_mat p, kd_mat table, const int32_t *t, kd_mat h) {
@@ -250,18 +250,18 @@ kd_status kd_hidden_backward(kd_ctx *ctx, kd_mat h, const int32_t *t, kd_mat dh,
     FORWARD(hidden_backward, ctx, h, t, dh, dtable);
 }
 kd_status kd_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t, const float *weight,
-                          int64_t batch, kd_mat out, float *row_loss, double *loss) {
-    REQUIRE(sane(out) && out.cols == x0.cols && out.rows >= 1 && batch >= out.rows);
-    FORWARD(denoise_loss, ctx, x0, row, t, weight, batch, out, row_loss, loss);
+                          int64_t width, kd_mat out, float *row_loss, double *loss) {
+    REQUIRE(sane(out) && out.cols == x0.cols && out.rows >= 1 && width >= out.cols);
+    FORWARD(denoise_loss, ctx, x0, row, t, weight, width, out, row_loss, loss);
 }
 kd_status kd_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *a) {
-    REQUIRE(same_shape(a->h, a->dh) && same_shape(a->h, a->xw) && a->h.rows >= 1 && a->batch >= a->h.rows);
+    REQUIRE(same_shape(a->h, a->dh) && same_shape(a->h, a->xw) && a->h.rows >= 1 && a->width >= a->x0.cols);
     FORWARD(gram_loss, ctx, a);
 }
-kd_status kd_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t batch, kd_mat y,
-                           float *row_loss, double *loss) {
-    REQUIRE(sane(y) && sane(target) && y.cols == target.cols && y.rows >= 1 && batch >= y.rows);
-    FORWARD(guidance_loss, ctx, target, row, weight, batch, y, row_loss, loss);
+kd_status kd_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, kd_mat y, float *row_loss,
+                           double *loss) {
+    REQUIRE(sane(y) && sane(target) && y.cols == target.cols && y.rows >= 1);
+    FORWARD(guidance_loss, ctx, target, row, weight, y, row_loss, loss);
 }
 
 /* Ranking. */
@@ -270,6 +270,11 @@ kd_status kd_topk_rows(kd_ctx *ctx, kd_mat x, kd_csr mask, int64_t k, int32_t *i
     REQUIRE(sane(x) && k >= 1 && (!mask.row_ptr || (mask.rows == x.rows && mask.cols == x.cols)));
     if (!value) REQUIRE_WORKSPACE(kd_topk_rows_workspace(x.rows, k));
     FORWARD(topk_rows, ctx, x, mask, k, index, value);
+}
+kd_status kd_merge_top(kd_ctx *ctx, int64_t rows, int64_t k, int64_t parts, const int32_t *first, const int32_t *index,
+                       const float *value, int32_t *top) {
+    REQUIRE(rows >= 0 && k >= 1 && parts >= 1);
+    FORWARD(merge_top, ctx, rows, k, parts, first, index, value, top);
 }
 kd_status kd_rank_metrics(kd_ctx *ctx, int64_t rows, int64_t k, const int32_t *index, kd_csr held_out,
                           int64_t topk_count, const int64_t *topk, double *sums) {

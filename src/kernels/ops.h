@@ -78,6 +78,7 @@ typedef struct kd_ops {
     kd_guidance_loss_fn *guidance_loss;
     /* rank */
     kd_topk_rows_fn *topk_rows;
+    kd_merge_top_fn *merge_top;
     kd_rank_metrics_fn *rank_metrics;
     /* walk */
     kd_walk_workspace_fn *walk_workspace;
@@ -143,6 +144,7 @@ kd_denoise_loss_fn kd_denoise_loss;
 kd_gram_loss_fn kd_gram_loss;
 kd_guidance_loss_fn kd_guidance_loss;
 kd_topk_rows_fn kd_topk_rows;
+kd_merge_top_fn kd_merge_top;
 kd_rank_metrics_fn kd_rank_metrics;
 kd_walk_workspace_fn kd_walk_workspace;
 kd_walk_cumulative_fn kd_walk_cumulative;

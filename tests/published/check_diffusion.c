@@ -17,15 +17,46 @@ static void check_schedule(golden_case *c) {
     golden_compare_doubles(c, "sched_weight_f64", s.weight, s.steps, 1e-10);
 }
 
-/* Calls visit with each parameter's published name; the in-layer is stored transposed and split at the time columns. */
+static kd_mat zeros(golden_case *c, kd_pool *pool, int64_t rows, int64_t cols) {
+    kd_mat m;
+    golden_require(kd_pool_mat(pool, rows, cols, "test", &m), "test");
+    golden_require(kd_zero(c->ctx, m.data, rows * cols * (int64_t)sizeof(float)), "test");
+    return m;
+}
+
+static void copy(golden_case *c, kd_mat from, kd_mat to) {
+    golden_require(kd_add_scaled(c->ctx, 1.0f, from, 0.0f, to), "copy");
+}
+
+/* The rows of a whole array that are this rank's. */
+static kd_mat rows_here(const kd_denoiser *n, kd_mat whole) {
+    return kd_mat_rows(whole, n->columns.first, n->columns.count);
+}
+
+/* An array, of which this rank takes its rows. */
+static void upload_rows(golden_case *c, const char *name, const kd_denoiser *n, kd_mat here) {
+    kd_pool pool;
+    kd_pool_init(&pool, c->ctx);
+    kd_mat whole = zeros(c, &pool, n->shape.width, here.cols);
+    golden_upload(c, name, whole, false);
+    copy(c, rows_here(n, whole), here);
+    kd_pool_free(&pool);
+}
+
+/* The in-layer is stored transposed and split at the time columns. */
 static void upload_weights(golden_case *c, const char *d, kd_denoiser *n) {
-    kd_mat whole = kd_mat_make(n->w1.data, n->shape.width + n->shape.time_dim, n->shape.hidden);
+    kd_pool pool;
+    kd_pool_init(&pool, c->ctx);
+    kd_mat input = zeros(c, &pool, n->shape.width + n->shape.time_dim, n->shape.hidden);
     golden_upload(c, golden_name("%s_param_emb_layer_weight", d), n->time_w, false);
     golden_upload(c, golden_name("%s_param_emb_layer_bias", d), n->time_b, false);
-    golden_upload(c, golden_name("%s_param_in_layers_0_weight", d), whole, true); /* w1_time follows w1 */
+    golden_upload(c, golden_name("%s_param_in_layers_0_weight", d), input, true);
+    copy(c, rows_here(n, input), n->w1);
+    copy(c, kd_mat_rows(input, n->shape.width, n->shape.time_dim), n->w1_time);
     golden_upload(c, golden_name("%s_param_in_layers_0_bias", d), n->b1, false);
-    golden_upload(c, golden_name("%s_param_out_layers_0_weight", d), n->w2, false);
-    golden_upload(c, golden_name("%s_param_out_layers_0_bias", d), n->b2, false);
+    upload_rows(c, golden_name("%s_param_out_layers_0_weight", d), n, n->w2);
+    upload_rows(c, golden_name("%s_param_out_layers_0_bias", d), n, n->b2);
+    kd_pool_free(&pool);
 }
 
 static kd_mat gradient_of(const kd_denoiser *n, kd_mat value) {
@@ -33,14 +64,28 @@ static kd_mat gradient_of(const kd_denoiser *n, kd_mat value) {
     return value;
 }
 
+/* Rows of ranks, put together; time: the first rank's rows after them, or data NULL. */
+static void compare_rows(golden_case *c, const char *name, const kd_denoiser *n, kd_mat here, kd_mat time,
+                         bool transpose) {
+    kd_pool pool;
+    kd_pool_init(&pool, c->ctx);
+    kd_mat whole = zeros(c, &pool, n->shape.width + time.rows, here.cols);
+    copy(c, here, rows_here(n, whole));
+    if (time.data && kd_comm_rank(c->comm) == 0) copy(c, time, kd_mat_rows(whole, n->shape.width, time.rows));
+    golden_join(c, whole);
+    golden_compare_mat(c, name, whole, transpose);
+    kd_pool_free(&pool);
+}
+
 static void compare_gradients(golden_case *c, const char *d, const kd_denoiser *n) {
-    kd_mat whole = kd_mat_make(n->w1.data, n->shape.width + n->shape.time_dim, n->shape.hidden);
+    kd_mat none = {0};
     golden_compare_mat(c, golden_name("%s_grad_emb_layer_weight", d), gradient_of(n, n->time_w), false);
     golden_compare_mat(c, golden_name("%s_grad_emb_layer_bias", d), gradient_of(n, n->time_b), false);
-    golden_compare_mat(c, golden_name("%s_grad_in_layers_0_weight", d), gradient_of(n, whole), true);
+    compare_rows(c, golden_name("%s_grad_in_layers_0_weight", d), n, gradient_of(n, n->w1), gradient_of(n, n->w1_time),
+                 true);
     golden_compare_mat(c, golden_name("%s_grad_in_layers_0_bias", d), gradient_of(n, n->b1), false);
-    golden_compare_mat(c, golden_name("%s_grad_out_layers_0_weight", d), gradient_of(n, n->w2), false);
-    golden_compare_mat(c, golden_name("%s_grad_out_layers_0_bias", d), gradient_of(n, n->b2), false);
+    compare_rows(c, golden_name("%s_grad_out_layers_0_weight", d), n, gradient_of(n, n->w2), none, false);
+    compare_rows(c, golden_name("%s_grad_out_layers_0_bias", d), n, gradient_of(n, n->b2), none, false);
 }
 
 /* A device copy of an array's ints or floats, kept in pool. */
@@ -56,65 +101,69 @@ static void *device_ints(golden_case *c, kd_pool *pool, const char *name, int64_
     return device;
 }
 
-static void *device_floats(golden_case *c, kd_pool *pool, const char *name) {
+/* The columns that are this rank's of a device copy of an array [rows, width]. */
+static float *device_columns(golden_case *c, kd_pool *pool, const char *name, const kd_denoiser *n) {
     int64_t shape[4];
-    float *host = golden_floats(c, name, shape);
-    void *device = NULL;
+    float *host = golden_floats(c, name, shape), *whole;
     if (!host) exit(1);
-    golden_require(kd_pool_upload(pool, host, shape[0] * shape[1], sizeof *host, "test", &device), name);
+    golden_require(kd_pool_upload(pool, host, shape[0] * shape[1], sizeof *host, "test", &whole), name);
+    kd_mat here = zeros(c, pool, shape[0], n->columns.count);
+    copy(c, kd_mat_cols(kd_mat_make(whole, shape[0], shape[1]), n->columns.first, n->columns.count), here);
     c->inputs++;
     free(host);
-    return device;
+    return here.data;
+}
+
+/* The rows' losses: of the reconstruction ranks have shares, the guidance's are whole on each. */
+static void compare_row_losses(golden_case *c, const kd_model *m, const char *name, int64_t count) {
+    kd_pool pool;
+    kd_pool_init(&pool, c->ctx);
+    kd_mat both = zeros(c, &pool, 2, count);
+    copy(c, kd_mat_make(m->diffusion.row_loss[0], 1, count), kd_mat_rows(both, 0, 1));
+    if (kd_comm_rank(c->comm) == 0) copy(c, kd_mat_make(m->diffusion.row_loss[1], 1, count), kd_mat_rows(both, 1, 1));
+    golden_join(c, both);
+    golden_compare_mat(c, name, both, false);
+    kd_pool_free(&pool);
 }
 
 static void check_training(golden_case *c, kd_model *m, const char *d, kd_denoiser *n, kd_denoiser_batch batch,
                            const kd_denoiser_guidance *guidance) {
     kd_pool pool;
-    float rows[2 * 4096], *row_loss;
     double loss;
-    int64_t rank = kd_comm_rank(c->comm), ranks = kd_comm_ranks(c->comm);
     kd_pool_init(&pool, c->ctx);
     batch.row = device_ints(c, &pool, golden_name("%s_rows", d), &batch.count);
     batch.t = device_ints(c, &pool, golden_name("%s_t", d), &batch.count);
-    batch.noise = device_floats(c, &pool, golden_name("%s_eps", d));
-    if (batch.count > 4096 || batch.count > m->diffusion.batch) exit(1);
-    int64_t whole = batch.whole = batch.count, first = kd_share_first(whole, rank, ranks);
-    batch.count = kd_share_first(whole, rank + 1, ranks) - first;
-    batch.row += first;
-    batch.t += first;
-    batch.noise += first * n->shape.width;
-    batch.comm = c->comm;
+    batch.noise = device_columns(c, &pool, golden_name("%s_eps", d), n);
+    if (batch.count > m->diffusion.batch) exit(1);
     if (!c->config.naive) n->way = KD_OUTPUT_GRAM; /* the batch is too short for it to be chosen */
     golden_require(kd_zero(c->ctx, m->loss, sizeof(double)), d);
     golden_require(kd_denoiser_gradient(c->ctx, &batch, guidance, n, m->loss), d);
-    golden_require(kd_pool_alloc(&pool, 2 * whole, sizeof *row_loss, "test", &row_loss), d);
-    for (int part = 0; part < 2; part++) {
-        kd_mat mine = kd_mat_make(m->diffusion.row_loss[part], 1, batch.count);
-        kd_mat place = kd_mat_make(row_loss + part * whole + first, 1, batch.count);
-        golden_require(kd_add_scaled(c->ctx, 1.0f, mine, 0.0f, place), d);
-        golden_require(kd_comm_gather(c->comm, c->ctx, whole, 1, sizeof *row_loss, row_loss + part * whole), d);
-    }
-    golden_require(kd_download(c->ctx, rows, row_loss, 2 * whole * (int64_t)sizeof *rows), d);
+    compare_row_losses(c, m, golden_name("%s_loss_rows", d), batch.count);
     golden_sum(c, m->loss, 1, &loss);
-    golden_compare(c, golden_name("%s_loss_rows", d), rows, 2 * whole);
     golden_compare(c, golden_name("%s_loss", d), &(float){(float)loss}, 1);
     compare_gradients(c, d, n);
     kd_pool_free(&pool);
 }
 
-/* The reverse chain of every row into out [rows, width] and its top-q columns into m->top. */
-static void reverse_all(golden_case *c, kd_model *m, kd_denoiser *n, kd_reverse_rows rows, float *out) {
-    kd_csr none = {0};
+/* The reverse chain of every row, compared under `name`, and its top-q columns into m->top. */
+static void reverse_all(golden_case *c, kd_model *m, kd_denoiser *n, kd_reverse_rows rows, const char *name) {
+    kd_pool pool;
+    kd_pool_init(&pool, c->ctx);
+    kd_mat whole = zeros(c, &pool, rows.x0.rows, n->shape.width);
+    kd_mat here = kd_mat_cols(whole, n->columns.first, n->columns.count);
     golden_require(kd_reverse_prepare(c->ctx, n), "reverse");
     const float *noise = rows.noise;
     for (; rows.first < rows.x0.rows; rows.first += rows.count) {
         kd_mat x;
         rows.count = rows.x0.rows - rows.first < m->diffusion.batch ? rows.x0.rows - rows.first : m->diffusion.batch;
-        rows.noise = noise ? noise + rows.first * n->shape.width : NULL;
+        rows.noise = noise ? noise + rows.first * n->columns.count : NULL;
         golden_require(kd_reverse_chain(c->ctx, &rows, n, &x), "reverse");
-        golden_require(kd_mat_download(c->ctx, x, out + rows.first * n->shape.width), "reverse");
-        golden_require(kd_topk_rows(c->ctx, x, none, c->config.q, m->top + rows.first * c->config.q, NULL), "top-q");
+        copy(c, x, kd_mat_rows(here, rows.first, rows.count));
+        golden_require(kd_reverse_best(c->ctx, n, x, c->config.q, m->top + rows.first * c->config.q), "top-q");
     }
+    golden_join(c, whole);
+    golden_compare_mat(c, name, whole, false);
+    kd_pool_free(&pool);
 }
 
 static void compare_top(golden_case *c, const kd_model *m, const char *d, int64_t rows) {
@@ -128,21 +177,15 @@ static void compare_top(golden_case *c, const kd_model *m, const char *d, int64_
 static void check_sampling(golden_case *c, kd_model *m, const char *d, kd_denoiser *n, kd_csr x0, const float *g) {
     kd_pool pool;
     kd_reverse_rows rows = {.x0 = x0, .row = m->row, .g = g};
-    int64_t size = x0.rows * n->shape.width;
-    float *out;
     kd_pool_init(&pool, c->ctx);
-    golden_require(kd_host_alloc(&out, size, sizeof *out, "test"), "test");
     rows.sampling_steps = 2;
-    rows.noise = device_floats(c, &pool, golden_name("%s_sample2_eps", d));
-    reverse_all(c, m, n, rows, out);
-    golden_compare(c, golden_name("%s_sample2", d), out, size);
+    rows.noise = device_columns(c, &pool, golden_name("%s_sample2_eps", d), n);
+    reverse_all(c, m, n, rows, golden_name("%s_sample2", d));
     rows.sampling_steps = 0;
     rows.noise = NULL;
-    reverse_all(c, m, n, rows, out);
-    golden_compare(c, golden_name("%s_sample", d), out, size);
+    reverse_all(c, m, n, rows, golden_name("%s_sample", d));
     compare_top(c, m, d, x0.rows);
     kd_pool_free(&pool);
-    free(out);
 }
 
 /* Edges of graphs.generated as sorted (head, tail, relation). */
@@ -180,21 +223,17 @@ static void compare_generated(golden_case *c, kd_model *m) {
 static void check_kg(golden_case *c, kd_model *m) {
     kd_denoiser_guidance guidance;
     kd_denoiser *n = &m->kg_denoiser;
-    kd_reverse_rows rows = {.x0 = m->graphs.neighbours, .row = m->row, .g = m->guidance.entity_mean};
-    int64_t size = rows.x0.rows * n->shape.width;
+    kd_reverse_rows rows = {.x0 = m->graphs.entity_rows, .row = m->row, .g = m->guidance.entity_mean};
+    kd_denoiser_batch batch = {.x0 = rows.x0, .x0_transpose = m->graphs.entity_rows_transpose, .g = rows.g};
     upload_weights(c, "dkg", n);
     golden_require(kd_guide_kg(m, &guidance), "guidance");
-    check_training(c, m, "dkg", n, (kd_denoiser_batch){.x0 = rows.x0, .x0_transpose = rows.x0, .g = rows.g}, &guidance);
+    check_training(c, m, "dkg", n, batch, &guidance);
     check_sampling(c, m, "dkg", n, rows.x0, rows.g);
     compare_generated(c, m);
     if (golden_has(c, "dkg_sample_linked")) {
-        float *out;
         c->config.guidance = KD_GUIDANCE_LINKED_USERS;
         golden_require(kd_guide_kg(m, &guidance), "guidance");
-        golden_require(kd_host_alloc(&out, size, sizeof *out, "test"), "test");
-        reverse_all(c, m, n, rows, out);
-        golden_compare(c, "dkg_sample_linked", out, size);
-        free(out);
+        reverse_all(c, m, n, rows, "dkg_sample_linked");
         c->config.guidance = KD_GUIDANCE_ROW_INDEX;
     }
 }
@@ -212,8 +251,8 @@ void golden_check_diffusion(golden_case *c, kd_model *m) {
         golden_require(kd_guide_modality(m, i, &guidance), "guidance");
         golden_require(kd_row_mean(c->ctx, m->params.user, m->guidance.user_mean), "guidance");
         check_training(c, m, name, &m->modality_denoiser[i],
-                       (kd_denoiser_batch){.x0 = m->graphs.train, .x0_transpose = m->graphs.train_transpose},
+                       (kd_denoiser_batch){.x0 = m->graphs.user_rows, .x0_transpose = m->graphs.user_rows_transpose},
                        &guidance);
-        check_sampling(c, m, name, &m->modality_denoiser[i], m->graphs.train, m->guidance.user_mean);
+        check_sampling(c, m, name, &m->modality_denoiser[i], m->graphs.user_rows, m->guidance.user_mean);
     }
 }

@@ -44,6 +44,9 @@ void golden_upload(golden_case *c, const char *name, kd_mat m, bool transpose);
 /* x [n] doubles on the device, summed over the ranks, then in host memory. */
 void golden_sum(golden_case *c, double *device, int64_t n, double *host);
 
+/* x, which is zero but for this rank's part, = the whole of it. */
+void golden_join(golden_case *c, kd_mat x);
+
 /* "%s" formats into a static buffer of names. */
 const char *golden_name(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

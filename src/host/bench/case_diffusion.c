@@ -171,7 +171,7 @@ cleanup:
 
 static kd_status run_loss(kd_bench *b) {
     const diffusion *s = b->state;
-    return kd_denoise_loss(b->ctx, b->setting->graphs.train, s->row_at, s->t_at, s->weight_at, s->out.rows, s->out,
+    return kd_denoise_loss(b->ctx, b->setting->graphs.train, s->row_at, s->t_at, s->weight_at, s->width, s->out,
                            s->row_loss, s->loss);
 }
 

@@ -19,8 +19,8 @@ kd_status kd_bench_setting_open(kd_ctx *ctx, const kd_config *config, const kd_d
     KD_TRY(kd_model_shape_of(config, data, &out->model));
     KD_TRY(kd_bipartite_build(data->users, data->items, &data->train, &out->graph));
     KD_TRY(kd_graphs_allocate(&out->pool, &out->model.shape, &out->model.sizes, &out->graphs));
-    KD_TRY(
-        kd_graphs_fill(ctx, &out->graph, data->users, NULL, 0.0, &out->model.full, &out->model.capped, &out->graphs));
+    KD_TRY(kd_graphs_fill(ctx, &out->model.sizes, &out->graph, data->users, NULL, 0.0, &out->model.full,
+                          &out->model.capped, &out->graphs));
     out->rows = smaller(config->batch, data->users);
     out->entries = smaller(config->batch, data->train.count);
     out->dense_tolerance = dense_tolerance(ctx);

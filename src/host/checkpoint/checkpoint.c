@@ -14,16 +14,21 @@
 #include "host/util/memory.h"
 #include "kdiffe/version.h"
 
-enum { MOST_ARRAYS = 16 + 8 * KD_MAX_MODALITIES };
+enum { MOST_ARRAYS = 24 + 14 * KD_MAX_MODALITIES };
 
 static const char PREFIX[] = "checkpoint-", SUFFIX[] = ".safetensors";
 
-/* The device arrays that a run is made of at a position. */
+/* The device arrays that a run is made of at a position: whole on every rank, or a range of rows on each. */
 typedef struct run_arrays {
     kd_ctx *ctx;
-    int64_t count;
-    kd_tensor tensor[MOST_ARRAYS]; /* without data */
+    kd_comm *comm;
+    float *passing; /* where ranks pass on what is only on one of them */
+    int64_t passing_bytes, count;
+    kd_tensor tensor[MOST_ARRAYS]; /* as in the file, without data */
     void *device[MOST_ARRAYS];
+    struct {
+        int64_t rows, bytes; /* kd_share_column divides `rows` rows of `bytes` bytes; rows 0: whole everywhere */
+    } split[MOST_ARRAYS];
 } run_arrays;
 
 static void add(run_arrays *a, const char *prefix, const char *name, kd_dtype dtype, int64_t n, void *device) {
@@ -33,12 +38,26 @@ static void add(run_arrays *a, const char *prefix, const char *name, kd_dtype dt
     a->device[a->count++] = device;
 }
 
+/* The rows of a denoiser's wide layer that are here. */
+static void add_layer(run_arrays *a, const char *prefix, const char *name, const kd_denoiser *d, kd_mat layer,
+                      float *copy) {
+    add(a, prefix, name, KD_DTYPE_F32, d->shape.width * layer.cols, copy + (layer.data - d->value));
+    a->split[a->count - 1].rows = d->shape.width;
+    a->split[a->count - 1].bytes = layer.cols * (int64_t)sizeof(float);
+}
+
 static void add_denoiser(run_arrays *a, const char *of, kd_denoiser *d) {
     char prefix[80];
+    const char *const what[] = {"value", "adam_m", "adam_v"};
+    float *const copy[] = {d->value, d->m, d->v};
+    int64_t whole = d->w1_time.data - d->value;
+    for (int i = 0; i < 3; i++) {
+        snprintf(prefix, sizeof prefix, "denoiser.%s.%s", of, what[i]);
+        add_layer(a, prefix, "input", d, d->w1, copy[i]);
+        add_layer(a, prefix, "output", d, d->output, copy[i]);
+        add(a, prefix, "time", KD_DTYPE_F32, d->count - whole, copy[i] + whole);
+    }
     snprintf(prefix, sizeof prefix, "denoiser.%s", of);
-    add(a, prefix, "value", KD_DTYPE_F32, d->count, d->value);
-    add(a, prefix, "adam_m", KD_DTYPE_F32, d->count, d->m);
-    add(a, prefix, "adam_v", KD_DTYPE_F32, d->count, d->v);
     add(a, prefix, "cursor", KD_DTYPE_I64, sizeof(kd_cursor) / sizeof(int64_t), d->cursor);
 }
 
@@ -74,12 +93,15 @@ static void widest_first(run_arrays *a) {
         for (int64_t i = 0; i < from.count; i++) {
             if (is_wide(&from.tensor[i]) != wide) continue;
             a->tensor[a->count] = from.tensor[i];
+            a->split[a->count] = from.split[i];
             a->device[a->count++] = from.device[i];
         }
 }
 
 static void list_arrays(kd_model *m, kd_position at, run_arrays *a) {
-    *a = (run_arrays){.ctx = m->ctx};
+    /* between steps a denoiser's output is not read; what all ranks have room for */
+    *a = (run_arrays){.ctx = m->ctx, .comm = m->comm, .passing = m->diffusion.out};
+    a->passing_bytes = m->diffusion.batch * 4 * (int64_t)sizeof(float);
     add(a, "", "value", KD_DTYPE_F32, m->params.count, m->params.value);
     add(a, "", "adam_m", KD_DTYPE_F32, m->params.count, m->params.m);
     add(a, "", "adam_v", KD_DTYPE_F32, m->params.count, m->params.v);
@@ -94,9 +116,41 @@ static void list_arrays(kd_model *m, kd_position at, run_arrays *a) {
     widest_first(a);
 }
 
+/* The bytes of a split array that are rank r's. */
+static int64_t first_byte(const run_arrays *a, int64_t i, int64_t r) {
+    return kd_share_column(a->split[i].rows, r, kd_comm_ranks(a->comm)) * a->split[i].bytes;
+}
+
+/* Bytes first .. end - 1 of array i, all of them rank r's, through all ranks' memories into the first one's `to`. */
+static kd_status pass_on(const run_arrays *a, int64_t i, int64_t r, int64_t first, int64_t end, char *to) {
+    kd_status status = KD_OK;
+    for (int64_t at = first; at < end; at += a->passing_bytes) {
+        int64_t bytes = end - at < a->passing_bytes ? end - at : a->passing_bytes, n = bytes / (int64_t)sizeof(float);
+        const char *mine = (const char *)a->device[i] + (at - first_byte(a, i, r));
+        if (r == kd_comm_rank(a->comm))
+            KD_TRY(kd_add_scaled(a->ctx, 1.0f, kd_mat_make((float *)(uintptr_t)mine, 1, n), 0.0f,
+                                 kd_mat_make(a->passing, 1, n)));
+        KD_TRY(kd_comm_broadcast(a->comm, a->ctx, r, bytes, a->passing));
+        if (to) KD_TRY(kd_download(a->ctx, to + (at - first), a->passing, bytes));
+    }
+cleanup:
+    return status;
+}
+
+/* A piece of an array; `to` NULL: for another rank. */
 static kd_status read_device(void *context, int64_t i, int64_t first, int64_t bytes, void *to) {
+    kd_status status = KD_OK;
     const run_arrays *a = context;
-    return kd_download(a->ctx, to, (const char *)a->device[i] + first, bytes);
+    if (!a->comm || a->split[i].rows == 0)
+        return to ? kd_download(a->ctx, to, (const char *)a->device[i] + first, bytes) : KD_OK;
+    for (int64_t r = 0; r < kd_comm_ranks(a->comm); r++) {
+        int64_t begin = first_byte(a, i, r), end = first_byte(a, i, r + 1);
+        begin = begin > first ? begin : first;
+        end = end < first + bytes ? end : first + bytes;
+        if (begin < end) KD_TRY(pass_on(a, i, r, begin, end, to ? (char *)to + (begin - first) : NULL));
+    }
+cleanup:
+    return status;
 }
 
 /* Names in the order of positions, newest last: what sorts as text. */
@@ -166,16 +220,18 @@ static kd_status collect_losses(kd_model *m) {
     return kd_zero(m->ctx, m->loss, count * (int64_t)sizeof(double));
 }
 
+/* Rank 0 writes; the others hand over what it has not. */
 static kd_status write_checkpoint(kd_model *m, kd_position at) {
     kd_status status = KD_OK;
     const kd_checkpointing *c = m->run.checkpoints;
     char name[96], *path = NULL, *identity = NULL;
     run_arrays arrays;
     metadata about;
+    list_arrays(m, at, &arrays);
+    if (kd_comm_rank(m->comm) > 0) return kd_safetensors_ask(arrays.count, arrays.tensor, read_device, &arrays);
     KD_TRY(kd_config_identity(m->config, &identity));
     format_name(at, name, sizeof name);
     KD_TRY(kd_path_join(c->folder, name, &path));
-    list_arrays(m, at, &arrays);
     describe(m, at, identity, &about);
     KD_TRY(kd_safetensors_save(path, arrays.count, arrays.tensor, about.count, about.pair, read_device, &arrays));
     kd_checkpoint_prune(c->folder, c->keep);
@@ -190,7 +246,7 @@ kd_status kd_checkpoint_save(kd_model *m, kd_position at) {
     int done = 0;
     m->run.steps = 0;
     if (at.batch > 0) KD_TRY(collect_losses(m));
-    if (kd_comm_rank(m->comm) == 0) KD_TRY(write_checkpoint(m, at));
+    KD_TRY(write_checkpoint(m, at));
     KD_TRY(kd_comm_most(m->comm, &done)); /* none stops, and ends the job, before it is written */
 cleanup:
     return status;
@@ -286,11 +342,15 @@ static kd_status take_arrays(const char *path, const kd_safetensors *file, kd_mo
     list_arrays(m, m->run.start, &arrays);
     for (int64_t i = 0; i < arrays.count; i++) {
         const kd_tensor *want = &arrays.tensor[i], *got = kd_safetensors_find(file, want->name);
-        int64_t bytes = want->shape[0] * (is_wide(want) ? 8 : 4);
+        int64_t bytes = want->shape[0] * (is_wide(want) ? 8 : 4), first = 0;
         if (!got || got->dtype != want->dtype || got->rank != 1 || got->shape[0] != want->shape[0])
             KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: array '%s': expected one of %" PRId64 " elements", path, want->name,
                                want->shape[0]);
-        KD_TRY(kd_upload(m->ctx, arrays.device[i], got->data, bytes));
+        if (arrays.split[i].rows > 0) {
+            first = first_byte(&arrays, i, kd_comm_rank(m->comm));
+            bytes = first_byte(&arrays, i, kd_comm_rank(m->comm) + 1) - first;
+        }
+        KD_TRY(kd_upload(m->ctx, arrays.device[i], (const char *)got->data + first, bytes));
     }
     if (kd_comm_rank(m->comm) > 0) KD_TRY(kd_zero(m->ctx, m->loss, m->loss_steps * KD_LOSS_PARTS * 8));
     KD_TRY(kd_synchronize(m->ctx)); /* the file stays mapped until it is all there */

@@ -65,23 +65,29 @@ static cJSON *describe(int64_t count, const kd_tensor *tensors, int64_t metadata
     return root;
 }
 
-/* One array's bytes into the stream, whose failures are found when it is committed. */
+/* One array's bytes into the stream, whose failures are found when it is committed; NULL: they are only asked for. */
 static kd_status write_array(FILE *stream, const kd_tensor *t, int64_t i, kd_tensor_source *source, void *context) {
     kd_status status = KD_OK;
     int64_t bytes = bytes_of(t);
     char *piece = NULL;
     if (t->data || bytes == 0) {
-        if (bytes > 0) fwrite(t->data, 1, (size_t)bytes, stream);
+        if (bytes > 0 && stream) fwrite(t->data, 1, (size_t)bytes, stream);
         return KD_OK;
     }
-    KD_TRY(kd_host_alloc(&piece, bytes < PIECE ? bytes : PIECE, 1, "a piece of a file"));
+    if (stream) KD_TRY(kd_host_alloc(&piece, bytes < PIECE ? bytes : PIECE, 1, "a piece of a file"));
     for (int64_t at = 0; at < bytes; at += PIECE) {
         int64_t some = bytes - at < PIECE ? bytes - at : PIECE;
         KD_TRY(source(context, i, at, some, piece));
-        fwrite(piece, 1, (size_t)some, stream);
+        if (stream) fwrite(piece, 1, (size_t)some, stream);
     }
 cleanup:
     free(piece);
+    return status;
+}
+
+kd_status kd_safetensors_ask(int64_t count, const kd_tensor *tensors, kd_tensor_source *source, void *context) {
+    kd_status status = KD_OK;
+    for (int64_t i = 0; i < count && status == KD_OK; i++) status = write_array(NULL, &tensors[i], i, source, context);
     return status;
 }
 

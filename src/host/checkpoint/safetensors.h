@@ -25,6 +25,10 @@ typedef kd_status kd_tensor_source(void *context, int64_t i, int64_t first, int6
 kd_status kd_safetensors_save(const char *path, int64_t count, const kd_tensor *tensors, int64_t metadata_count,
                               const char *const *metadata, kd_tensor_source *source, void *context);
 
+/* Asks `source` for what kd_safetensors_save would ask it for, in the same order, with `to` NULL: for the other ranks
+ * of a job in which one writes. */
+kd_status kd_safetensors_ask(int64_t count, const kd_tensor *tensors, kd_tensor_source *source, void *context);
+
 /* Checks header, offsets, overlaps and sizes before anything is used; only arrays of rank 1 or 2 are accepted, of type
  * F32 or, with `any_type`, F64, I32 and I64. *out is overwritten; on failure, KD_ERR_FORMAT with the array's name or
  * KD_ERR_MEMORY, it is empty. */

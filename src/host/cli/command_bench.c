@@ -118,7 +118,7 @@ static kd_status run_epochs(kd_ctx *ctx, const request *r, const kd_dataset *dat
     kd_bench_result stage[KD_BENCH_STAGES];
     int64_t count = 0;
     if (!kd_bench_listed(r->ops, "epoch")) return KD_OK;
-    KD_TRY(kd_train_plan(&r->config, data, &plan));
+    KD_TRY(kd_train_plan(&r->config, data, NULL, &plan));
     status = kd_cli_check_memory(ctx, plan.total);
     if (status != KD_OK) return or_leave_out(status, "epoch");
     KD_TRY(kd_bench_epochs(ctx, &r->config, data, r->iterations ? r->iterations : EPOCHS, &count, stage));

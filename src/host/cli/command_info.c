@@ -64,7 +64,7 @@ static kd_status command(kd_args *args) {
     KD_TRY(kd_args_finish(args, 1));
     KD_TRY(kd_cli_data(args->positional[0], &data, NULL));
     KD_TRY(print_counts(&data));
-    KD_TRY(kd_train_plan(&config, &data, &plan));
+    KD_TRY(kd_train_plan(&config, &data, NULL, &plan));
     for (int64_t i = 0; i < plan.parts; i++)
         printf("%-22s %-28s %12s\n", i ? "" : "memory of training", plan.part[i].what,
                kd_console_bytes(plan.part[i].bytes, text));

@@ -249,7 +249,7 @@ static kd_status prepare(kd_args *args, request *r, training *t) {
     KD_TRY(kd_ctx_open(kd_cli_compute(t->comm, &t->config), &t->ctx));
     KD_TRY(load_data(args, t));
     KD_TRY(check_selection(t));
-    KD_TRY(kd_train_plan(&t->config, &t->data, &plan));
+    KD_TRY(kd_train_plan(&t->config, &t->data, t->comm, &plan));
     printf("device: %s\n", kd_ctx_describe(t->ctx));
     print_plan(&plan, r->dry);
     KD_TRY(kd_cli_check_memory(t->ctx, plan.total));

@@ -6,11 +6,13 @@
 
 #include "host/util/memory.h"
 
-kd_status kd_diffusion_scratch_allocate(kd_pool *pool, int64_t batch, int64_t rows, const kd_denoiser_shape *widest,
-                                        int64_t guidance_width, kd_diffusion_scratch *out) {
+kd_status kd_diffusion_scratch_allocate(kd_pool *pool, const kd_comm *comm, int64_t batch, int64_t rows,
+                                        const kd_denoiser_shape *widest, int64_t guidance_width, int64_t q,
+                                        kd_diffusion_scratch *out) {
     static const char what[] = "diffusion batch";
     kd_status status = KD_OK;
-    int64_t width = widest->width, wide = kd_denoiser_wide(widest->hidden);
+    int64_t width = kd_share_columns_most(widest->width, kd_comm_ranks(comm)), wide = kd_denoiser_wide(widest->hidden);
+    int64_t lists = comm ? kd_comm_ranks(comm) * batch : 0;
     kd_mat x, o, h, dh, xw, square, guided, reach, dreach;
     *out = (kd_diffusion_scratch){0};
     KD_TRY(kd_pool_mat(pool, batch, width, what, &x));
@@ -27,6 +29,8 @@ kd_status kd_diffusion_scratch_allocate(kd_pool *pool, int64_t batch, int64_t ro
     KD_TRY(kd_pool_alloc(pool, batch, sizeof(int32_t), what, &out->t));
     KD_TRY(kd_pool_alloc(pool, batch, sizeof(int32_t), what, &out->row));
     KD_TRY(kd_pool_alloc(pool, rows, sizeof(int32_t), what, &out->place));
+    KD_TRY(kd_pool_alloc(pool, lists * q, sizeof(int32_t), what, &out->best));
+    KD_TRY(kd_pool_alloc(pool, lists * q, sizeof(float), what, &out->best_value));
     out->batch = batch;
     out->x = x.data;
     out->out = o.data;
@@ -55,12 +59,9 @@ static int64_t place(kd_denoiser *d, float *at) {
     struct {
         kd_mat *mat;
         int64_t rows, cols;
-    } part[] = {{&d->w1, s->width, s->hidden},
-                {&d->w1_time, s->time_dim, s->hidden},
-                {&d->b1, 1, s->hidden},
-                {&d->output, s->width, kd_denoiser_wide(s->hidden)},
-                {&d->time_w, s->time_dim, s->time_dim},
-                {&d->time_b, 1, s->time_dim}};
+    } part[] = {{&d->w1, d->columns.count, s->hidden},  {&d->output, d->columns.count, kd_denoiser_wide(s->hidden)},
+                {&d->w1_time, s->time_dim, s->hidden},  {&d->b1, 1, s->hidden},
+                {&d->time_w, s->time_dim, s->time_dim}, {&d->time_b, 1, s->time_dim}};
     int64_t used = 0;
     for (size_t i = 0; i < sizeof part / sizeof part[0]; i++) {
         *part[i].mat = kd_mat_make(at ? at + used : NULL, part[i].rows, part[i].cols);
@@ -71,11 +72,14 @@ static int64_t place(kd_denoiser *d, float *at) {
     return used;
 }
 
-kd_status kd_denoiser_allocate(kd_pool *pool, const kd_denoiser_shape *s, kd_denoiser *d) {
+kd_status kd_denoiser_allocate(kd_pool *pool, kd_comm *comm, const kd_denoiser_shape *s, kd_denoiser *d) {
     static const char what[] = "denoisers";
     kd_status status = KD_OK;
-    int64_t size;
-    *d = (kd_denoiser){.shape = *s};
+    int64_t size, ranks = kd_comm_ranks(comm);
+    *d = (kd_denoiser){.shape = *s, .comm = comm, .columns = kd_comm_columns(comm, s->width)};
+    if (ranks > 1 && ranks > (s->width + 3) / 4)
+        return KD_FAIL(KD_ERR_ARGUMENT, "%lld ranks: at most one for each four of a denoiser's %lld columns",
+                       (long long)ranks, (long long)s->width);
     if (__builtin_mul_overflow(s->width, 8 * kd_denoiser_wide(s->hidden), &size))
         return KD_FAIL(KD_ERR_MEMORY, "%s: do not fit in any memory", what);
     d->count = place(d, NULL);
@@ -86,6 +90,7 @@ kd_status kd_denoiser_allocate(kd_pool *pool, const kd_denoiser_shape *s, kd_den
         d->m = d->gradient + d->count;
         d->v = d->m + d->count;
     }
+    if (comm) KD_TRY(kd_pool_alloc(pool, ranks, sizeof(int32_t), what, &d->first_column));
     KD_TRY(kd_pool_alloc(pool, 1, sizeof *d->cursor, what, &d->cursor));
     KD_TRY(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->signal));
     KD_TRY(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->sigma));
@@ -117,6 +122,7 @@ static kd_status upload_tables(kd_ctx *ctx, kd_denoiser *d) {
     const kd_schedule *s = &d->schedule;
     int64_t steps = s->steps, bytes = steps * (int64_t)sizeof(float);
     float *host = NULL, *time = NULL;
+    int32_t *first = NULL;
     KD_TRY(kd_host_alloc(&host, 3 * steps, sizeof *host, "schedule"));
     KD_TRY(kd_host_alloc(&time, steps * d->shape.time_dim, sizeof *time, "time features"));
     for (int64_t i = 0; i < steps; i++) {
@@ -130,18 +136,24 @@ static kd_status upload_tables(kd_ctx *ctx, kd_denoiser *d) {
     KD_TRY(kd_upload(ctx, d->sigma, host + steps, bytes));
     KD_TRY(kd_upload(ctx, d->weight, host + 2 * steps, bytes));
     KD_TRY(kd_mat_upload(ctx, time, d->time));
+    KD_TRY(kd_host_alloc(&first, kd_comm_ranks(d->comm), sizeof *first, "columns"));
+    for (int64_t r = 0; r < kd_comm_ranks(d->comm); r++)
+        first[r] = (int32_t)kd_share_column(d->shape.width, r, kd_comm_ranks(d->comm));
+    if (d->comm) KD_TRY(kd_upload(ctx, d->first_column, first, kd_comm_ranks(d->comm) * (int64_t)sizeof *first));
 cleanup:
+    free(first);
     free(host);
     free(time);
     return status;
 }
 
-/* Every element of `value` = deviation * normal, keyed (rng, tensor, block of four elements in row-major order). */
-static void fill_normal(const kd_rng *rng, uint32_t tensor, double deviation, kd_mat value) {
-    int64_t n = value.rows * value.cols;
+/* Every element of `value`, the rows of a tensor from `first` on, = deviation * normal, keyed (rng, tensor, block of
+ * four of the tensor's elements in row-major order). */
+static void fill_normal(const kd_rng *rng, uint32_t tensor, double deviation, int64_t first, kd_mat value) {
+    int64_t n = value.rows * value.cols, before = first * value.cols;
     for (int64_t i = 0; i < n; i += 4) {
         uint32_t bits[4];
-        kd_rng_draw4(rng, tensor, (uint32_t)(i / 4), bits);
+        kd_rng_draw4(rng, tensor, (uint32_t)((before + i) / 4), bits);
         for (int64_t k = 0; k < 4 && i + k < n; k++) {
             double radius = sqrt(-2.0 * log(1.0 - kd_uniform(bits[k & 2])));
             double angle = 6.283185307179586 * kd_uniform(bits[(k & 2) + 1]);
@@ -159,14 +171,16 @@ static kd_status init_weights(kd_ctx *ctx, uint64_t seed, kd_denoiser *d) {
     float *host;
     kd_status status = kd_host_alloc(&host, d->count, sizeof *host, "denoiser weights");
     if (status != KD_OK) return status;
+    int64_t column = d->columns.first;
     struct {
         kd_mat mat;
         double deviation;
-    } part[] = {{d->w1, first}, {d->w1_time, first}, {d->b1, bias},    {d->w2, last},
-                {d->b2, bias},  {d->time_w, time},   {d->time_b, bias}};
+        int64_t first;
+    } part[] = {{d->w1, first, column}, {d->w1_time, first, 0}, {d->b1, bias, 0},    {d->w2, last, column},
+                {d->b2, bias, column},  {d->time_w, time, 0},   {d->time_b, bias, 0}};
     for (uint32_t i = 0; i < sizeof part / sizeof part[0]; i++) {
         part[i].mat.data = host + (part[i].mat.data - d->value);
-        fill_normal(&rng, i, part[i].deviation, part[i].mat);
+        fill_normal(&rng, i, part[i].deviation, part[i].first, part[i].mat);
     }
     status = kd_upload(ctx, d->value, host, d->count * (int64_t)sizeof(float));
     free(host);

@@ -9,14 +9,17 @@ static kd_mat chain_of(const kd_denoiser *d) {
 
 kd_status kd_reverse_prepare(kd_ctx *ctx, kd_denoiser *d) {
     kd_status status = KD_OK;
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, d->output, d->w1, 0.0f, chain_of(d)));
+    kd_mat chain = chain_of(d);
+    KD_TRY(kd_gemm(ctx, true, false, 1.0f, d->output, d->w1, 0.0f, chain));
     KD_TRY(kd_column_sum(ctx, d->w1, 0.0f, d->input_sum));
+    KD_TRY(kd_comm_sum_f32(d->comm, ctx, chain.rows * chain.cols, chain.data));
+    KD_TRY(kd_comm_sum_f32(d->comm, ctx, d->shape.hidden, d->input_sum.data));
     KD_TRY(kd_denoiser_time_table(ctx, d));
 cleanup:
     return status;
 }
 
-/* x = x0, noised if the chain starts so, + g, in full width. */
+/* x = x0, noised if the chain starts so, + g, in the width of this rank's columns. */
 static kd_status full_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat x) {
     int64_t at = r->sampling_steps - 1;
     kd_status status = kd_zero(ctx, d->scratch->t, r->count * (int64_t)sizeof(int32_t));
@@ -28,9 +31,17 @@ static kd_status full_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_deno
                           .sigma = at >= 0 ? d->sigma + at : d->exact + 1,
                           .g = r->g,
                           .noise = r->noise,
+                          .first = d->columns.first,
                           .noise_rng = {r->seed, KD_RNG_SAMPLE_NOISE, d->instance, (uint32_t)r->epoch, NULL},
                           .x = x};
     return kd_q_sample(ctx, &q);
+}
+
+/* p = W1 x, of all ranks' columns. */
+static kd_status input_product(kd_ctx *ctx, const kd_denoiser *d, kd_mat x, kd_mat p) {
+    kd_status status = kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, p);
+    if (status != KD_OK) return status;
+    return kd_comm_sum_f32(d->comm, ctx, p.rows * p.cols, p.data);
 }
 
 /* p = W1 (x0 or noised x0, + g). */
@@ -38,12 +49,13 @@ static kd_status chain_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_den
     kd_status status = KD_OK;
     kd_mat none = {0};
     if (r->sampling_steps > 0) {
-        kd_mat x = kd_mat_make(d->scratch->x, r->count, d->shape.width);
+        kd_mat x = kd_mat_make(d->scratch->x, r->count, d->columns.count);
         KD_TRY(full_start(ctx, r, d, x));
-        KD_TRY(kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, p));
+        KD_TRY(input_product(ctx, d, x, p));
     } else {
         kd_mat g = kd_mat_make((float *)(uintptr_t)(r->g + r->first), r->count, 1);
         KD_TRY(kd_spmm(ctx, 1.0f, kd_csr_rows(r->x0, r->first, r->count), d->w1, 0.0f, none, p));
+        KD_TRY(kd_comm_sum_f32(d->comm, ctx, p.rows * p.cols, p.data));
         KD_TRY(kd_gemm(ctx, false, false, 1.0f, g, d->input_sum, 1.0f, p));
     }
 cleanup:
@@ -59,10 +71,10 @@ typedef struct chain_rows {
 static kd_status full_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, const chain_rows *c,
                             kd_mat out) {
     kd_status status = KD_OK;
-    kd_mat x = kd_mat_make(d->scratch->x, r->count, d->shape.width);
+    kd_mat x = kd_mat_make(d->scratch->x, r->count, d->columns.count);
     KD_TRY(full_start(ctx, r, d, x));
     for (int64_t i = d->shape.steps - 1; i >= 0; i--) {
-        KD_TRY(kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, c->p));
+        KD_TRY(input_product(ctx, d, x, c->p));
         KD_TRY(kd_hidden_forward(ctx, c->p, kd_mat_rows(d->table, i, 1), NULL, c->h));
         KD_TRY(kd_gemm(ctx, false, true, 1.0f, c->wide, d->output, 0.0f, out));
         KD_TRY(kd_add_scaled(ctx, (float)d->schedule.coef1[i], out, (float)d->schedule.coef2[i], x));
@@ -72,16 +84,26 @@ cleanup:
     return status;
 }
 
+/* Rows that are this rank's. */
+static chain_rows share_rows(const kd_denoiser *d, const chain_rows *c) {
+    int64_t rank = kd_comm_rank(d->comm), ranks = kd_comm_ranks(d->comm), rows = c->p.rows;
+    int64_t first = kd_share_first(rows, rank, ranks), count = kd_share_first(rows, rank + 1, ranks) - first;
+    return (chain_rows){kd_mat_rows(c->p, first, count), kd_mat_rows(c->wide, first, count),
+                        kd_mat_rows(c->h, first, count)};
+}
+
 static kd_status hidden_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, const chain_rows *c,
                               kd_mat out) {
     kd_status status = KD_OK;
+    chain_rows mine = share_rows(d, c);
     KD_TRY(chain_start(ctx, r, d, c->p));
-    for (int64_t i = d->shape.steps - 1; i >= 0; i--) {
-        KD_TRY(kd_hidden_forward(ctx, c->p, kd_mat_rows(d->table, i, 1), NULL, c->h));
+    for (int64_t i = d->shape.steps - 1; i >= 0 && mine.p.rows > 0; i--) {
+        KD_TRY(kd_hidden_forward(ctx, mine.p, kd_mat_rows(d->table, i, 1), NULL, mine.h));
         if (i == 0) break;
-        KD_TRY(kd_gemm(ctx, false, false, (float)d->schedule.coef1[i], c->wide, chain_of(d),
-                       (float)d->schedule.coef2[i], c->p));
+        KD_TRY(kd_gemm(ctx, false, false, (float)d->schedule.coef1[i], mine.wide, chain_of(d),
+                       (float)d->schedule.coef2[i], mine.p));
     }
+    KD_TRY(kd_comm_gather(d->comm, ctx, c->wide.rows, 1, c->wide.ld * (int64_t)sizeof(float), c->wide.data));
     KD_TRY(kd_gemm(ctx, false, true, 1.0f, c->wide, d->output, 0.0f, out));
 cleanup:
     return status;
@@ -91,6 +113,20 @@ kd_status kd_reverse_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoi
     const kd_diffusion_scratch *s = d->scratch;
     chain_rows c = {kd_mat_make(s->dh, r->count, d->shape.hidden), kd_mat_make(s->h, r->count, d->output.cols), {0}};
     c.h = kd_mat_cols(c.wide, 0, d->shape.hidden);
-    *out = kd_mat_make(s->out, r->count, d->shape.width);
+    *out = kd_mat_make(s->out, r->count, d->columns.count);
     return (d->full_chain ? full_chain : hidden_chain)(ctx, r, d, &c, *out);
+}
+
+kd_status kd_reverse_best(kd_ctx *ctx, const kd_denoiser *d, kd_mat out, int64_t q, int32_t *top) {
+    kd_status status = KD_OK;
+    const kd_diffusion_scratch *s = d->scratch;
+    kd_csr none = {0};
+    int64_t rank = kd_comm_rank(d->comm), ranks = kd_comm_ranks(d->comm), list = out.rows * q;
+    if (!d->comm) return kd_topk_rows(ctx, out, none, q, top, NULL);
+    KD_TRY(kd_topk_rows(ctx, out, none, q, s->best + rank * list, s->best_value + rank * list));
+    KD_TRY(kd_comm_gather(d->comm, ctx, ranks, 1, list * (int64_t)sizeof(int32_t), s->best));
+    KD_TRY(kd_comm_gather(d->comm, ctx, ranks, 1, list * (int64_t)sizeof(float), s->best_value));
+    KD_TRY(kd_merge_top(ctx, out.rows, q, ranks, d->first_column, s->best, s->best_value, top));
+cleanup:
+    return status;
 }

@@ -240,6 +240,18 @@ kd_status kd_comm_exchange(kd_comm *c, kd_ctx *ctx, const int64_t *first, void *
     return status;
 }
 
+kd_status kd_comm_broadcast(kd_comm *c, kd_ctx *ctx, int64_t from, int64_t bytes, void *x) {
+    kd_status status = KD_OK;
+    int64_t *first = NULL;
+    if (!c) return KD_OK;
+    KD_TRY(kd_host_alloc(&first, c->ranks + 1, sizeof *first, "communicator"));
+    for (int64_t r = from + 1; r <= c->ranks; r++) first[r] = bytes;
+    status = kd_comm_exchange(c, ctx, first, x);
+cleanup:
+    free(first);
+    return status;
+}
+
 kd_status kd_comm_gather(kd_comm *c, kd_ctx *ctx, int64_t n, int64_t unit, int64_t bytes, void *x) {
     kd_status status = KD_OK;
     int64_t *first = NULL, units = (n + unit - 1) / unit;

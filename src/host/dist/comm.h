@@ -42,6 +42,27 @@ static inline int64_t kd_share_first(int64_t n, int64_t rank, int64_t ranks) {
     return n / ranks * rank + (n % ranks < rank ? n % ranks : rank);
 }
 
+/* The same in units of four columns, of rows that ranks share: random draws come by fours. */
+static inline int64_t kd_share_column(int64_t columns, int64_t rank, int64_t ranks) {
+    int64_t first = 4 * kd_share_first((columns + 3) / 4, rank, ranks);
+    return first < columns ? first : columns;
+}
+
+/* The most columns that any rank has of rows of that many, or fewer. */
+static inline int64_t kd_share_columns_most(int64_t columns, int64_t ranks) {
+    int64_t most = ((columns + 3) / 4 + ranks - 1) / ranks * 4;
+    return most < columns ? most : columns;
+}
+
+/* A rank's columns of rows of `width` columns. */
+typedef struct kd_columns {
+    int64_t first, count;
+} kd_columns;
+static inline kd_columns kd_comm_columns(const kd_comm *comm, int64_t width) {
+    int64_t rank = kd_comm_rank(comm), ranks = kd_comm_ranks(comm), first = kd_share_column(width, rank, ranks);
+    return (kd_columns){first, kd_share_column(width, rank + 1, ranks) - first};
+}
+
 /* The failure of the lowest rank that has one, on all ranks, or KD_OK. Only that rank keeps its message. To be called
  * where all ranks come whatever happened to them. */
 kd_status kd_comm_settle(kd_comm *comm, kd_status mine);
@@ -72,6 +93,9 @@ void kd_comm_traffic(const kd_comm *comm, int64_t *sums, int64_t *bytes);
 /* Bytes first[r] .. first[r + 1] - 1 of x, device memory, are rank r's and are sent to all others; first [ranks + 1] is
  * the same on all of them. */
 kd_status kd_comm_exchange(kd_comm *comm, kd_ctx *ctx, const int64_t *first, void *x);
+
+/* x [bytes], device memory, = that of rank `from`. */
+kd_status kd_comm_broadcast(kd_comm *comm, kd_ctx *ctx, int64_t from, int64_t bytes, void *x);
 
 /* x [n * bytes], device memory: each rank's part of 0 .. n - 1 (kd_share_first, in units of `unit` elements) is sent to
  * all others. */

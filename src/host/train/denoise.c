@@ -16,17 +16,12 @@ typedef struct denoising {
 
 static int64_t batches(const kd_model *m, int64_t rows) { return (rows + m->config->batch - 1) / m->config->batch; }
 
-/* A batch of `whole` rows, of which this rank takes `count` from `first` on. */
+/* A batch of `count` rows. */
 typedef struct rows_of {
     kd_model *model;
     const denoising *what;
-    int64_t whole, first, count;
+    int64_t count;
 } rows_of;
-
-static rows_of share_rows(kd_model *m, const denoising *what, int64_t whole) {
-    int64_t rank = kd_comm_rank(m->comm), ranks = kd_comm_ranks(m->comm), first = kd_share_first(whole, rank, ranks);
-    return (rows_of){m, what, whole, first, kd_share_first(whole, rank + 1, ranks) - first};
-}
 
 static kd_status guide(kd_model *m, int64_t modality, kd_denoiser_guidance *out) {
     return modality < 0 ? kd_guide_kg(m, out) : kd_guide_modality(m, modality, out);
@@ -41,19 +36,17 @@ static kd_status denoiser_step(kd_ctx *ctx, void *arg) {
     kd_denoiser_batch batch = {.x0 = rows->what->x0,
                                .x0_transpose = rows->what->x0_transpose,
                                .count = rows->count,
-                               .whole = rows->whole,
                                .row = d->scratch->row,
                                .g = rows->what->g,
                                .dropout = INPUT_DROPOUT,
                                .seed = m->config->seed,
-                               .clock = &d->cursor->epoch,
-                               .comm = m->comm};
+                               .clock = &d->cursor->epoch};
     kd_denoiser_guidance guidance = rows->what->guidance;
     if (m->config->naive & KD_NAIVE_FEATURES) KD_TRY(guide(m, rows->what->modality, &guidance));
-    KD_TRY(kd_gather(ctx, rows->count, &d->cursor->first, m->order + rows->first, NULL, d->scratch->row));
+    KD_TRY(kd_gather(ctx, rows->count, &d->cursor->first, m->order, NULL, d->scratch->row));
     KD_TRY(kd_denoiser_gradient(ctx, &batch, &guidance, d, m->step_loss));
     KD_TRY(kd_denoiser_adam(ctx, m->config->lr, d));
-    KD_TRY(kd_cursor_advance(ctx, rows->whole, 1, m->step_loss, m->loss, d->cursor));
+    KD_TRY(kd_cursor_advance(ctx, rows->count, 1, m->step_loss, m->loss, d->cursor));
 cleanup:
     return status;
 }
@@ -72,9 +65,9 @@ static kd_status train_denoiser(kd_model *m, int64_t epoch, const kd_observer *o
     KD_TRY(kd_permutation(m->ctx, rows, &order, m->order));
     if (first == 0) KD_TRY(kd_cursor_begin(m->ctx, epoch, what->denoiser->cursor));
     for (int64_t i = first; i < steps; i++) {
-        rows_of of = share_rows(m, what, rows - i * c->batch < c->batch ? rows - i * c->batch : c->batch);
+        rows_of of = {m, what, rows - i * c->batch < c->batch ? rows - i * c->batch : c->batch};
         KD_TRY(kd_train_pause(m, observer, (kd_position){epoch, what->stage, part, i}, what->done++, what->total));
-        KD_TRY(kd_replay(m->ctx, denoiser_step, &of, &what->denoiser->step[of.whole < c->batch]));
+        KD_TRY(kd_replay(m->ctx, denoiser_step, &of, &what->denoiser->step[of.count < c->batch]));
     }
     KD_TRY(kd_train_losses(m, what->stage, epoch, steps, 1, &sum));
     *mean_loss = sum / (double)steps;
@@ -94,8 +87,8 @@ kd_status kd_guide_modality(kd_model *m, int64_t i, kd_denoiser_guidance *out) {
 kd_status kd_denoise_modalities(kd_model *m, int64_t epoch, const kd_observer *observer, double *mean_loss) {
     kd_status status = KD_OK;
     denoising what = {.stage = KD_STAGE_DENOISE_MODALITIES,
-                      .x0 = m->graphs.train,
-                      .x0_transpose = m->graphs.train_transpose,
+                      .x0 = m->graphs.user_rows,
+                      .x0_transpose = m->graphs.user_rows_transpose,
                       .total = m->shape.modalities * batches(m, m->shape.users)};
     for (int64_t i = 0; i < m->shape.modalities; i++) {
         what.denoiser = &m->modality_denoiser[i];
@@ -138,8 +131,8 @@ kd_status kd_denoise_kg(kd_model *m, int64_t epoch, const kd_observer *observer,
     denoising what = {.stage = KD_STAGE_DENOISE_KG,
                       .denoiser = &m->kg_denoiser,
                       .modality = -1,
-                      .x0 = m->graphs.neighbours,
-                      .x0_transpose = m->graphs.neighbours, /* with every edge goes its inverse */
+                      .x0 = m->graphs.entity_rows,
+                      .x0_transpose = m->graphs.entity_rows_transpose,
                       .g = m->guidance.entity_mean,
                       .total = batches(m, m->shape.entities)};
     if (!m->denoises_kg) return KD_OK;
@@ -149,13 +142,10 @@ cleanup:
     return status;
 }
 
-/* m->top = the q largest columns of every row at the end of the reverse chain. Ranks take whole batches of rows, so
- * that products have the shapes, and columns the order, that they have on one rank. */
+/* m->top = the q largest columns of every row at the end of the reverse chain. */
 static kd_status sample_rows(kd_model *m, int64_t epoch, const kd_observer *observer, denoising *what) {
     kd_status status = KD_OK;
     const kd_config *c = m->config;
-    kd_csr none = {0};
-    int64_t steps = batches(m, what->x0.rows), rank = kd_comm_rank(m->comm), ranks = kd_comm_ranks(m->comm);
     kd_position start = {epoch, what->stage, 0, 0}; /* a run that is resumed samples all of it again */
     kd_reverse_rows rows = {.x0 = what->x0,
                             .row = m->row,
@@ -164,18 +154,13 @@ static kd_status sample_rows(kd_model *m, int64_t epoch, const kd_observer *obse
                             .seed = c->seed,
                             .epoch = epoch};
     KD_TRY(kd_reverse_prepare(m->ctx, what->denoiser));
-    int64_t first = kd_share_first(steps, rank, ranks), end = kd_share_first(steps, rank + 1, ranks);
-    what->done += first;
-    for (int64_t i = first; i < first + (steps + ranks - 1) / ranks; i++) { /* all ranks pause equally often */
+    for (; rows.first < what->x0.rows; rows.first += rows.count) {
         kd_mat out;
         KD_TRY(kd_train_pause(m, observer, start, what->done++, what->total));
-        if (i >= end) continue;
-        rows.first = i * c->batch;
         rows.count = what->x0.rows - rows.first < c->batch ? what->x0.rows - rows.first : c->batch;
         KD_TRY(kd_reverse_chain(m->ctx, &rows, what->denoiser, &out));
-        KD_TRY(kd_topk_rows(m->ctx, out, none, c->q, m->top + rows.first * c->q, NULL));
+        KD_TRY(kd_reverse_best(m->ctx, what->denoiser, out, c->q, m->top + rows.first * c->q));
     }
-    KD_TRY(kd_comm_gather(m->comm, m->ctx, what->x0.rows, c->batch, c->q * (int64_t)sizeof *m->top, m->top));
 cleanup:
     return status;
 }
@@ -184,7 +169,7 @@ kd_status kd_rebuild_graphs(kd_model *m, int64_t epoch, const kd_observer *obser
     kd_status status = KD_OK;
     const kd_config *c = m->config;
     float keep = (float)c->keep_rate;
-    denoising what = {.stage = KD_STAGE_SAMPLE, .x0 = m->graphs.train, .g = m->guidance.user_mean};
+    denoising what = {.stage = KD_STAGE_SAMPLE, .x0 = m->graphs.user_rows, .g = m->guidance.user_mean};
     what.total =
         m->shape.modalities * batches(m, m->shape.users) + (m->denoises_kg ? batches(m, m->shape.entities) : 0);
     if (m->denoises_modalities) KD_TRY(kd_row_mean(m->ctx, m->params.user, m->guidance.user_mean));
@@ -197,7 +182,7 @@ kd_status kd_rebuild_graphs(kd_model *m, int64_t epoch, const kd_observer *obser
     if (m->denoises_kg) {
         kd_rng rng = {c->seed, KD_RNG_THIN_KG, 0, (uint32_t)epoch, NULL};
         what.denoiser = &m->kg_denoiser;
-        what.x0 = m->graphs.neighbours;
+        what.x0 = m->graphs.entity_rows;
         what.g = m->guidance.entity_mean;
         KD_TRY(sample_rows(m, epoch, observer, &what));
         KD_TRY(kd_kg_generate(m->ctx, &m->graphs.full, c->q, m->top, keep, &rng, &m->graphs.generated));

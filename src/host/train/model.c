@@ -13,6 +13,12 @@ static bool linear_transform(int64_t trans, const char *modality) {
     return trans == 1 || (trans == 2 && strcmp(modality, "image") != 0);
 }
 
+static int64_t count_in(kd_columns columns, int64_t n, const int32_t *column) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < n; i++) count += column[i] >= columns.first && column[i] < columns.first + columns.count;
+    return count;
+}
+
 kd_status kd_model_shape_of(const kd_config *c, const kd_dataset *data, kd_model *m) {
     kd_status status = KD_OK;
     kd_model_shape *s = &m->shape;
@@ -39,7 +45,14 @@ kd_status kd_model_shape_of(const kd_config *c, const kd_dataset *data, kd_model
         s->linear[i] = linear_transform(c->trans, data->modalities[i].name);
         snprintf(s->modality[i], sizeof s->modality[i], "%s", data->modalities[i].name);
     }
-    m->sizes = (kd_graph_sizes){data->train.count, m->full.count, m->capped.count, c->q};
+    m->sizes = (kd_graph_sizes){.interactions = data->train.count,
+                                .kg_edges = m->full.count,
+                                .kg_capped_edges = m->capped.count,
+                                .q = c->q,
+                                .items = kd_comm_columns(m->comm, s->items),
+                                .entities = kd_comm_columns(m->comm, s->entities)};
+    m->sizes.interactions_here = count_in(m->sizes.items, data->train.count, data->train.item);
+    m->sizes.kg_edges_here = count_in(m->sizes.entities, m->full.count, m->full.tail);
     m->denoises_modalities = s->modalities > 0;
     m->denoises_kg = m->full.count > 0 && c->use.generated_kg;
 cleanup:
@@ -55,11 +68,11 @@ static kd_status allocate_diffusion(kd_model *m) {
     int64_t chosen;
     if (!m->denoises_modalities && !m->denoises_kg) return KD_OK;
     if (m->denoises_kg) widest.width = s->entities;
-    KD_TRY(kd_diffusion_scratch_allocate(&m->pool, c->batch, rows, &widest, c->dim, &m->diffusion));
+    KD_TRY(kd_diffusion_scratch_allocate(&m->pool, m->comm, c->batch, rows, &widest, c->dim, c->q, &m->diffusion));
     for (int64_t i = 0; i < s->modalities; i++)
-        KD_TRY(kd_denoiser_allocate(&m->pool, &shape, &m->modality_denoiser[i]));
+        KD_TRY(kd_denoiser_allocate(&m->pool, m->comm, &shape, &m->modality_denoiser[i]));
     shape.width = s->entities;
-    if (m->denoises_kg) KD_TRY(kd_denoiser_allocate(&m->pool, &shape, &m->kg_denoiser));
+    if (m->denoises_kg) KD_TRY(kd_denoiser_allocate(&m->pool, m->comm, &shape, &m->kg_denoiser));
     KD_TRY(kd_pool_mat(&m->pool, s->items, s->dim, "guidance", &m->guidance.projection));
     KD_TRY(kd_pool_mat(&m->pool, s->users, s->dim, "guidance", &m->guidance.target));
     KD_TRY(kd_pool_alloc(&m->pool, s->users, sizeof(float), "guidance", &m->guidance.user_mean));
@@ -145,8 +158,8 @@ kd_status kd_model_fill(kd_model *m, const kd_bipartite *graph, const float *sim
     const kd_dataset *d = m->data;
     int64_t bytes = d->train.count * (int64_t)sizeof(int32_t);
     KD_TRY(kd_params_init(m->ctx, m->config->seed, &m->shape, &m->params));
-    KD_TRY(kd_graphs_fill(m->ctx, graph, m->shape.users, similarity, m->config->epsilon, &m->full, &m->capped,
-                          &m->graphs));
+    KD_TRY(kd_graphs_fill(m->ctx, &m->sizes, graph, m->shape.users, similarity, m->config->epsilon, &m->full,
+                          &m->capped, &m->graphs));
     for (int64_t i = 0; i < m->shape.modalities; i++)
         KD_TRY(kd_mat_upload(m->ctx, d->modalities[i].values, m->views.modality[i].feature));
     KD_TRY(kd_upload(m->ctx, m->user, d->train.user, bytes));

@@ -18,8 +18,8 @@ const char *kd_stage_name(kd_stage stage) {
     return name[stage];
 }
 
-kd_status kd_train_plan(const kd_config *config, const kd_dataset *data, kd_memory_plan *plan) {
-    kd_model model = {0};
+kd_status kd_train_plan(const kd_config *config, const kd_dataset *data, kd_comm *comm, kd_memory_plan *plan) {
+    kd_model model = {.comm = comm};
     *plan = (kd_memory_plan){0};
     kd_status status = kd_model_shape_of(config, data, &model);
     if (status == KD_OK) {

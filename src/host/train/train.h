@@ -76,7 +76,7 @@ typedef struct kd_memory_plan {
 } kd_memory_plan;
 
 /* Fills *plan; KD_ERR_MEMORY when a size overflows. Allocates nothing. */
-kd_status kd_train_plan(const kd_config *config, const kd_dataset *data, kd_memory_plan *plan);
+kd_status kd_train_plan(const kd_config *config, const kd_dataset *data, kd_comm *comm, kd_memory_plan *plan);
 
 /* Runs the whole training (MODEL section 6 for each epoch), or what is left of it. KD_ERR_NUMERIC names stage and step
  * of a non-finite loss; KD_ERR_INTERRUPTED after a signal, at the next step boundary. The best model was handed over

@@ -45,6 +45,25 @@ cleanup:
     return status;
 }
 
+/* The denoisers' rows: with one rank train itself, and neighbours that are their own transpose. */
+static kd_status allocate_rows(kd_pool *pool, const kd_model_shape *s, const kd_graph_sizes *sizes, kd_graphs *out) {
+    static const char what[] = "rows of the denoisers";
+    kd_status status = KD_OK;
+    kd_columns e = sizes->entities;
+    out->user_rows = out->train;
+    KD_TRY(allocate_csr(pool, s->entities, e.count, sizes->kg_edges_here, false, what, &out->entity_rows));
+    out->entity_rows_transpose = out->entity_rows;
+    if (e.count < s->entities)
+        KD_TRY(
+            allocate_csr(pool, e.count, s->entities, sizes->kg_edges_here, false, what, &out->entity_rows_transpose));
+    if (sizes->items.count < s->items)
+        KD_TRY(
+            allocate_csr(pool, s->users, sizes->items.count, sizes->interactions_here, false, what, &out->user_rows));
+    out->user_rows_transpose = kd_csr_rows(out->train_transpose, sizes->items.first, sizes->items.count);
+cleanup:
+    return status;
+}
+
 kd_status kd_graphs_allocate(kd_pool *pool, const kd_model_shape *s, const kd_graph_sizes *sizes, kd_graphs *out) {
     static const char what[] = "interaction graphs";
     kd_status status = KD_OK;
@@ -54,7 +73,7 @@ kd_status kd_graphs_allocate(kd_pool *pool, const kd_model_shape *s, const kd_gr
     out->train_transpose = out->linked_mean;
     out->train_transpose.val = NULL;
     KD_TRY(allocate_csr(pool, nodes, nodes, 2 * n + nodes, true, what, &out->adjacency));
-    KD_TRY(allocate_csr(pool, s->entities, s->entities, sizes->kg_edges, false, "knowledge graphs", &out->neighbours));
+    KD_TRY(allocate_rows(pool, s, sizes, out));
     KD_TRY(allocate_kg(pool, s, sizes->kg_edges, &out->full));
     KD_TRY(allocate_kg(pool, s, sizes->kg_capped_edges, &out->capped));
     KD_TRY(allocate_kg(pool, s, sizes->kg_edges, &out->generated));
@@ -160,20 +179,58 @@ cleanup:
     return status;
 }
 
-kd_status kd_graphs_fill(kd_ctx *ctx, const kd_bipartite *graph, int64_t users, const float *similarity, double epsilon,
-                         const kd_kg_edges *full, const kd_kg_edges *capped, kd_graphs *out) {
+/* Uploads the entries of a matrix, whose columns are counted from `base`, in some of its rows and columns. */
+static kd_status fill_part(kd_ctx *ctx, const int64_t *row_ptr, const int32_t *col, int64_t base, kd_columns rows,
+                           kd_columns columns, kd_csr *out) {
     kd_status status = KD_OK;
-    int32_t *rows = NULL;
+    int64_t *ptr = NULL, used = 0;
+    int32_t *here = NULL;
+    KD_TRY(kd_host_alloc(&ptr, rows.count + 1, sizeof *ptr, "rows of the denoisers"));
+    KD_TRY(kd_host_alloc(&here, row_ptr[rows.first + rows.count] - row_ptr[rows.first], sizeof *here,
+                         "rows of the denoisers"));
+    for (int64_t r = 0; r < rows.count; r++) {
+        for (int64_t k = row_ptr[rows.first + r]; k < row_ptr[rows.first + r + 1]; k++) {
+            int64_t c = col[k] - base - columns.first;
+            if (c >= 0 && c < columns.count) here[used++] = (int32_t)c;
+        }
+        ptr[r + 1] = used;
+    }
+    KD_TRY(put(ctx, out->row_ptr, ptr, rows.count + 1, sizeof *ptr));
+    KD_TRY(put(ctx, out->col, here, used, sizeof *here));
+cleanup:
+    free(ptr);
+    free(here);
+    return status;
+}
+
+static kd_status fill_rows(kd_ctx *ctx, const kd_graph_sizes *sizes, const kd_bipartite *graph, int64_t users,
+                           const kd_kg_edges *full, kd_graphs *out) {
+    kd_status status = KD_OK;
+    kd_columns all = {0, full->entities};
+    int32_t *neighbour = NULL;
+    KD_TRY(kd_host_alloc(&neighbour, full->count, sizeof *neighbour, "neighbour rows"));
+    kd_kg_edges_rows(full, neighbour);
+    KD_TRY(fill_part(ctx, full->head_ptr, neighbour, 0, all, sizes->entities, &out->entity_rows));
+    if (out->entity_rows_transpose.row_ptr != out->entity_rows.row_ptr)
+        KD_TRY(fill_part(ctx, full->head_ptr, neighbour, 0, sizes->entities, all, &out->entity_rows_transpose));
+    if (out->user_rows.row_ptr != out->train.row_ptr)
+        KD_TRY(
+            fill_part(ctx, graph->row_ptr, graph->col, users, (kd_columns){0, users}, sizes->items, &out->user_rows));
+cleanup:
+    free(neighbour);
+    return status;
+}
+
+kd_status kd_graphs_fill(kd_ctx *ctx, const kd_graph_sizes *sizes, const kd_bipartite *graph, int64_t users,
+                         const float *similarity, double epsilon, const kd_kg_edges *full, const kd_kg_edges *capped,
+                         kd_graphs *out) {
+    kd_status status = KD_OK;
     KD_TRY(fill_interactions(ctx, graph, users, out));
     KD_TRY(fill_adjacency(ctx, graph, similarity, epsilon, &out->adjacency));
     KD_TRY(fill_kg(ctx, full, &out->full));
     KD_TRY(fill_kg(ctx, capped, &out->capped));
-    KD_TRY(kd_host_alloc(&rows, full->count, sizeof *rows, "neighbour rows"));
-    kd_kg_edges_rows(full, rows);
-    KD_TRY(put(ctx, out->neighbours.row_ptr, full->head_ptr, full->entities + 1, sizeof(int64_t)));
-    KD_TRY(put(ctx, out->neighbours.col, rows, full->count, sizeof *rows));
+    KD_TRY(fill_rows(ctx, sizes, graph, users, full, out));
 cleanup:
-    free(rows);
     return status;
 }
 

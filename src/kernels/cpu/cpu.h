@@ -60,6 +60,7 @@ kd_denoise_loss_fn kd_cpu_denoise_loss;
 kd_gram_loss_fn kd_cpu_gram_loss;
 kd_guidance_loss_fn kd_cpu_guidance_loss;
 kd_topk_rows_fn kd_cpu_topk_rows;
+kd_merge_top_fn kd_cpu_merge_top;
 kd_rank_metrics_fn kd_cpu_rank_metrics;
 kd_walk_workspace_fn kd_cpu_walk_workspace;
 kd_walk_cumulative_fn kd_cpu_walk_cumulative;

@@ -29,13 +29,13 @@ static void q_sample_row(const kd_q_sample_args *a, int64_t i) {
         if (a->noise)
             memcpy(strip, a->noise + i * width + first, (size_t)count * sizeof(float));
         else
-            kd_normal_row(&a->noise_rng, (uint32_t)row, (uint32_t)first, strip);
+            kd_normal_row(&a->noise_rng, (uint32_t)row, (uint32_t)(a->first + first), strip);
         for (int64_t c = 0; c < count; c++) strip[c] = sigma * strip[c] + shift;
         for (; entry < end && a->x0.col[entry] < first + count; entry++)
             strip[a->x0.col[entry] - first] += signal * (a->x0.val ? a->x0.val[entry] : 1.0f);
         if (a->p > 0.0f) {
             float scale[KD_RANDOM_WIDTH];
-            kd_dropout_scale(&a->drop_rng, (uint32_t)row, (uint32_t)first, a->p, scale);
+            kd_dropout_scale(&a->drop_rng, (uint32_t)row, (uint32_t)(a->first + first), a->p, scale);
             for (int64_t c = 0; c < count; c++) strip[c] *= scale[c];
         }
         memcpy(out + first, strip, (size_t)count * sizeof(float));
@@ -82,11 +82,11 @@ kd_status kd_cpu_hidden_backward(kd_ctx *ctx, kd_mat h, const int32_t *t, kd_mat
     return KD_OK;
 }
 
-/* A row's loss sum is kept in double; the rows' share of their batch's mean is added in row order. */
-static void add_share(const float *row_loss, int64_t n, int64_t batch, double weight, double *loss) {
+/* A row's loss sum is kept in double; the batch mean is added in row order. */
+static void add_mean(const float *row_loss, int64_t n, double weight, double *loss) {
     double sum = 0.0;
     for (int64_t i = 0; i < n; i++) sum += row_loss[i];
-    loss[0] += weight * sum / (double)batch;
+    loss[0] += weight * sum / (double)n;
 }
 
 /* out <- scale * (out - target) over a run of columns where x0 is 0; returns the sum of squares. */
@@ -101,12 +101,12 @@ static double zeros_run(float *out, int64_t from, int64_t to, float scale) {
 }
 
 kd_status kd_cpu_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t, const float *weight,
-                              int64_t batch, kd_mat out, float *row_loss, double *loss) {
+                              int64_t width, kd_mat out, float *row_loss, double *loss) {
     (void)ctx;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < out.rows; i++) {
         float *o = out.data + i * out.ld, w = weight[t[i]];
-        float scale = (float)(2.0 * w / ((double)out.cols * (double)batch));
+        float scale = (float)(2.0 * w / ((double)width * (double)out.rows));
         double sum = 0.0;
         int64_t next = 0;
         for (int64_t e = x0.row_ptr[row[i]]; e < x0.row_ptr[row[i] + 1]; e++) {
@@ -118,9 +118,9 @@ kd_status kd_cpu_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const 
             next = c + 1;
         }
         sum += zeros_run(o, next, out.cols, scale);
-        row_loss[i] = (float)(w * sum / (double)out.cols);
+        row_loss[i] = (float)(w * sum / (double)width);
     }
-    add_share(row_loss, out.rows, batch, 1.0, loss);
+    add_mean(row_loss, out.rows, 1.0, loss);
     return KD_OK;
 }
 
@@ -128,7 +128,7 @@ kd_status kd_cpu_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const 
 static void gram_loss_row(const kd_gram_loss_args *a, int64_t i) {
     int64_t row = a->row[i];
     float *h = a->h.data + i * a->h.ld, *dh = a->dh.data + i * a->dh.ld, *xw = a->xw.data + i * a->xw.ld;
-    float w = a->weight[a->t[i]], scale = (float)(2.0 * w / ((double)a->x0.cols * (double)a->batch));
+    float w = a->weight[a->t[i]], scale = (float)(2.0 * w / ((double)a->width * (double)a->h.rows));
     double sum = 0.0;
     for (int64_t e = a->x0.row_ptr[row]; e < a->x0.row_ptr[row + 1]; e++)
         sum += a->x0.val ? (double)a->x0.val[e] * a->x0.val[e] : 1.0;
@@ -138,21 +138,21 @@ static void gram_loss_row(const kd_gram_loss_args *a, int64_t i) {
         dh[c] = scale * (dh[c] - xw[c]);
         xw[c] = scale * h[c];
     }
-    a->row_loss[i] = (float)(w * sum / (double)a->x0.cols);
+    a->row_loss[i] = (float)(w * sum / (double)a->width);
 }
 
 kd_status kd_cpu_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *a) {
     (void)ctx;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < a->h.rows; i++) gram_loss_row(a, i);
-    add_share(a->row_loss, a->h.rows, a->batch, 1.0, a->loss);
+    add_mean(a->row_loss, a->h.rows, 1.0, a->loss);
     return KD_OK;
 }
 
-kd_status kd_cpu_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t batch, kd_mat y,
-                               float *row_loss, double *loss) {
+kd_status kd_cpu_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, kd_mat y, float *row_loss,
+                               double *loss) {
     (void)ctx;
-    float scale = (float)(2.0 * weight / ((double)y.cols * (double)batch));
+    float scale = (float)(2.0 * weight / ((double)y.cols * (double)y.rows));
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < y.rows; i++) {
         float *out = y.data + i * y.ld;
@@ -166,6 +166,6 @@ kd_status kd_cpu_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, f
         }
         row_loss[i] = (float)(sum / (double)y.cols);
     }
-    add_share(row_loss, y.rows, batch, weight, loss);
+    if (loss) add_mean(row_loss, y.rows, weight, loss);
     return KD_OK;
 }

@@ -1,6 +1,7 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "kernels/common/merge.h"
 #include "kernels/cpu/cpu.h"
 
 /* true if (x, i) ranks before (y, j): larger value, then lower column. */
@@ -58,6 +59,20 @@ kd_status kd_cpu_topk_rows(kd_ctx *ctx, kd_mat x, kd_csr mask, int64_t k, int32_
         const int32_t *end = mask.row_ptr ? mask.col + mask.row_ptr[r + 1] : NULL;
         topk_row(x.data + r * x.ld, x.cols, begin, end, k, index + r * k, (value ? value : scratch) + r * k);
     }
+    return KD_OK;
+}
+
+kd_status kd_cpu_merge_top(kd_ctx *ctx, int64_t rows, int64_t k, int64_t parts, const int32_t *first,
+                           const int32_t *index, const float *value, int32_t *top) {
+    (void)ctx;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t p = 0; p < parts; p++)
+            for (int64_t j = 0; j < k; j++) {
+                int32_t column = index[(p * rows + r) * k + j];
+                int64_t place = kd_merged_place(value, parts, rows * k, r * k, k, p, j);
+                if (place < k) top[r * k + place] = column < 0 ? -1 : first[p] + column;
+            }
     return KD_OK;
 }
 

@@ -57,6 +57,7 @@ const kd_ops kd_cpu_ops = {
     .gram_loss = kd_cpu_gram_loss,
     .guidance_loss = kd_cpu_guidance_loss,
     .topk_rows = kd_cpu_topk_rows,
+    .merge_top = kd_cpu_merge_top,
     .rank_metrics = kd_cpu_rank_metrics,
     .walk_workspace = kd_cpu_walk_workspace,
     .walk_cumulative = kd_cpu_walk_cumulative,

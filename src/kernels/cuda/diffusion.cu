@@ -44,8 +44,8 @@ __global__ void __launch_bounds__(KD_BLOCK) noise_rows(kd_q_sample_args a) {
     float signal = a.signal[a.t[i]], sigma = a.sigma[a.t[i]], shift = a.g ? a.g[row] : 0.0f, noise[QUAD];
     uint32_t drop[QUAD];
     row_entries x0(&a.x0, row, first);
-    if (!a.noise) kd_normal4(&noise_rng, row, first / QUAD, noise);
-    if (a.p > 0.0f) kd_rng_draw4(&drop_rng, (uint32_t)row, (uint32_t)(first / QUAD), drop);
+    if (!a.noise) kd_normal4(&noise_rng, row, (a.first + first) / QUAD, noise);
+    if (a.p > 0.0f) kd_rng_draw4(&drop_rng, (uint32_t)row, (uint32_t)((a.first + first) / QUAD), drop);
     for (int j = 0; j < QUAD && first + j < width; j++) {
         float value = sigma * (a.noise ? a.noise[i * width + first + j] : noise[j]) + shift;
         value += signal * x0.value(first + j);
@@ -95,11 +95,11 @@ extern "C" kd_status kd_cuda_hidden_backward(kd_ctx *ctx, kd_mat h, const int32_
 
 /* A block a row: squares summed and the gradient left in their place in one pass. */
 __global__ void __launch_bounds__(KD_BLOCK, 4)
-    reconstruction(kd_csr x0, const int32_t *row, const int32_t *t, const float *weight, int64_t batch, kd_mat out,
+    reconstruction(kd_csr x0, const int32_t *row, const int32_t *t, const float *weight, int64_t width, kd_mat out,
                    float *row_loss) {
     KD_SHARED(double, part, [KD_WARP]);
     int64_t i = blockIdx.x;
-    float w = weight[t[i]], scale = (float)(2.0 * (double)w / ((double)out.cols * (double)batch));
+    float w = weight[t[i]], scale = (float)(2.0 * (double)w / ((double)width * (double)out.rows));
     double sum = 0.0;
     for (int64_t first = (int64_t)threadIdx.x * QUAD; first < out.cols; first += ROW_COLUMNS) {
         row_entries target(&x0, row[i], first);
@@ -110,16 +110,16 @@ __global__ void __launch_bounds__(KD_BLOCK, 4)
         }
     }
     sum = kd_block_sum(sum, part);
-    if (threadIdx.x == 0) row_loss[i] = (float)((double)w * sum / (double)out.cols);
+    if (threadIdx.x == 0) row_loss[i] = (float)((double)w * sum / (double)width);
 }
 
 extern "C" kd_status kd_cuda_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t,
-                                          const float *weight, int64_t batch, kd_mat out, float *row_loss,
+                                          const float *weight, int64_t width, kd_mat out, float *row_loss,
                                           double *loss) {
     if (out.rows == 0) return KD_OK;
-    KD_LAUNCH(reconstruction, (unsigned)out.rows, KD_BLOCK, 0, kd_stream(ctx), x0, row, t, weight, batch, out,
+    KD_LAUNCH(reconstruction, (unsigned)out.rows, KD_BLOCK, 0, kd_stream(ctx), x0, row, t, weight, width, out,
               row_loss);
-    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), out.rows, row_loss, 1.0 / (double)batch, loss);
+    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), out.rows, row_loss, 1.0 / (double)out.rows, loss);
     KD_CUDA_LAUNCHED();
 }
 
@@ -127,7 +127,7 @@ extern "C" kd_status kd_cuda_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t 
 __global__ void __launch_bounds__(KD_BLOCK) hidden_reconstruction(kd_gram_loss_args a) {
     KD_SHARED(double, part, [KD_WARP]);
     int64_t i = blockIdx.x, row = a.row[i], first = a.x0.row_ptr[row], end = a.x0.row_ptr[row + 1];
-    float w = a.weight[a.t[i]], scale = (float)(2.0 * (double)w / ((double)a.x0.cols * (double)a.batch));
+    float w = a.weight[a.t[i]], scale = (float)(2.0 * (double)w / ((double)a.width * (double)a.h.rows));
     double sum = 0.0;
     if (!a.x0.val)
         sum = threadIdx.x == 0 ? (double)(end - first) : 0.0;
@@ -140,13 +140,13 @@ __global__ void __launch_bounds__(KD_BLOCK) hidden_reconstruction(kd_gram_loss_a
         *xw = scale * h;
     }
     sum = kd_block_sum(sum, part);
-    if (threadIdx.x == 0) a.row_loss[i] = (float)((double)w * sum / (double)a.x0.cols);
+    if (threadIdx.x == 0) a.row_loss[i] = (float)((double)w * sum / (double)a.width);
 }
 
 extern "C" kd_status kd_cuda_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *args) {
     int64_t n = args->h.rows;
     KD_LAUNCH(hidden_reconstruction, (unsigned)n, KD_BLOCK, 0, kd_stream(ctx), *args);
-    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), n, args->row_loss, 1.0 / (double)args->batch, args->loss);
+    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), n, args->row_loss, 1.0 / (double)n, args->loss);
     KD_CUDA_LAUNCHED();
 }
 
@@ -165,11 +165,13 @@ __global__ void __launch_bounds__(KD_BLOCK)
     if (threadIdx.x % KD_WARP == 0) row_loss[i] = (float)(sum / (double)y.cols);
 }
 
-extern "C" kd_status kd_cuda_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t batch,
-                                           kd_mat y, float *row_loss, double *loss) {
+extern "C" kd_status kd_cuda_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, kd_mat y,
+                                           float *row_loss, double *loss) {
     if (y.rows == 0) return KD_OK;
-    float scale = (float)(2.0 * (double)weight / ((double)y.cols * (double)batch));
+    float scale = (float)(2.0 * (double)weight / ((double)y.cols * (double)y.rows));
     KD_LAUNCH(guidance, kd_blocks(y.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), target, row, scale, y, row_loss);
-    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), y.rows, row_loss, (double)weight / (double)batch, loss);
+    if (loss)
+        KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), y.rows, row_loss, (double)weight / (double)y.rows,
+                  loss);
     KD_CUDA_LAUNCHED();
 }

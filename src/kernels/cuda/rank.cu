@@ -1,6 +1,7 @@
 /* Top-k columns of rows and ranking metrics. */
 #include <math.h>
 
+#include "kernels/common/merge.h"
 #include "kernels/cuda/reduce.h"
 
 enum { QUAD = 4, NARROW = 256, WIDE = 1024, WIDE_ROW = 1 << 15, METRIC_THREADS = 1024, MOST_CUTS = 8 };
@@ -122,6 +123,23 @@ extern "C" kd_status kd_cuda_topk_rows(kd_ctx *ctx, kd_mat x, kd_csr mask, int64
     } else {
         KD_LAUNCH(best_columns<WIDE>, (unsigned)x.rows, WIDE, 0, kd_stream(ctx), x, mask, k, index, value);
     }
+    KD_CUDA_LAUNCHED();
+}
+
+/* A thread an entry: it finds its own place by a search in each of the other lists. */
+__global__ void __launch_bounds__(KD_BLOCK) merge_lists(int64_t rows, int64_t k, int64_t parts, const int32_t *first,
+                                                        const int32_t *index, const float *value, int32_t *top) {
+    int64_t i = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x, p = i / (rows * k), r = i / k % rows, j = i % k;
+    if (i >= parts * rows * k) return;
+    int64_t place = kd_merged_place(value, parts, rows * k, r * k, k, p, j);
+    if (place < k) top[r * k + place] = index[i] < 0 ? -1 : first[p] + index[i];
+}
+
+extern "C" kd_status kd_cuda_merge_top(kd_ctx *ctx, int64_t rows, int64_t k, int64_t parts, const int32_t *first,
+                                       const int32_t *index, const float *value, int32_t *top) {
+    if (rows == 0) return KD_OK;
+    KD_LAUNCH(merge_lists, kd_blocks(parts * rows * k, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), rows, k, parts, first,
+              index, value, top);
     KD_CUDA_LAUNCHED();
 }
 

@@ -56,6 +56,7 @@ kd_denoise_loss_fn kd_cuda_denoise_loss;
 kd_gram_loss_fn kd_cuda_gram_loss;
 kd_guidance_loss_fn kd_cuda_guidance_loss;
 kd_topk_rows_fn kd_cuda_topk_rows;
+kd_merge_top_fn kd_cuda_merge_top;
 kd_rank_metrics_fn kd_cuda_rank_metrics;
 kd_walk_workspace_fn kd_cuda_walk_workspace;
 kd_walk_cumulative_fn kd_cuda_walk_cumulative;
@@ -122,6 +123,7 @@ extern const kd_ops kd_cuda_ops = {
     /* gram_loss */ kd_cuda_gram_loss,
     /* guidance_loss */ kd_cuda_guidance_loss,
     /* topk_rows */ kd_cuda_topk_rows,
+    /* merge_top */ kd_cuda_merge_top,
     /* rank_metrics */ kd_cuda_rank_metrics,
     /* walk_workspace */ kd_cuda_walk_workspace,
     /* walk_cumulative */ kd_cuda_walk_cumulative,

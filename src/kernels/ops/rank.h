@@ -15,6 +15,11 @@ extern "C" {
 typedef kd_status kd_topk_rows_fn(kd_ctx *ctx, kd_mat x, kd_csr mask, int64_t k, int32_t *index, float *value);
 int64_t kd_topk_rows_workspace(int64_t rows, int64_t k);
 
+/* top [rows, k] = the k best of each row's `parts` lists, each as kd_topk_rows makes it of its own range of columns:
+ * index and value [parts, rows, k], columns of part p counted from first[p], which ascend. -1 where fewer are left. */
+typedef kd_status kd_merge_top_fn(kd_ctx *ctx, int64_t rows, int64_t k, int64_t parts, const int32_t *first,
+                                  const int32_t *index, const float *value, int32_t *top);
+
 /* Hits of ranked lists against held-out items. For row i with held_out row not empty and each cut-off K = topk[j]:
  *   recall = hits/|held|, precision = hits/K, ndcg = sum 1/log2(rank+2) over hits / ideal of min(|held|, K).
  * sums [3 topk_count + 1] += (recall, ndcg, precision) for each j, then the number of such rows. index [rows, k], k the
