@@ -75,27 +75,36 @@ precisions() {
     done
 }
 
-# One, two and three ranks on this one card: NCCL takes them for hosts, and talks over loopback sockets. For right sums
-# only: what it takes says nothing.
+# on_this_card N COMMAND...: N ranks on this one card: NCCL takes them for hosts, and talks over loopback sockets. For right
+# numbers only: what it takes says nothing. Ends with the code of the last rank that failed.
+on_this_card() {
+    local n=$1 r jobs="" status=0
+    shift
+    for r in $(seq 0 $((n - 1))); do
+        env NCCL_HOSTID="rank$r" NCCL_P2P_DISABLE=1 NCCL_SHM_DISABLE=1 NCCL_IB_DISABLE=1 NCCL_SOCKET_IFNAME=lo \
+            NCCL_NVLS_ENABLE=0 NCCL_MAX_CTAS=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=29533 RANK="$r" LOCAL_RANK="$r" \
+            WORLD_SIZE="$n" timeout 120 "$@" 2>&1 &
+        jobs="$jobs $!"
+    done
+    for r in $jobs; do wait "$r" || status=$?; done
+    return $status
+}
+
 ranks() {
-    local n r losses=$run/losses status
+    local n losses=$run/losses status
     local options="--epochs=2 --cl_method=1 --precision=fp32 --device=cuda --config=datasets/demo.yaml"
+    for n in 2 3; do
+        KDIFFE_TEST_DEVICE=cuda run_program "test_ranks, $n ranks on this card" on_this_card $n "$build/tests/test_ranks"
+    done
     for n in 1 2 3; do
         started=$SECONDS
-        for r in $(seq 0 $((n - 1))); do
-            env NCCL_HOSTID="rank$r" NCCL_P2P_DISABLE=1 NCCL_SHM_DISABLE=1 NCCL_IB_DISABLE=1 NCCL_SOCKET_IFNAME=lo \
-                NCCL_NVLS_ENABLE=0 NCCL_MAX_CTAS=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=29533 RANK="$r" LOCAL_RANK="$r" \
-                WORLD_SIZE=$n timeout 120 "$build/kdiffe" train "$run/data" $options --out="$run/ranks" --overwrite \
-                >"$run/rank$r.log" 2>&1 &
-        done
-        wait
-        cat "$run"/rank?.log >"$log"
+        on_this_card $n "$build/kdiffe" train "$run/data" $options --out="$run/ranks" --overwrite >"$log"
         grep -o '"loss":[0-9.e-]*' "$run/ranks/metrics.jsonl" 2>/dev/null | cut -d: -f2 >"$losses.$n"
         paste "$losses.1" "$losses.$n" | awk '{d = $1 - $2; if (d < 0) d = -d; if (!($1 > 0 && d <= 1e-5 * $1)) bad = 1}
             END {exit bad || NR != 2}'
         status=$?
         add "$n ranks on this card" $status $((status == 0)) $((status != 0)) 0
-        grep -h '^ranks: ' "$run/rank0.log" | sed 's/^/    /'
+        grep -h '^ranks: ' "$log" | sed 's/^/    /'
         rm -rf "$run/ranks"
     done
 }

@@ -45,16 +45,16 @@ run_golden() {
     add "$label" $status "$(count ' PASS$')" "$(count ' FAIL$')" 0
 }
 
-# run_ranks LABEL N COMMAND...: the golden program as N ranks of MPI, where there is one.
+# run_ranks RUN LABEL N COMMAND...: run_program or run_golden, as N ranks of MPI, where there is one.
 run_ranks() {
-    local label=$1 n=$2
-    shift 2
+    local run=$1 label=$2 n=$3
+    shift 3
     if ! command -v mpirun >/dev/null 2>&1 || ! ldd "$1" | grep -q libmpi; then
         echo "$label: skipped, no MPI here or in this build"
         skipped=$((skipped + 1))
         return
     fi
-    run_golden "$label" bash -c '. tests/ranks.sh && exec timeout 300 mpirun -n "$@"' ranks "$n" "$@"
+    $run "$label" bash -c '. tests/ranks.sh && exec timeout 300 mpirun -n "$@"' ranks "$n" "$@"
 }
 
 # run_script LABEL COMMAND...: a script that prints `ok NAME` or `FAIL NAME` a check.

@@ -10,6 +10,7 @@ export KDIFFE_EMU_DEVICES=0 # a build with the stand-in computes on the CPU here
 for source in tests/test_*.c; do
     name=$(basename "$source" .c)
     case "$name" in
+    test_ranks) continue ;; # several run it: below
     *columns) [ -z "$stand_in" ] || continue ;; # they compare the CPU with a device: below
     esac
     run_program "$name" "$build/tests/$name"
@@ -22,8 +23,9 @@ if [ ! -d ../shared/golden ]; then
     skipped=$((skipped + 1))
 fi
 for n in 2 3 4; do # published losses and gradients, made by several ranks together
+    run_ranks run_program "test_ranks, $n ranks" $n "$build/tests/test_ranks"
     for folder in tests/cases/*/; do
-        run_ranks "golden $folder, $n ranks" $n "$build/tests/golden" "$folder"
+        run_ranks run_golden "golden $folder, $n ranks" $n "$build/tests/golden" "$folder"
     done
 done
 for level in v2 v3 v4; do # of the CPU column: those that this build and this machine have

@@ -22,7 +22,8 @@ static void run_diffusion(op_fixture *f, gradient_case *g, results *out) {
     kd_model *m = &g->model;
     kd_denoiser *d = &m->kg_denoiser;
     kd_denoiser_guidance guidance;
-    kd_reverse_rows rows = {.x0 = m->graphs.entity_rows, .count = g->count, .row = m->row, .g = m->guidance.entity_mean};
+    kd_reverse_rows rows = {
+        .x0 = m->graphs.entity_rows, .count = g->count, .row = m->row, .g = m->guidance.entity_mean};
     kd_denoiser_batch batch = {.x0 = m->graphs.entity_rows,
                                .x0_transpose = m->graphs.entity_rows,
                                .count = g->count,

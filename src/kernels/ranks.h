@@ -18,6 +18,12 @@ struct kd_ranks {
     kd_status (*finish)(kd_ranks *ranks, kd_ctx *ctx);
     /* Bytes first[r] .. first[r + 1] - 1 of x are rank r's, and are sent to all others. */
     kd_status (*exchange)(kd_ranks *ranks, kd_ctx *ctx, const int64_t *first, void *x);
+    /* Bytes send_first[r] .. send_first[r + 1] - 1 of send go to rank r, bytes take_first[r] .. take_first[r + 1] - 1
+     * of take come from it; a rank's own block is copied. Both arrays [ranks + 1]; a block may be empty, and is of one
+     * size on both sides. send and take do not overlap. The first turn connects ranks, and is not one that is recorded.
+     */
+    kd_status (*turn)(kd_ranks *ranks, kd_ctx *ctx, const int64_t *send_first, const void *send,
+                      const int64_t *take_first, void *take);
     /* From any thread, at any time: a failure that no call has returned. */
     kd_status (*health)(kd_ranks *ranks);
     void (*close)(kd_ranks *ranks, kd_ctx *ctx);

@@ -12,8 +12,6 @@
 namespace emu {
 namespace {
 
-const char *const TYPES[] = {"int8",    "uint8",   "int32",   "uint32",   "int64",      "uint64",
-                             "float16", "float32", "float64", "bfloat16", "float8e4m3", "float8e5m2"};
 const char *const OPS[] = {"sum", "product", "max", "min"};
 thread_local char last_words[512];
 
@@ -25,8 +23,11 @@ int64_t add(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b);
 
 } // namespace
 
-const char *const CALL_NAMES[] = {"ncclAllReduce", "ncclReduceScatter", "ncclAllGather", "ncclBroadcast"};
+const char *const CALL_NAMES[] = {"ncclAllReduce", "ncclReduceScatter", "ncclAllGather",
+                                  "ncclBroadcast", "ncclSend",          "ncclRecv"};
 const size_t TYPE_BYTES[] = {1, 1, 4, 4, 8, 8, 2, 4, 8, 2, 1, 1};
+const char *const TYPE_NAMES[] = {"int8",    "uint8",   "int32",   "uint32",   "int64",      "uint64",
+                                  "float16", "float32", "float64", "bfloat16", "float8e4m3", "float8e5m2"};
 
 void note(const char *format, ...) {
     va_list arguments;
@@ -123,8 +124,9 @@ void Collective::compare() const {
         fatal("ranks disagree: collective %llu of rank %d is %s of %llu %s (%s, root %d), collective %llu of "
               "rank %d is %s of %llu %s (%s, root %d)",
               (unsigned long long)doing.number, comm->rank, CALL_NAMES[doing.call], (unsigned long long)doing.count,
-              TYPES[doing.type], OPS[doing.op], doing.root, (unsigned long long)other.number, r, CALL_NAMES[other.call],
-              (unsigned long long)other.count, TYPES[other.type], OPS[other.op], other.root);
+              TYPE_NAMES[doing.type], OPS[doing.op], doing.root, (unsigned long long)other.number, r,
+              CALL_NAMES[other.call], (unsigned long long)other.count, TYPE_NAMES[other.type], OPS[other.op],
+              other.root);
     }
 }
 
@@ -133,8 +135,8 @@ void Collective::out_of_patience() const {
     for (int r = 0; r < comm->ranks; r++)
         if (!comm->peers->has_arrived(r, comm->round)) sprintf(missing + strlen(missing), " %d", r);
     fatal("rank %d has waited %g s in collective %llu, %s of %llu %s, for rank%s", comm->rank, settings().nccl_timeout,
-          (unsigned long long)doing.number, CALL_NAMES[doing.call], (unsigned long long)doing.count, TYPES[doing.type],
-          missing);
+          (unsigned long long)doing.number, CALL_NAMES[doing.call], (unsigned long long)doing.count,
+          TYPE_NAMES[doing.type], missing);
 }
 
 bool Collective::all_are_here(double waited) {

@@ -22,10 +22,11 @@ struct Communicator {
     uint64_t round = 0, number = 0; /* that have begun; one collective at a time, so these are the present ones */
 };
 
-enum CollectiveCall { AllReduce, ReduceScatter, AllGather, Broadcast };
+enum NcclCall { AllReduce, ReduceScatter, AllGather, Broadcast, Send, Recv };
 extern const char *const CALL_NAMES[];
 const int KNOWN_TYPES = 12;
 extern const size_t TYPE_BYTES[KNOWN_TYPES];
+extern const char *const TYPE_NAMES[KNOWN_TYPES];
 
 /* For ncclGetLastError. */
 __attribute__((format(printf, 1, 2))) void note(const char *format, ...);

@@ -1,8 +1,9 @@
-/* Stand-in for the part of NCCL that is used: collectives between processes of one machine, a rank each. They are work
- * in a stream like any other and do not block: one whose peers have not come says so and is tried again. What they
- * leave is the same on all ranks, but the order of the summands is nobody's to rely on. As in the real library,
- * collectives of one communicator are done in the order of the calls, whatever their streams. */
-#include "emu/collective.h"
+/* Stand-in for the part of NCCL that is used: collectives, sends and receives between processes of one machine, a rank
+ * each. They are work in a stream like any other and do not block: one whose peers have not come says so and is tried
+ * again. What collectives leave is the same on all ranks, but the order of the summands is nobody's to rely on. As in
+ * the real library, what one communicator does is done in the order of the calls, whatever the streams, and the sends
+ * and receives of a group are done together. */
+#include "emu/transfers.h"
 
 #if __has_include(<nccl.h>)
 #include <time.h>
@@ -24,9 +25,10 @@ const unsigned MAGIC = 0xcafebeef; /* of NCCL_CONFIG_INITIALIZER */
 
 /* Between ncclGroupStart and ncclGroupEnd calls only pile up. */
 struct Queued {
-    Collective collective;
-    std::shared_ptr<Event> turns;
+    std::shared_ptr<Communicator> comm;
     cudaStream_t stream;
+    Attempt collective;            /* null: the messages */
+    std::vector<Message> messages; /* of this communicator and stream */
 };
 thread_local int open_groups;
 thread_local std::vector<Queued> group;
@@ -40,37 +42,62 @@ template <class... Values> ncclResult_t refuse(ncclResult_t code, const char *fo
     return code;
 }
 
-ncclResult_t enqueue_collective(const Queued &what) {
-    cudaError_t error = enqueue_attempt(what.stream, what.collective, what.turns, false);
+ncclResult_t enqueue_queued(const Queued &what) {
+    Attempt attempt = what.collective ? what.collective : Transfers(what.comm, what.messages);
+    cudaError_t error = enqueue_attempt(what.stream, attempt, what.comm->turns, false);
     if (error == cudaSuccess) return ncclSuccess;
     note("%s", cudaGetErrorString(error));
     return ncclUnhandledCudaError;
 }
 
-ncclResult_t collective(CollectiveCall call, const void *in, void *out, size_t count, ncclDataType_t type, int op,
-                        int root, ncclComm_t handle, cudaStream_t stream) {
+ncclResult_t check(NcclCall call, ncclDataType_t type, int root, ncclComm_t handle) {
+    if (!handle) return refuse(ncclInvalidArgument, "%s: no communicator", CALL_NAMES[call]);
+    if ((int)type < 0 || (int)type >= KNOWN_TYPES || root < 0 || root >= handle->inside->ranks)
+        return refuse(ncclInvalidArgument, "%s: type %d, root or peer %d", CALL_NAMES[call], (int)type, root);
+    if (handle->inside->error == ncclInProgress)
+        return refuse(ncclInvalidArgument, "%s: the communicator is not ready", CALL_NAMES[call]);
+    return ncclSuccess;
+}
+
+ncclResult_t collective(NcclCall call, const void *in, void *out, size_t count, ncclDataType_t type, int op, int root,
+                        ncclComm_t handle, cudaStream_t stream) {
     Call lock;
     const char *name;
     const void *p;
     size_t bytes;
-    if (!handle) return refuse(ncclInvalidArgument, "%s: no communicator", CALL_NAMES[call]);
+    if (ncclResult_t wrong = check(call, type, root, handle)) return wrong;
     const std::shared_ptr<Communicator> &comm = handle->inside;
     bool sums = call == AllReduce || call == ReduceScatter;
     bool can_sum = type == ncclFloat32 || type == ncclFloat64 || type == ncclInt32 || type == ncclInt64;
-    if ((int)type < 0 || (int)type >= KNOWN_TYPES || root < 0 || root >= comm->ranks)
-        return refuse(ncclInvalidArgument, "%s: type %d, root %d", CALL_NAMES[call], (int)type, root);
     if (sums && (!can_sum || (op != ncclSum && op != ncclMax)))
         return refuse(ncclInvalidArgument, "%s: the stand-in has no operation %d for type %d", CALL_NAMES[call], op,
                       (int)type);
-    if (comm->error == ncclInProgress)
-        return refuse(ncclInvalidArgument, "%s: the communicator is not ready", CALL_NAMES[call]);
-    Doing doing{call, (int)type, op, root, count, 0};
-    Queued queued{Collective(comm, doing, in, out), comm->turns, stream};
-    if (!queued.collective.has_memory(&name, &p, &bytes))
+    Collective does(comm, Doing{call, (int)type, op, root, count, 0}, in, out);
+    if (!does.has_memory(&name, &p, &bytes))
         return refuse(ncclInvalidArgument,
                       "%s: the %zu bytes of %s at %p do not lie within an allocation of the device", CALL_NAMES[call],
                       bytes, name, p);
-    if (open_groups == 0) return enqueue_collective(queued);
+    Queued queued{comm, stream, does, {}};
+    if (open_groups == 0) return enqueue_queued(queued);
+    group.push_back(queued);
+    return ncclSuccess;
+}
+
+ncclResult_t message(NcclCall call, void *buffer, size_t count, ncclDataType_t type, int peer, ncclComm_t handle,
+                     cudaStream_t stream) {
+    Call lock;
+    if (ncclResult_t wrong = check(call, type, peer, handle)) return wrong;
+    Message does{Doing{call, (int)type, ncclSum, peer, count, 0}, static_cast<char *>(buffer)};
+    if (!does.has_memory())
+        return refuse(ncclInvalidArgument, "%s: the %zu bytes at %p do not lie within an allocation of the device",
+                      CALL_NAMES[call], does.bytes(), buffer);
+    Queued queued{handle->inside, stream, nullptr, {does}};
+    if (open_groups == 0) return enqueue_queued(queued);
+    for (Queued &earlier : group)
+        if (!earlier.collective && earlier.comm == queued.comm && earlier.stream == stream) {
+            earlier.messages.push_back(does);
+            return ncclSuccess;
+        }
     group.push_back(queued);
     return ncclSuccess;
 }
@@ -206,6 +233,14 @@ ncclResult_t ncclBroadcast(const void *in, void *out, size_t count, ncclDataType
     return collective(Broadcast, in, out, count, type, ncclSum, root, comm, stream);
 }
 
+ncclResult_t ncclSend(const void *buffer, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                      cudaStream_t stream) {
+    return message(Send, const_cast<void *>(buffer), count, type, peer, comm, stream);
+}
+ncclResult_t ncclRecv(void *buffer, size_t count, ncclDataType_t type, int peer, ncclComm_t comm, cudaStream_t stream) {
+    return message(Recv, buffer, count, type, peer, comm, stream);
+}
+
 ncclResult_t ncclGroupStart(void) {
     open_groups++;
     return ncclSuccess;
@@ -219,7 +254,7 @@ ncclResult_t ncclGroupEnd(void) {
     group.clear();
     group_result = ncclSuccess;
     for (const Queued &each : queued)
-        if (result == ncclSuccess) result = enqueue_collective(each);
+        if (result == ncclSuccess) result = enqueue_queued(each);
     return result;
 }
 

@@ -46,7 +46,8 @@ struct Peers::Shared {
     Member member[MOST_RANKS];
 
     static size_t slots_at() { return (sizeof(Shared) + PAGE - 1) / PAGE * PAGE; }
-    static size_t bytes(int ranks) { return slots_at() + (size_t)ranks * 2 * SLOT_BYTES; }
+    static size_t boxes_at(int ranks) { return slots_at() + (size_t)ranks * 2 * SLOT_BYTES; }
+    static size_t bytes(int ranks) { return boxes_at(ranks) + (size_t)(ranks * ranks) * sizeof(Box); }
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free && std::atomic<int>::is_always_lock_free,
               "a lock would be each process's own");
@@ -123,10 +124,14 @@ bool Peers::has_arrived(int rank, uint64_t round) const {
     return shared->member[rank].round.load(std::memory_order_acquire) >= round;
 }
 
-bool Peers::has_lost_one(uint64_t round, int *which) {
+bool Peers::time_to_look() {
     double now = seconds_now();
     if (now - looked_at < LOOK_EVERY_S) return false;
     looked_at = now;
+    return true;
+}
+bool Peers::has_lost_one(uint64_t round, int *which) {
+    if (!time_to_look()) return false;
     for (int r = 0; r < count; r++) {
         *which = r;
         /* asked again afterwards: it may have arrived and then ended as it should */
@@ -135,6 +140,9 @@ bool Peers::has_lost_one(uint64_t round, int *which) {
     return false;
 }
 
+Box *Peers::box(int from, int to) const {
+    return reinterpret_cast<Box *>(reinterpret_cast<char *>(shared) + Shared::boxes_at(count)) + from * count + to;
+}
 void Peers::give_up() { shared->member[mine].gave_up.store(1); }
 
 } // namespace emu

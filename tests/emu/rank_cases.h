@@ -97,4 +97,40 @@ template <class T> bool sum_is_right(const Rank &me, ncclDataType_t type, size_t
     return (in_place ? in : out).get() == sum_of<T>(me.ranks, n);
 }
 
+/* What each rank sends to each: nothing, one, exactly a piece of shared memory and one more, many pieces. */
+inline size_t block_of(int from, int to) {
+    const size_t sizes[] = {0, 1, (size_t)N, (size_t)LONG, 16384, 16385};
+    return sizes[(from * 4 + to + 3) % 6];
+}
+/* Where rank me's blocks begin: for each rank in turn what it sends there, or what it takes from there. */
+inline std::vector<size_t> blocks(const Rank &me, bool sends) {
+    std::vector<size_t> first{0};
+    for (int r = 0; r < me.ranks; r++)
+        first.push_back(first.back() + (sends ? block_of(me.rank, r) : block_of(r, me.rank)));
+    return first;
+}
+template <class T> std::vector<T> contents(const Rank &me, bool sends) {
+    std::vector<T> x;
+    for (int r = 0; r < me.ranks; r++) {
+        int from = sends ? me.rank : r, to = sends ? r : me.rank;
+        std::vector<T> block = numbers_of<T>(from * me.ranks + to, block_of(from, to));
+        x.insert(x.end(), block.begin(), block.end());
+    }
+    return x;
+}
+/* Everybody's blocks to everybody; empty ones may be left out, if both ranks do so. fewer: rank 0
+ * takes so many less from the last. */
+template <class T>
+void turn(const Rank &me, ncclDataType_t type, const T *send, T *take, bool leave_out, size_t fewer, cudaStream_t s) {
+    std::vector<size_t> from = blocks(me, true), to = blocks(me, false);
+    NCCL_TRY(ncclGroupStart());
+    for (int r = 0; r < me.ranks; r++) {
+        size_t sent = from[r + 1] - from[r], taken = to[r + 1] - to[r];
+        if (me.rank == 0 && r == me.ranks - 1) taken -= fewer;
+        if (sent > 0 || !leave_out) NCCL_TRY(ncclSend(send + from[r], sent, type, r, me.comm, s));
+        if (taken > 0 || !leave_out) NCCL_TRY(ncclRecv(take + to[r], taken, type, r, me.comm, s));
+    }
+    NCCL_TRY(ncclGroupEnd());
+}
+
 #endif

@@ -20,7 +20,7 @@ if [ ! -f "$cuda/include/cuda_runtime.h" ]; then
 fi
 common=(-std=c++17 -Wall -Wextra -Werror -Wshadow -g -ffp-contract=off -Itests -Isrc -isystem "$cuda/include")
 engine="fibers barriers shared blas"      # never instrumented, see tests/emu/sanitizers.h
-runtime="runtime errors streams graphs peers collective nccl" # instrumented like the program
+runtime="runtime errors streams graphs peers collective transfers nccl" # instrumented like the program
 tests="test_emu test_runtime test_nccl test_peers planted"
 failed=0
 
@@ -158,9 +158,11 @@ bug copy_end "$all" "ascending" "cudaErrorInvalidValue"
 bug matrix_end "$all" "ascending" "do not lie within an allocation"
 if [ "$has_nccl" ]; then
     bug counts_differ "$all" "ascending" "ranks disagree"
-    for name in sum_beside sum_captured sum_read_early; do bug $name "$all" "ascending" "wrong result"; done
-    bug host_buffer "$all" "ascending" "do not lie within an allocation"
+    bug turn_sizes_differ "$all" "ascending" "rank 2 sends 16385 float32 to rank 0, which takes 16384 float32"
+    for name in sum_beside sum_captured sum_read_early turn_captured; do bug $name "$all" "ascending" "wrong result"; done
+    for call in ncclAllReduce ncclSend; do bug host_buffer "$all" "ascending" "$call: the 4000 bytes"; done
     bug never_comes "$all" "ascending" "has waited 0.3 s in collective 1, ncclAllReduce of 1000 float32, for rank 1"
+    bug never_sends "$all" "ascending" "has waited 0.3 s in ncclRecv of 1000 float32, for rank 1"
 fi
 
 knob "no device" KDIFFE_EMU_DEVICES=0 "cudaErrorNoDevice"

@@ -152,6 +152,88 @@ bool grouped(bool) {
     });
 }
 
+template <class T> bool turn_is_right(const Rank &me, ncclDataType_t type, bool leave_out, size_t fewer) {
+    Stream stream;
+    std::vector<T> expected = contents<T>(me, false);
+    Device<T> in(contents<T>(me, true)), out(std::vector<T>(expected.size(), (T)-1));
+    turn(me, type, in.p, out.p, leave_out, fewer, stream.s);
+    TRY(cudaStreamSynchronize(stream.s));
+    return out.get() == expected;
+}
+bool turns(bool) {
+    for (int ranks = 1; ranks <= 4; ranks++)
+        if (!together(ranks, [](const Rank &me) {
+                return turn_is_right<float>(me, ncclFloat32, false, 0) &&
+                       turn_is_right<double>(me, ncclFloat64, true, 0) && turn_is_right<char>(me, ncclChar, true, 0);
+            }))
+            return false;
+    return true;
+}
+/* Bug: a rank takes less from another than that sends. */
+bool turn_sizes_differ(bool bug) {
+    return together(3, [=](const Rank &me) { return turn_is_right<float>(me, ncclFloat32, true, bug); });
+}
+
+/* x + 1 on one stream, what others send of it on another, between collectives; replayed. Bug: what is sent does not
+ * wait for the + 1. */
+bool turn_captured(bool bug) {
+    return together(3, [=](const Rank &me) {
+        Stream computes, sends;
+        Happening computed, taken;
+        cudaGraph_t graph;
+        cudaGraphExec_t runnable;
+        std::vector<float> start = contents<float>(me, true), expected = contents<float>(me, false);
+        int n = (int)start.size();
+        Device<float> x(start), y(std::vector<float>(start.size(), 0.0f)), z(expected.size()),
+            sum(numbers_of<float>(0, N));
+        TRY(cudaStreamBeginCapture(computes.s, cudaStreamCaptureModeThreadLocal));
+        TRY(cudaEventRecord(computed.e, computes.s));
+        TRY(cudaStreamWaitEvent(sends.s, computed.e, 0));
+        planted_add_one(false, n, x.p, y.p, computes.s);
+        TRY(cudaEventRecord(computed.e, computes.s));
+        if (!bug) TRY(cudaStreamWaitEvent(sends.s, computed.e, 0));
+        NCCL_TRY(ncclAllReduce(sum.p, sum.p, N, ncclFloat32, ncclMax, me.comm, sends.s));
+        turn(me, ncclFloat32, y.p, z.p, true, 0, sends.s);
+        NCCL_TRY(ncclAllReduce(sum.p, sum.p, N, ncclFloat32, ncclMax, me.comm, sends.s));
+        TRY(cudaEventRecord(taken.e, sends.s));
+        TRY(cudaStreamWaitEvent(computes.s, taken.e, 0));
+        planted_add_one(false, n, y.p, x.p, computes.s);
+        TRY(cudaStreamEndCapture(computes.s, &graph));
+        TRY(cudaGraphInstantiateWithFlags(&runnable, graph, 0));
+        for (int i = 0; i < 3; i++) TRY(cudaGraphLaunch(runnable, computes.s));
+        TRY(cudaGraphExecDestroy(runnable)); /* the launches are still queued */
+        TRY(cudaGraphDestroy(graph));
+        TRY(cudaStreamSynchronize(computes.s));
+        for (float &value : expected) value += 5.0f; /* 2 by each replay before the last, 1 by it */
+        return z.get() == expected;
+    });
+}
+
+/* Two of three ranks, several messages of one group for one rank, which come in order, and one without a group. */
+bool messages(bool) {
+    return together(3, [](const Rank &me) {
+        Stream stream;
+        Device<int> x(numbers_of<int>(me.rank, N)), y(std::vector<int>((size_t)N, -1));
+        if (me.rank == 0) {
+            NCCL_TRY(ncclGroupStart());
+            NCCL_TRY(ncclSend(x.p, 10, ncclInt32, 2, me.comm, stream.s));
+            NCCL_TRY(ncclSend(x.p + 10, N - 10, ncclInt32, 2, me.comm, stream.s));
+            NCCL_TRY(ncclGroupEnd());
+            NCCL_TRY(ncclRecv(y.p, N, ncclInt32, 2, me.comm, stream.s));
+        } else if (me.rank == 2) {
+            NCCL_TRY(ncclGroupStart());
+            NCCL_TRY(ncclRecv(y.p, 10, ncclInt32, 0, me.comm, stream.s));
+            NCCL_TRY(ncclRecv(y.p + 10, N - 10, ncclInt32, 0, me.comm, stream.s));
+            bool later = cudaStreamQuery(stream.s) == cudaSuccess; /* nothing is queued yet */
+            NCCL_TRY(ncclGroupEnd());
+            NCCL_TRY(ncclSend(x.p, N, ncclInt32, 0, me.comm, stream.s));
+            if (!later) return false;
+        }
+        TRY(cudaStreamSynchronize(stream.s));
+        return y.get() == (me.rank == 1 ? std::vector<int>((size_t)N, -1) : numbers_of<int>(2 - me.rank, N));
+    });
+}
+
 /* A communicator of all and one of two of them, side by side. */
 bool two_communicators(bool) {
     ncclUniqueId of_two;
@@ -204,6 +286,7 @@ bool host_buffer(bool bug) {
         Device<float> x(on_host);
         float *buffer = bug ? on_host.data() : x.p;
         bool taken = ncclAllReduce(buffer, buffer, N, ncclFloat32, ncclSum, me.comm, stream.s) != ncclInvalidArgument;
+        if (bug) taken |= ncclSend(buffer, N, ncclFloat32, 0, me.comm, stream.s) != ncclInvalidArgument;
         TRY(cudaStreamSynchronize(stream.s));
         return taken && x.get() == sum_of<float>(2, N);
     });
@@ -218,6 +301,10 @@ const std::vector<Case> rank_cases = {{"sums", sums},
                                       {"sum_captured", sum_captured},
                                       {"order_of_calls", order_of_calls},
                                       {"grouped", grouped},
+                                      {"turns", turns},
+                                      {"turn_sizes_differ", turn_sizes_differ},
+                                      {"turn_captured", turn_captured},
+                                      {"messages", messages},
                                       {"two_communicators", two_communicators},
                                       {"counts_differ", counts_differ},
                                       {"sum_read_early", sum_read_early},

@@ -36,7 +36,7 @@ bool late_peer(bool) {
 
 /* Rank 2 never takes part and ends or gives up; the others see it soon, whether they ask or wait, and go on without
  * what they have not got. */
-bool peer_is_lost(bool abort, bool waits) {
+bool peer_is_lost(bool abort, bool waits, bool sends) {
     return processes(3, [=](const ncclUniqueId &id, int rank) {
         Rank me{nullptr, rank, 3};
         NCCL_TRY(ncclCommInitRank(&me.comm, 3, id, rank));
@@ -52,7 +52,10 @@ bool peer_is_lost(bool abort, bool waits) {
         ncclResult_t error;
         Device<float> x(numbers_of<float>(rank, N));
         double start = now_s();
-        NCCL_TRY(ncclAllReduce(x.p, x.p, N, ncclFloat32, ncclSum, me.comm, stream.s));
+        if (sends)
+            NCCL_TRY(ncclSend(x.p, N, ncclFloat32, 2, me.comm, stream.s));
+        else
+            NCCL_TRY(ncclAllReduce(x.p, x.p, N, ncclFloat32, ncclSum, me.comm, stream.s));
         if (waits) TRY(cudaStreamSynchronize(stream.s));
         bool seen = poll(me, stream.s, 10.0, &not_ready) == ncclRemoteError && now_s() - start < 2.0;
         NCCL_TRY(ncclAllReduce(x.p, x.p, N, ncclFloat32, ncclSum, me.comm, stream.s));
@@ -62,9 +65,9 @@ bool peer_is_lost(bool abort, bool waits) {
         return seen && error == ncclRemoteError && x.get() == numbers_of<float>(rank, N);
     });
 }
-bool peer_dies(bool) { return peer_is_lost(false, false); }
-bool peer_dies_in_wait(bool) { return peer_is_lost(false, true); }
-bool peer_aborts(bool) { return peer_is_lost(true, false); }
+bool peer_dies(bool) { return peer_is_lost(false, false, false) && peer_is_lost(false, false, true); }
+bool peer_dies_in_wait(bool) { return peer_is_lost(false, true, false) && peer_is_lost(false, true, true); }
+bool peer_aborts(bool) { return peer_is_lost(true, false, false) && peer_is_lost(true, false, true); }
 
 /* A peer that lives but does not come is no error; whoever asks may give up and leave. */
 bool gives_up(bool) {
@@ -170,6 +173,23 @@ bool never_comes(bool bug) {
     });
 }
 
+/* Bug: one rank takes what the other never sends. */
+bool never_sends(bool bug) {
+    if (bug) setenv("KDIFFE_EMU_NCCL_TIMEOUT", "0.3", 1);
+    return together(2, [=](const Rank &me) {
+        Stream stream;
+        Device<float> x(numbers_of<float>(me.rank, N));
+        if (me.rank == 0)
+            NCCL_TRY(ncclRecv(x.p, N, ncclFloat32, 1, me.comm, stream.s));
+        else if (!bug)
+            NCCL_TRY(ncclSend(x.p, N, ncclFloat32, 0, me.comm, stream.s));
+        else
+            pause_ms(800);
+        TRY(cudaStreamSynchronize(stream.s));
+        return x.get() == numbers_of<float>(1, N);
+    });
+}
+
 } // namespace
 
 int run_rank(const char *digits, int rank, int ranks) {
@@ -194,7 +214,8 @@ const std::vector<Case> peer_cases = {{"late_peer", late_peer},
                                       {"abort_from_thread", abort_from_thread},
                                       {"joining", joining},
                                       {"other_programs", other_programs},
-                                      {"never_comes", never_comes}};
+                                      {"never_comes", never_comes},
+                                      {"never_sends", never_sends}};
 #else
 const std::vector<Case> peer_cases;
 int run_rank(const char *, int, int) { return 2; }

@@ -252,6 +252,31 @@ cleanup:
     return status;
 }
 
+kd_status kd_comm_turn(kd_comm *c, kd_ctx *ctx, const int64_t *send_first, const void *send, const int64_t *take_first,
+                       void *take) {
+    c->bytes += send_first[c->ranks] - send_first[0] - (send_first[c->rank + 1] - send_first[c->rank]);
+    kd_range_push(ctx, "turn_ranks");
+    kd_status status = c->sums->turn(c->sums, ctx, send_first, send, take_first, take);
+    kd_range_pop(ctx);
+    return status;
+}
+
+kd_status kd_comm_connect(kd_comm *c, kd_ctx *ctx) {
+    kd_status status = KD_OK;
+    int64_t *first = NULL;
+    void *x = NULL;
+    if (!c) return KD_OK;
+    KD_TRY(kd_host_alloc(&first, c->ranks + 1, sizeof *first, "communicator"));
+    KD_TRY(kd_alloc(ctx, 2 * c->ranks, "communicator", &x));
+    for (int64_t r = 0; r <= c->ranks; r++) first[r] = r;
+    KD_TRY(c->sums->turn(c->sums, ctx, first, x, first, (char *)x + c->ranks));
+    KD_TRY(kd_synchronize(ctx));
+cleanup:
+    kd_release(ctx, x);
+    free(first);
+    return status;
+}
+
 kd_status kd_comm_gather(kd_comm *c, kd_ctx *ctx, int64_t n, int64_t unit, int64_t bytes, void *x) {
     kd_status status = KD_OK;
     int64_t *first = NULL, units = (n + unit - 1) / unit;

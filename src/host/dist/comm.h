@@ -87,7 +87,8 @@ kd_status kd_comm_sum_f64(kd_comm *comm, kd_ctx *ctx, int64_t n, double *x);
 kd_status kd_comm_begin_sum(kd_comm *comm, kd_ctx *ctx, int64_t n, float *x);
 kd_status kd_comm_finish(kd_comm *comm, kd_ctx *ctx);
 
-/* Sums so far, and the bytes of what was summed or exchanged, a rank's copy. A step that was recorded counts once. */
+/* Sums so far, and the bytes of what was summed or exchanged, a rank's copy, or turned, what left this rank. A step
+ * that was recorded counts once. */
 void kd_comm_traffic(const kd_comm *comm, int64_t *sums, int64_t *bytes);
 
 /* Bytes first[r] .. first[r + 1] - 1 of x, device memory, are rank r's and are sent to all others; first [ranks + 1] is
@@ -96,6 +97,18 @@ kd_status kd_comm_exchange(kd_comm *comm, kd_ctx *ctx, const int64_t *first, voi
 
 /* x [bytes], device memory, = that of rank `from`. */
 kd_status kd_comm_broadcast(kd_comm *comm, kd_ctx *ctx, int64_t from, int64_t bytes, void *x);
+
+/* Bytes send_first[r] .. send_first[r + 1] - 1 of send go to rank r, and bytes take_first[r] .. take_first[r + 1] - 1
+ * of take, which is overwritten, come from rank r; a rank's own block is copied. Device memory that does not overlap;
+ * both arrays [ranks + 1], read before it returns. A block may be empty; its size is the same where it is sent and
+ * where it is taken. In the order of ctx's stream, and part of a step that is recorded, for which ranks are connected
+ * first. comm is not NULL. KD_ERR_MPI, KD_ERR_NCCL; KD_ERR_ARGUMENT if GPUs are not connected. */
+kd_status kd_comm_turn(kd_comm *comm, kd_ctx *ctx, const int64_t *send_first, const void *send,
+                       const int64_t *take_first, void *take);
+
+/* Connects every two ranks and waits: once, before the first turn that may be recorded. NCCL's connections take device
+ * memory and time, of which a job without turns has no use. KD_ERR_MEMORY, KD_ERR_MPI, KD_ERR_NCCL. */
+kd_status kd_comm_connect(kd_comm *comm, kd_ctx *ctx);
 
 /* x [n * bytes], device memory: each rank's part of 0 .. n - 1 (kd_share_first, in units of `unit` elements) is sent to
  * all others. */

@@ -6,6 +6,7 @@
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -140,6 +141,42 @@ cleanup:
     return status;
 }
 
+/* A block to one rank while another's is taken: in pieces, of which each side has as many as its own block needs. */
+static kd_status swap(const mpi *m, int to, const char *send, int64_t send_bytes, int from, char *take,
+                      int64_t take_bytes) {
+    kd_status status = KD_OK;
+    for (int64_t at = 0; (at < send_bytes || at < take_bytes) && status == KD_OK; at += MOST) {
+        MPI_Request request[2] = {MPI_REQUEST_NULL, MPI_REQUEST_NULL};
+        int code = MPI_SUCCESS;
+        if (at < take_bytes)
+            code = MPI_Irecv(take + at, (int)(take_bytes - at < MOST ? take_bytes - at : MOST), MPI_BYTE, from, 0,
+                             MPI_COMM_WORLD, &request[0]);
+        if (at < send_bytes && code == MPI_SUCCESS)
+            code = MPI_Isend(send + at, (int)(send_bytes - at < MOST ? send_bytes - at : MOST), MPI_BYTE, to, 0,
+                             MPI_COMM_WORLD, &request[1]);
+        status = wait_for(m, code, 2, request);
+    }
+    return status;
+}
+
+/* By distance: in every step all ranks send, and every rank to another one. */
+static kd_status turn(kd_ranks *ranks, kd_ctx *ctx, const int64_t *send_first, const void *send,
+                      const int64_t *take_first, void *take) {
+    kd_status status = KD_OK;
+    const mpi *m = ((const mpi_ranks *)ranks)->job;
+    int64_t mine = m->control.rank, count = m->control.ranks;
+    (void)ctx;
+    memcpy((char *)take + take_first[mine], (const char *)send + send_first[mine],
+           (size_t)(send_first[mine + 1] - send_first[mine]));
+    for (int64_t distance = 1; distance < count; distance++) {
+        int64_t to = (mine + distance) % count, from = (mine - distance + count) % count;
+        KD_TRY(swap(m, (int)to, (const char *)send + send_first[to], send_first[to + 1] - send_first[to], (int)from,
+                    (char *)take + take_first[from], take_first[from + 1] - take_first[from]));
+    }
+cleanup:
+    return status;
+}
+
 static kd_status health(kd_ranks *ranks) { return (void)ranks, KD_OK; /* every wait has seen to it */ }
 static void close_ranks(kd_ranks *ranks, kd_ctx *ctx) {
     (void)ctx;
@@ -150,7 +187,7 @@ kd_status kd_mpi_ranks(kd_control *control, kd_ranks **out) {
     mpi_ranks *r;
     kd_status status = kd_host_alloc(&r, 1, sizeof *r, "communicator");
     if (status != KD_OK) return status;
-    *r = (mpi_ranks){{"MPI", sum, begin, finish, exchange, health, close_ranks}, (const mpi *)control, 0, {0}};
+    *r = (mpi_ranks){{"MPI", sum, begin, finish, exchange, turn, health, close_ranks}, (const mpi *)control, 0, {0}};
     *out = &r->ranks;
     return KD_OK;
 }

@@ -20,6 +20,8 @@
     X(ncclGetLastError)      \
     X(ncclAllReduce)         \
     X(ncclBroadcast)         \
+    X(ncclSend)              \
+    X(ncclRecv)              \
     X(ncclGroupStart)        \
     X(ncclGroupEnd)
 
@@ -32,6 +34,8 @@
 #pragma weak ncclGetLastError
 #pragma weak ncclAllReduce
 #pragma weak ncclBroadcast
+#pragma weak ncclSend
+#pragma weak ncclRecv
 #pragma weak ncclGroupStart
 #pragma weak ncclGroupEnd
 
@@ -49,6 +53,7 @@ struct nccl_ranks {
     cudaStream_t side;
     cudaEvent_t ready, done; /* before a sum beside others, and after it */
     bool beside;             /* one has begun */
+    bool turned;             /* the GPUs are connected in pairs */
     int count;
 };
 
@@ -144,6 +149,38 @@ static kd_status exchange(kd_ranks *ranks, kd_ctx *ctx, const int64_t *first, vo
     return status;
 }
 
+/* Connections between two GPUs are made by the first that they send each other, and not while that is recorded. */
+static kd_status connected(nccl_ranks *r, kd_ctx *ctx) {
+    cudaStreamCaptureStatus recording;
+    KD_CUDA_TRY(cudaStreamIsCapturing(kd_stream(ctx), &recording));
+    r->turned = r->turned || recording == cudaStreamCaptureStatusNone;
+    return r->turned ? KD_OK : KD_FAIL(KD_ERR_ARGUMENT, "a turn between ranks is recorded before they are connected");
+}
+
+static kd_status turn(kd_ranks *ranks, kd_ctx *ctx, const int64_t *send_first, const void *send,
+                      const int64_t *take_first, void *take) {
+    nccl_ranks *r = of(ranks);
+    kd_status status = finish(ranks, ctx);
+    if (status == KD_OK) status = connected(r, ctx);
+    if (status != KD_OK) return status;
+    ctx->exchanging = true;
+    NCCL_TRY(r, nccl.ncclGroupStart());
+    for (int peer = 0; peer < r->count && status == KD_OK; peer++) {
+        size_t sent = (size_t)(send_first[peer + 1] - send_first[peer]);
+        size_t taken = (size_t)(take_first[peer + 1] - take_first[peer]);
+        if (sent > 0)
+            status = checked(
+                r, nccl.ncclSend((const char *)send + send_first[peer], sent, ncclChar, peer, r->comm, kd_stream(ctx)),
+                __func__);
+        if (taken > 0 && status == KD_OK)
+            status = checked(
+                r, nccl.ncclRecv((char *)take + take_first[peer], taken, ncclChar, peer, r->comm, kd_stream(ctx)),
+                __func__);
+    }
+    NCCL_CALL(r, ctx, nccl.ncclGroupEnd());
+    return status;
+}
+
 static kd_status health(kd_ranks *ranks) {
     nccl_ranks *r = of(ranks);
     ncclResult_t result = ncclSuccess;
@@ -170,7 +207,7 @@ extern "C" kd_status kd_nccl_new(kd_ranks **out) {
     if (status != KD_OK) return status;
     nccl_ranks *r = (nccl_ranks *)calloc(1, sizeof *r);
     if (!r) return KD_FAIL(KD_ERR_MEMORY, "communicator: out of memory");
-    kd_ranks ranks = {nccl.name, sum, begin, finish, exchange, health, close_ranks};
+    kd_ranks ranks = {nccl.name, sum, begin, finish, exchange, turn, health, close_ranks};
     r->ranks = ranks;
     *out = &r->ranks;
     return KD_OK;
