@@ -26,11 +26,11 @@ static void rows_of_a_batch(op_fixture *f, int64_t n, outputs *out) {
     keep(f, to, out);
     assert_ok(kd_spmm_rows(f->ctx, &only, 1.0f, a, x, 0.0f, (kd_mat){0}, y));
     keep(f, y, out);
-    assert_ok(kd_unit_rows_forward(f->ctx, &only, y, 0.3f, &RNG, to, norm));
+    assert_ok(kd_unit_rows_forward(f->ctx, NULL, &only, y, 0.3f, &RNG, to, norm));
     keep(f, to, out);
     keep_floats(f, norm, ROWS, out);
     for (int64_t r = 0; r < ROWS; r++) assert_ok(kd_upload(f->ctx, norm + r, (float[]){1.0f + (float)r}, sizeof *norm));
-    assert_ok(kd_unit_rows_backward(f->ctx, &only, 0.7f, to, norm, y, 0.3f, &RNG, 0.5f, y));
+    assert_ok(kd_unit_rows_backward(f->ctx, NULL, &only, 0.7f, to, norm, y, 0.3f, &RNG, 0.5f, y));
     keep(f, y, out);
 }
 COMPARE_ON_SIZES(rows_of_a_batch)
@@ -109,10 +109,10 @@ static void attention(op_fixture *f, int64_t n, outputs *out) {
     kd_mat drh = random_mat(f, relations, d, 0, 6), drt = random_mat(f, relations, d, 2, 7);
     float *logit = op_zeros(f, kg.capacity, sizeof *logit), *alpha = op_zeros(f, kg.capacity, sizeof *alpha);
     int64_t edges = last_of(f, kg.head_ptr, n);
-    assert_ok(kd_rgat_forward(f->ctx, &kg, 0.2f, e, rh, rt, logit, alpha, agg));
+    assert_ok(kd_rgat_forward(f->ctx, NULL, &kg, 0.2f, e, rh, rt, logit, alpha, agg));
     keep(f, agg, out);
     keep_floats(f, alpha, edges, out);
-    assert_ok(kd_rgat_backward(f->ctx, &kg, 0.2f, e, rh, rt, logit, alpha, up, de, drh, drt));
+    assert_ok(kd_rgat_backward(f->ctx, NULL, &kg, 0.2f, e, rh, rt, logit, alpha, up, de, drh, drt));
     keep_floats(f, logit, edges, out);
     keep(f, de, out);
     keep(f, drh, out);
