@@ -98,7 +98,7 @@ all:
 tests: $(BUILD)/kdiffe $(TEST_BIN) $(BUILD)/tests/golden
 
 # What compares the CUDA column with the CPU's.
-column-tests: $(BUILD)/kdiffe $(BUILD)/tests/golden $(BUILD)/tests/test_columns $(BUILD)/tests/test_graph_columns $(BUILD)/tests/test_naive_columns $(BUILD)/tests/test_training_columns $(BUILD)/tests/test_resume
+column-tests: $(BUILD)/kdiffe $(BUILD)/tests/golden $(BUILD)/tests/test_columns $(BUILD)/tests/test_graph_columns $(BUILD)/tests/test_naive_columns $(BUILD)/tests/test_training_columns $(BUILD)/tests/test_split $(BUILD)/tests/test_resume
 
 ALL_FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(CXX) $(CXXFLAGS) $(KERNEL_SANITIZE) $(NVCC) $(GPU_CODE) \
             $(foreach level,$(CPU_LEVELS),$(call LEVEL_ARCH,$(level)))

@@ -163,6 +163,13 @@ static void losses(op_fixture *f, int64_t n, outputs *out) {
         assert_ok(kd_infonce(f->ctx, &share));
         keep(f, nce.da, out);
         keep(f, nce.db, out);
+        share.packed = true;
+        share.a = op_mat(f, n + 3, d, d + 1, NULL);
+        share.da = random_mat(f, n + 3, d, 0, 9);
+        assert_ok(kd_take_rows(f->ctx, &share.nodes, nce.a, share.a));
+        assert_ok(kd_infonce(f->ctx, &share));
+        keep(f, share.da, out);
+        keep(f, nce.db, out);
     }
     keep_doubles(f, loss, 2, out);
 }
