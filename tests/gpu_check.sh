@@ -47,9 +47,9 @@ sanitizers() {
         return
     fi
     for tool in $tools; do
-        for program in test_columns test_graph_columns; do
-            run_program "compute-sanitizer $tool $program" env KDIFFE_TEST_MOST=33 compute-sanitizer --tool "$tool" \
-                --error-exitcode 9 "$build/tests/$program"
+        for program in test_columns test_graph_columns test_split; do
+            run_program "compute-sanitizer $tool $program" env KDIFFE_TEST_MOST=33 KDIFFE_TEST_DEVICE=cuda \
+                compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/tests/$program"
             grep '^========= .*SUMMARY' "$log" | sed 's/^/    /'
         done
     done
