@@ -57,7 +57,7 @@ def main():
                 registers, shared, spilled = table[mangled]
                 spills = spills or spilled > 0
                 cells.append("%d | %d | %d" % (registers, shared, spilled))
-            print("| `%s` | %s | %s |" % (name.split("(")[0], os.path.basename(path), " | ".join(cells)))
+            print("| `%s` | %s | %s |" % (re.sub(r"\(\w+\)(?=\d)", "", name).split("(")[0], os.path.basename(path), " | ".join(cells)))
     sys.exit(1 if spills else 0)
 
 

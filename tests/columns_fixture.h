@@ -154,6 +154,49 @@ static inline kd_csr sparse(op_fixture *f, int64_t rows, int64_t cols, bool valu
     return a;
 }
 
+/* `n` entities; entity 0 without edges, entity 1 the head of many and entity 2 the tail of many. */
+static inline kd_kg knowledge_graph(op_fixture *f, int64_t n, int64_t relations) {
+    int64_t hub = n > 3 ? 600 : 3, most = hub * 2 + n * 4 + 8, edges = 0;
+    int64_t *head_ptr = calloc((size_t)n + 1, sizeof *head_ptr), *tail_ptr = calloc((size_t)n + 1, sizeof *tail_ptr);
+    int32_t *tail = calloc((size_t)most, sizeof *tail), *relation = calloc((size_t)most, sizeof *relation);
+    int32_t *in_head = calloc((size_t)most, sizeof *in_head);
+    int64_t *in_edge = calloc((size_t)most, sizeof *in_edge), at = 0;
+    for (int64_t h = 0; h < n; h++) {
+        int64_t degree = h == 0 ? 0 : h == 1 ? hub : 1 + h % 4;
+        for (int64_t k = 0; k < degree; k++) {
+            tail[edges] = (int32_t)(h > 2 && k == 0 ? 2 : draw_below(21, edges, (uint32_t)n));
+            relation[edges] = (int32_t)draw_below(22, edges, (uint32_t)relations);
+            edges++;
+        }
+        head_ptr[h + 1] = edges;
+    }
+    for (int64_t t = 0; t < n; t++) {
+        for (int64_t h = 0; h < n; h++)
+            for (int64_t k = head_ptr[h]; k < head_ptr[h + 1]; k++)
+                if (tail[k] == t) {
+                    in_head[at] = (int32_t)h;
+                    in_edge[at++] = k;
+                }
+        tail_ptr[t + 1] = at;
+    }
+    kd_kg kg = {n,
+                relations,
+                most,
+                op_copy(f, head_ptr, n + 1, sizeof *head_ptr),
+                op_copy(f, tail, most, sizeof *tail),
+                op_copy(f, relation, most, sizeof *relation),
+                op_copy(f, tail_ptr, n + 1, sizeof *tail_ptr),
+                op_copy(f, in_head, most, sizeof *in_head),
+                op_copy(f, in_edge, most, sizeof *in_edge)};
+    free(head_ptr);
+    free(tail_ptr);
+    free(tail);
+    free(relation);
+    free(in_head);
+    free(in_edge);
+    return kg;
+}
+
 static inline int open_both(void **state) {
     both *c = calloc(1, sizeof *c);
     kd_device device[2] = {KD_DEVICE_CPU, KD_DEVICE_CUDA};

@@ -24,6 +24,7 @@ check() {
     echo "# $("${NVCC:-nvcc}" --version 2>/dev/null | tail -n 1)"
     run_program "test_columns" "$build/tests/test_columns"
     run_program "test_graph_columns" "$build/tests/test_graph_columns"
+    run_program "test_split" env KDIFFE_TEST_DEVICE=cuda "$build/tests/test_split"
     run_program "test_naive_columns" "$build/tests/test_naive_columns"
     run_program "test_training_columns" "$build/tests/test_training_columns"
     for folder in tests/cases/*/ ../shared/golden/*/ shared/golden/*/; do
@@ -46,9 +47,9 @@ sanitizers() {
         return
     fi
     for tool in $tools; do
-        for program in test_columns test_graph_columns; do
-            run_program "compute-sanitizer $tool $program" env KDIFFE_TEST_MOST=33 compute-sanitizer --tool "$tool" \
-                --error-exitcode 9 "$build/tests/$program"
+        for program in test_columns test_graph_columns test_split; do
+            run_program "compute-sanitizer $tool $program" env KDIFFE_TEST_MOST=33 KDIFFE_TEST_DEVICE=cuda \
+                compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/tests/$program"
             grep '^========= .*SUMMARY' "$log" | sed 's/^/    /'
         done
     done

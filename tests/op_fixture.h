@@ -35,9 +35,15 @@ typedef struct op_fixture {
             fail_msg("%s = %.9g, expected %.9g", #actual, near_a, near_b);   \
     } while (0)
 
+/* The CPU, or what KDIFFE_TEST_DEVICE=cuda names. */
+static inline kd_device op_device(void) {
+    const char *device = getenv("KDIFFE_TEST_DEVICE");
+    return device && strcmp(device, "cuda") == 0 ? KD_DEVICE_CUDA : KD_DEVICE_CPU;
+}
+
 static inline int op_set_up(void **state) {
     op_fixture *f = calloc(1, sizeof *f);
-    if (!f || kd_ctx_open((kd_compute){.device = KD_DEVICE_CPU, .threads = 2}, &f->ctx) != KD_OK) return -1;
+    if (!f || kd_ctx_open((kd_compute){.device = op_device(), .threads = 2}, &f->ctx) != KD_OK) return -1;
     kd_pool_init(&f->pool, f->ctx);
     *state = f;
     return kd_workspace_reserve(f->ctx, 64 << 20) == KD_OK ? 0 : -1;

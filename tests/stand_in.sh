@@ -18,6 +18,7 @@ for order in $orders; do
     fi
     run_program "$kind, $order: test_columns" "$build/tests/test_columns"
     run_program "$kind, $order: test_graph_columns" "$build/tests/test_graph_columns"
+    run_program "$kind, $order: test_split" env KDIFFE_TEST_DEVICE=cuda "$build/tests/test_split"
     run_program "$kind, $order: test_training_columns" env KDIFFE_TEST_FILTER="${filter:-*}" \
         "$build/tests/test_training_columns"
     [ "$kind" != tsan ] || continue

@@ -62,10 +62,10 @@ static void unit_rows(op_fixture *f, int64_t n, outputs *out) {
     for (int dropped = 0; dropped < 2; dropped++) {
         float p = dropped ? 0.3f : 0.0f, *norm = op_zeros(f, 9, sizeof *norm);
         kd_mat x = random_mat(f, 9, n, 1, 1), up = random_mat(f, 9, n, 0, 2), dx = random_mat(f, 9, n, 2, 3);
-        assert_ok(kd_unit_rows_forward(f->ctx, NULL, x, p, &rng, x, norm));
+        assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, x, p, &rng, x, norm));
         keep(f, x, out);
         keep_floats(f, norm, 9, out);
-        assert_ok(kd_unit_rows_backward(f->ctx, NULL, 1.0f, x, norm, up, p, &rng, 0.5f, dx));
+        assert_ok(kd_unit_rows_backward(f->ctx, NULL, NULL, 1.0f, x, norm, up, p, &rng, 0.5f, dx));
         keep(f, dx, out);
     }
 }
@@ -151,8 +151,8 @@ static void losses(op_fixture *f, int64_t n, outputs *out) {
                                .db = random_mat(f, ITEMS, d, 0, 8),
                                .loss = loss + 1};
         float *norm = op_zeros(f, ITEMS, sizeof *norm);
-        assert_ok(kd_unit_rows_forward(f->ctx, NULL, nce.a, 0.0f, NULL, nce.a, norm));
-        assert_ok(kd_unit_rows_forward(f->ctx, NULL, nce.b, 0.0f, NULL, nce.b, norm));
+        assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, nce.a, 0.0f, NULL, nce.a, norm));
+        assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, nce.b, 0.0f, NULL, nce.b, norm));
         assert_ok(kd_infonce(f->ctx, &nce));
         keep(f, nce.da, out);
         keep(f, nce.db, out);
@@ -162,6 +162,13 @@ static void losses(op_fixture *f, int64_t n, outputs *out) {
         share.db = kd_mat_rows(nce.db, share.first_key, ITEMS / 2);
         assert_ok(kd_infonce(f->ctx, &share));
         keep(f, nce.da, out);
+        keep(f, nce.db, out);
+        share.packed = true;
+        share.a = op_mat(f, n + 3, d, d + 1, NULL);
+        share.da = random_mat(f, n + 3, d, 0, 9);
+        assert_ok(kd_take_rows(f->ctx, &share.nodes, nce.a, share.a));
+        assert_ok(kd_infonce(f->ctx, &share));
+        keep(f, share.da, out);
         keep(f, nce.db, out);
     }
     keep_doubles(f, loss, 2, out);
@@ -290,7 +297,7 @@ static kd_status replayed_step(kd_ctx *ctx, void *arg) {
     kd_rng rng = RNG;
     rng.clock = &r->cursor->step;
     kd_status status = kd_gather(ctx, r->count, &r->cursor->first, r->order, NULL, r->batch + 0);
-    if (status == KD_OK) status = kd_unit_rows_forward(ctx, NULL, r->x, 0.4f, &rng, r->sum, norm);
+    if (status == KD_OK) status = kd_unit_rows_forward(ctx, NULL, NULL, r->x, 0.4f, &rng, r->sum, norm);
     if (status == KD_OK) status = kd_squared_norm(ctx, 0.5f, r->sum, r->x, r->slot);
     return status != KD_OK ? status : kd_cursor_advance(ctx, r->count, 1, r->slot, r->log, r->cursor);
 }

@@ -14,7 +14,8 @@ static void message_passing(op_fixture *f, int64_t n, outputs *out) {
 }
 COMPARE_ON_SIZES(message_passing)
 
-/* Unit rows, their gradients and products of the rows that a batch names, some of them twice; the others stay. */
+/* Unit rows, their gradients and products of the rows that a batch names, some of them twice, and these rows apart; the
+ * others stay. */
 static void rows_of_a_batch(op_fixture *f, int64_t n, outputs *out) {
     enum { ROWS = 300 };
     int32_t *node = random_ints(f, n, ROWS, 81);
@@ -26,11 +27,16 @@ static void rows_of_a_batch(op_fixture *f, int64_t n, outputs *out) {
     keep(f, to, out);
     assert_ok(kd_spmm_rows(f->ctx, &only, 1.0f, a, x, 0.0f, (kd_mat){0}, y));
     keep(f, y, out);
-    assert_ok(kd_unit_rows_forward(f->ctx, &only, y, 0.3f, &RNG, to, norm));
+    assert_ok(kd_unit_rows_forward(f->ctx, NULL, &only, y, 0.3f, &RNG, to, norm));
     keep(f, to, out);
     keep_floats(f, norm, ROWS, out);
+    kd_mat packed = random_mat(f, n + 2, 40, 3, 5), some = kd_mat_cols(y, 7, 40);
+    assert_ok(kd_take_rows(f->ctx, &only, some, packed));
+    keep(f, packed, out);
+    assert_ok(kd_give_rows(f->ctx, &only, packed, kd_mat_cols(to, 3, 40)));
+    keep(f, to, out);
     for (int64_t r = 0; r < ROWS; r++) assert_ok(kd_upload(f->ctx, norm + r, (float[]){1.0f + (float)r}, sizeof *norm));
-    assert_ok(kd_unit_rows_backward(f->ctx, &only, 0.7f, to, norm, y, 0.3f, &RNG, 0.5f, y));
+    assert_ok(kd_unit_rows_backward(f->ctx, NULL, &only, 0.7f, to, norm, y, 0.3f, &RNG, 0.5f, y));
     keep(f, y, out);
 }
 COMPARE_ON_SIZES(rows_of_a_batch)
@@ -57,49 +63,6 @@ static void message_passing_of_a_batch(op_fixture *f, int64_t n, outputs *out) {
 }
 COMPARE_ON_SIZES(message_passing_of_a_batch)
 
-/* `n` entities; entity 0 without edges, entity 1 the head of many and entity 2 the tail of many. */
-static kd_kg knowledge_graph(op_fixture *f, int64_t n, int64_t relations) {
-    int64_t hub = n > 3 ? 600 : 3, most = hub * 2 + n * 4 + 8, edges = 0;
-    int64_t *head_ptr = calloc((size_t)n + 1, sizeof *head_ptr), *tail_ptr = calloc((size_t)n + 1, sizeof *tail_ptr);
-    int32_t *tail = calloc((size_t)most, sizeof *tail), *relation = calloc((size_t)most, sizeof *relation);
-    int32_t *in_head = calloc((size_t)most, sizeof *in_head);
-    int64_t *in_edge = calloc((size_t)most, sizeof *in_edge), at = 0;
-    for (int64_t h = 0; h < n; h++) {
-        int64_t degree = h == 0 ? 0 : h == 1 ? hub : 1 + h % 4;
-        for (int64_t k = 0; k < degree; k++) {
-            tail[edges] = (int32_t)(h > 2 && k == 0 ? 2 : draw_below(21, edges, (uint32_t)n));
-            relation[edges] = (int32_t)draw_below(22, edges, (uint32_t)relations);
-            edges++;
-        }
-        head_ptr[h + 1] = edges;
-    }
-    for (int64_t t = 0; t < n; t++) {
-        for (int64_t h = 0; h < n; h++)
-            for (int64_t k = head_ptr[h]; k < head_ptr[h + 1]; k++)
-                if (tail[k] == t) {
-                    in_head[at] = (int32_t)h;
-                    in_edge[at++] = k;
-                }
-        tail_ptr[t + 1] = at;
-    }
-    kd_kg kg = {n,
-                relations,
-                most,
-                op_copy(f, head_ptr, n + 1, sizeof *head_ptr),
-                op_copy(f, tail, most, sizeof *tail),
-                op_copy(f, relation, most, sizeof *relation),
-                op_copy(f, tail_ptr, n + 1, sizeof *tail_ptr),
-                op_copy(f, in_head, most, sizeof *in_head),
-                op_copy(f, in_edge, most, sizeof *in_edge)};
-    free(head_ptr);
-    free(tail_ptr);
-    free(tail);
-    free(relation);
-    free(in_head);
-    free(in_edge);
-    return kg;
-}
-
 static void attention(op_fixture *f, int64_t n, outputs *out) {
     int64_t d = n < 64 ? 64 : 33, relations = 1 + n % 6;
     kd_kg kg = knowledge_graph(f, n, relations);
@@ -109,10 +72,10 @@ static void attention(op_fixture *f, int64_t n, outputs *out) {
     kd_mat drh = random_mat(f, relations, d, 0, 6), drt = random_mat(f, relations, d, 2, 7);
     float *logit = op_zeros(f, kg.capacity, sizeof *logit), *alpha = op_zeros(f, kg.capacity, sizeof *alpha);
     int64_t edges = last_of(f, kg.head_ptr, n);
-    assert_ok(kd_rgat_forward(f->ctx, &kg, 0.2f, e, rh, rt, logit, alpha, agg));
+    assert_ok(kd_rgat_forward(f->ctx, NULL, &kg, 0.2f, e, rh, rt, logit, alpha, agg));
     keep(f, agg, out);
     keep_floats(f, alpha, edges, out);
-    assert_ok(kd_rgat_backward(f->ctx, &kg, 0.2f, e, rh, rt, logit, alpha, up, de, drh, drt));
+    assert_ok(kd_rgat_backward(f->ctx, NULL, &kg, 0.2f, e, rh, rt, logit, alpha, up, de, drh, drt));
     keep_floats(f, logit, edges, out);
     keep(f, de, out);
     keep(f, drh, out);

@@ -91,8 +91,8 @@ static void unit_rows_gradient_matches_differences(void **state) {
         kd_mat dx = op_mat(f, rows, cols, cols + 1, x), y = op_mat(f, rows, cols, cols, NULL);
         kd_mat dup = op_mat(f, rows, cols, cols, up), gradient = op_mat(f, rows, cols, cols, NULL);
         float *norm = op_copy(f, x, rows, sizeof *norm);
-        assert_ok(kd_unit_rows_forward(f->ctx, NULL, dx, p, &rng, y, norm));
-        assert_ok(kd_unit_rows_backward(f->ctx, NULL, 1.0f, y, norm, dup, p, &rng, 0.0f, gradient));
+        assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, dx, p, &rng, y, norm));
+        assert_ok(kd_unit_rows_backward(f->ctx, NULL, NULL, 1.0f, y, norm, dup, p, &rng, 0.0f, gradient));
         float *got = op_read(f, gradient);
         for (int64_t i = 0; i < rows * cols; i += 13) {
             double side[2];
@@ -100,7 +100,7 @@ static void unit_rows_gradient_matches_differences(void **state) {
                 float moved = x[i] + (s ? 1e-2f : -1e-2f);
                 kd_mat probe = op_mat(f, rows, cols, cols, x);
                 assert_ok(kd_upload(f->ctx, probe.data + i, &moved, sizeof moved));
-                assert_ok(kd_unit_rows_forward(f->ctx, NULL, probe, p, &rng, y, norm));
+                assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, probe, p, &rng, y, norm));
                 float *out = op_read(f, y);
                 side[s] = 0.0;
                 for (int64_t j = 0; j < rows * cols; j++) side[s] += (double)out[j] * up[j];
@@ -153,7 +153,7 @@ static void check_infonce(op_fixture *f, int64_t count, int64_t keys, int64_t d,
     for (int i = 0; i < 4; i++) {
         float *values = op_host(keys * d, (uint64_t)i + 1);
         mat[i] = op_mat(f, keys, d, d + i, values);
-        if (i < 2) assert_ok(kd_unit_rows_forward(f->ctx, NULL, mat[i], 0.0f, NULL, mat[i], norm));
+        if (i < 2) assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, mat[i], 0.0f, NULL, mat[i], norm));
         free(values);
         host[i] = op_read(f, mat[i]);
     }
@@ -217,7 +217,7 @@ static void infonce_over_ranks_adds_up(void **state) {
         unit[k] = op_mat(f, KEYS, D, D, host[k]);
         whole[k] = op_mat(f, KEYS, D, D, NULL);
         part[k] = op_mat(f, KEYS, D, D, NULL);
-        assert_ok(kd_unit_rows_forward(f->ctx, NULL, unit[k], 0.0f, NULL, unit[k], norm));
+        assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, unit[k], 0.0f, NULL, unit[k], norm));
     }
     assert_ok(kd_workspace_reserve(f->ctx, kd_infonce_workspace(COUNT, D)));
     kd_infonce_args all = {.count = COUNT,
@@ -278,8 +278,8 @@ static void zero_rows_stay_finite(void **state) {
     op_fixture *f = *state;
     kd_mat x = op_mat(f, 2, 8, 8, NULL), y = op_mat(f, 2, 8, 8, NULL), d = op_mat(f, 2, 8, 8, NULL);
     float *norm = op_copy(f, (float[2]){0}, 2, sizeof *norm);
-    assert_ok(kd_unit_rows_forward(f->ctx, NULL, x, 0.0f, NULL, y, norm));
-    assert_ok(kd_unit_rows_backward(f->ctx, NULL, 1.0f, y, norm, y, 0.0f, NULL, 0.0f, d));
+    assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, x, 0.0f, NULL, y, norm));
+    assert_ok(kd_unit_rows_backward(f->ctx, NULL, NULL, 1.0f, y, norm, y, 0.0f, NULL, 0.0f, d));
     float *got = op_read(f, d);
     for (int i = 0; i < 16; i++) assert_near(got[i], 0.0, 0.0);
     free(got);

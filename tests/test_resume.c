@@ -56,17 +56,11 @@ static kd_status note_resumed(void *context, int64_t epoch, int64_t best_epoch) 
     return KD_OK;
 }
 
-static bool on_cuda(void) {
-    const char *device = getenv("KDIFFE_TEST_DEVICE");
-    return device && strcmp(device, "cuda") == 0;
-}
-
 static kd_status train_with(const kd_config *c, const kd_dataset *d, const kd_checkpointing *checkpoints, report *o) {
     kd_ctx *ctx;
     kd_observer observer = {.context = o, .epoch = note_epoch, .best = note_best, .resumed = note_resumed};
-    kd_device on = on_cuda() ? KD_DEVICE_CUDA : KD_DEVICE_CPU;
     *o = (report){.best_epoch = -1};
-    assert_ok(kd_ctx_open((kd_compute){.device = on, .threads = 1, .precision = KD_PRECISION_FP32}, &ctx));
+    assert_ok(kd_ctx_open((kd_compute){.device = op_device(), .threads = 1, .precision = KD_PRECISION_FP32}, &ctx));
     kd_status status = kd_train(ctx, c, d, &observer, checkpoints, NULL);
     kd_ctx_close(ctx);
     return status;
@@ -120,7 +114,7 @@ static void set_small(kd_synth_config *s, kd_config *c) {
 
 static void every_position_goes_on_to_the_same_bits(void **state) {
     (void)state;
-    int least = on_cuda() ? 1 : 0; /* the stand-in takes its time */
+    int least = op_device() == KD_DEVICE_CUDA ? 1 : 0; /* the stand-in takes its time */
     for (int64_t modalities = 2 * least; modalities <= 2; modalities++)
         for (int kg = least; kg < 2; kg++) {
             kd_synth_config s;

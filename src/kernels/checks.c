@@ -24,6 +24,7 @@
     } while (0)
 
 static bool sane(kd_mat m) { return m.rows >= 0 && m.cols >= 0 && m.ld >= m.cols; }
+static bool split_fits(const kd_split *s) { return !s || (s->first >= 0 && s->first % 4 == 0 && s->sum); }
 static bool same_shape(kd_mat a, kd_mat b) { return sane(a) && sane(b) && a.rows == b.rows && a.cols == b.cols; }
 
 /* Memory. */
@@ -107,15 +108,25 @@ kd_status kd_squared_norm(kd_ctx *ctx, float weight, kd_mat x, kd_mat dx, double
     REQUIRE(same_shape(x, dx) && loss);
     FORWARD(squared_norm, ctx, weight, x, dx, loss);
 }
-kd_status kd_unit_rows_forward(kd_ctx *ctx, const kd_groups *only, kd_mat x, float p, const kd_rng *rng, kd_mat y,
-                               float *norm) {
-    REQUIRE(same_shape(x, y) && norm && p >= 0.0f && p < 1.0f && (rng || p == 0.0f));
-    FORWARD(unit_rows_forward, ctx, only, x, p, rng, y, norm);
+kd_status kd_unit_rows_forward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, kd_mat x, float p,
+                               const kd_rng *rng, kd_mat y, float *norm) {
+    REQUIRE(split_fits(split) && same_shape(x, y) && norm && p >= 0.0f && p < 1.0f && (rng || p == 0.0f));
+    FORWARD(unit_rows_forward, ctx, split, only, x, p, rng, y, norm);
 }
-kd_status kd_unit_rows_backward(kd_ctx *ctx, const kd_groups *only, float alpha, kd_mat y, const float *norm, kd_mat dy,
-                                float p, const kd_rng *rng, float beta, kd_mat dx) {
-    REQUIRE(same_shape(y, dy) && same_shape(y, dx) && norm && p >= 0.0f && p < 1.0f && (rng || p == 0.0f));
-    FORWARD(unit_rows_backward, ctx, only, alpha, y, norm, dy, p, rng, beta, dx);
+kd_status kd_unit_rows_backward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, float alpha, kd_mat y,
+                                const float *norm, kd_mat dy, float p, const kd_rng *rng, float beta, kd_mat dx) {
+    REQUIRE(split_fits(split) && same_shape(y, dy) && same_shape(y, dx));
+    REQUIRE(norm && p >= 0.0f && p < 1.0f && (rng || p == 0.0f));
+    if (split) REQUIRE_WORKSPACE(kd_unit_rows_backward_workspace(y.rows));
+    FORWARD(unit_rows_backward, ctx, split, only, alpha, y, norm, dy, p, rng, beta, dx);
+}
+kd_status kd_take_rows(kd_ctx *ctx, const kd_groups *groups, kd_mat x, kd_mat y) {
+    REQUIRE(groups && sane(x) && sane(y) && x.cols == y.cols && y.rows >= groups->capacity);
+    FORWARD(take_rows, ctx, groups, x, y);
+}
+kd_status kd_give_rows(kd_ctx *ctx, const kd_groups *groups, kd_mat y, kd_mat x) {
+    REQUIRE(groups && sane(x) && sane(y) && x.cols == y.cols && y.rows >= groups->capacity);
+    FORWARD(give_rows, ctx, groups, y, x);
 }
 kd_status kd_leaky_relu_forward(kd_ctx *ctx, float slope, kd_mat x) {
     REQUIRE(sane(x));
@@ -165,17 +176,19 @@ kd_status kd_spmm_batch(kd_ctx *ctx, float alpha, kd_csr a, const int32_t *row, 
 static bool rgat_fits(const kd_kg *kg, kd_mat e, kd_mat rh, kd_mat rt) {
     return sane(e) && same_shape(rh, rt) && e.rows == kg->entities && rh.rows == kg->relations && rh.cols == e.cols;
 }
-kd_status kd_rgat_forward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt, float *logit,
-                          float *alpha, kd_mat agg) {
-    REQUIRE(rgat_fits(kg, e, rh, rt) && sane(agg) && agg.rows <= e.rows && agg.cols == e.cols);
-    FORWARD(rgat_forward, ctx, kg, slope, e, rh, rt, logit, alpha, agg);
+kd_status kd_rgat_forward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e, kd_mat rh,
+                          kd_mat rt, float *logit, float *alpha, kd_mat agg) {
+    REQUIRE(split_fits(split) && rgat_fits(kg, e, rh, rt));
+    REQUIRE(sane(agg) && agg.rows <= e.rows && agg.cols == e.cols);
+    FORWARD(rgat_forward, ctx, split, kg, slope, e, rh, rt, logit, alpha, agg);
 }
-kd_status kd_rgat_backward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt, float *logit,
-                           const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh, kd_mat drt) {
+kd_status kd_rgat_backward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e, kd_mat rh,
+                           kd_mat rt, float *logit, const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh,
+                           kd_mat drt) {
     REQUIRE(rgat_fits(kg, e, rh, rt) && sane(dagg) && dagg.rows <= e.rows && dagg.cols == e.cols && same_shape(e, de));
-    REQUIRE(same_shape(rh, drh) && same_shape(rt, drt));
-    REQUIRE_WORKSPACE(kd_rgat_backward_workspace(kg->relations, e.cols));
-    FORWARD(rgat_backward, ctx, kg, slope, e, rh, rt, logit, alpha, dagg, de, drh, drt);
+    REQUIRE(split_fits(split) && same_shape(rh, drh) && same_shape(rt, drt));
+    REQUIRE_WORKSPACE(kd_rgat_backward_workspace(kg->relations, e.cols, split ? kg->capacity : 0));
+    FORWARD(rgat_backward, ctx, split, kg, slope, e, rh, rt, logit, alpha, dagg, de, drh, drt);
 }
 kd_status kd_modality_graph_build(kd_ctx *ctx, const int32_t *top, float keep_rate, const kd_rng *rng,
                                   kd_modality_graph *out) {
@@ -219,14 +232,14 @@ kd_status kd_group(kd_ctx *ctx, int64_t n, const int32_t *key, kd_groups *out) {
 kd_status kd_bpr(kd_ctx *ctx, const kd_bpr_args *a) {
     REQUIRE(a->count >= 0 && a->batch >= 1 && a->users.capacity >= a->count && a->items.capacity >= 2 * a->count);
     REQUIRE(same_shape(a->user_view, a->duser) && same_shape(a->item_view, a->ditem));
-    REQUIRE(a->user_view.cols == a->item_view.cols);
+    REQUIRE(a->user_view.cols == a->item_view.cols && split_fits(a->split) && (a->loss || a->split));
     REQUIRE_WORKSPACE(a->count * (int64_t)sizeof(float));
     FORWARD(bpr, ctx, a);
 }
 kd_status kd_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
     REQUIRE(a->count >= 1 && a->nodes.capacity >= a->count && a->temp > 0.0f);
     REQUIRE(same_shape(a->a, a->da) && same_shape(a->b, a->db) && a->a.cols == a->b.cols);
-    REQUIRE(a->first_key >= 0 && a->first_key + a->b.rows <= a->a.rows);
+    REQUIRE(a->first_key >= 0 && a->a.rows >= (a->packed ? a->nodes.capacity : a->first_key + a->b.rows));
     REQUIRE_WORKSPACE(kd_infonce_workspace(a->count, a->a.cols));
     FORWARD(infonce, ctx, a);
 }

@@ -46,6 +46,8 @@ typedef struct kd_ops {
     kd_squared_norm_fn *squared_norm;
     kd_unit_rows_forward_fn *unit_rows_forward;
     kd_unit_rows_backward_fn *unit_rows_backward;
+    kd_take_rows_fn *take_rows;
+    kd_give_rows_fn *give_rows;
     kd_leaky_relu_forward_fn *leaky_relu_forward;
     kd_leaky_relu_backward_fn *leaky_relu_backward;
     kd_softmax_forward_fn *softmax_forward;
@@ -116,6 +118,8 @@ kd_row_mean_fn kd_row_mean;
 kd_squared_norm_fn kd_squared_norm;
 kd_unit_rows_forward_fn kd_unit_rows_forward;
 kd_unit_rows_backward_fn kd_unit_rows_backward;
+kd_take_rows_fn kd_take_rows;
+kd_give_rows_fn kd_give_rows;
 kd_leaky_relu_forward_fn kd_leaky_relu_forward;
 kd_leaky_relu_backward_fn kd_leaky_relu_backward;
 kd_softmax_forward_fn kd_softmax_forward;

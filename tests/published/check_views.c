@@ -171,8 +171,8 @@ void golden_check_losses(golden_case *c, kd_model *m) {
     golden_require(kd_pool_alloc(&pool, 1, sizeof(double), "test", &device), "test");
     golden_upload(c, "nce_a", a, false);
     golden_upload(c, "nce_b", b, false);
-    golden_require(kd_unit_rows_forward(c->ctx, NULL, a, 0.0f, NULL, a, norm), "unit rows");
-    golden_require(kd_unit_rows_forward(c->ctx, NULL, b, 0.0f, NULL, b, norm + rows), "unit rows");
+    golden_require(kd_unit_rows_forward(c->ctx, NULL, NULL, a, 0.0f, NULL, a, norm), "unit rows");
+    golden_require(kd_unit_rows_forward(c->ctx, NULL, NULL, b, 0.0f, NULL, b, norm + rows), "unit rows");
     kd_infonce_args args = {.count = count,
                             .temp = (float)c->config.temp,
                             .weight = 1.0f,
@@ -183,8 +183,9 @@ void golden_check_losses(golden_case *c, kd_model *m) {
                             .db = db,
                             .loss = device};
     golden_require(kd_infonce(c->ctx, &args), "infonce");
-    golden_require(kd_unit_rows_backward(c->ctx, NULL, 1.0f, a, norm, da, 0.0f, NULL, 0.0f, da), "unit rows");
-    golden_require(kd_unit_rows_backward(c->ctx, NULL, 1.0f, b, norm + rows, db, 0.0f, NULL, 0.0f, db), "unit rows");
+    golden_require(kd_unit_rows_backward(c->ctx, NULL, NULL, 1.0f, a, norm, da, 0.0f, NULL, 0.0f, da), "unit rows");
+    golden_require(kd_unit_rows_backward(c->ctx, NULL, NULL, 1.0f, b, norm + rows, db, 0.0f, NULL, 0.0f, db),
+                   "unit rows");
     golden_require(kd_download(c->ctx, &loss, device, sizeof loss), "infonce");
     golden_compare(c, "nce_loss", &(float){(float)loss}, 1);
     golden_compare_mat(c, "nce_grad_a", da, false);

@@ -48,7 +48,8 @@ cleanup:
 
 static kd_status run_forward(kd_bench *b) {
     const attention *s = b->state;
-    return kd_rgat_forward(b->ctx, &b->setting->graphs.capped, SLOPE, s->e, s->rh, s->rt, s->logit, s->alpha, s->agg);
+    return kd_rgat_forward(b->ctx, NULL, &b->setting->graphs.capped, SLOPE, s->e, s->rh, s->rt, s->logit, s->alpha,
+                           s->agg);
 }
 
 static double dot(const float *x, const float *y, int64_t n) {
@@ -123,7 +124,7 @@ static kd_status set_up_backward(kd_bench *b, int64_t parameter) {
     KD_TRY(kd_bench_mat(b, s->e.rows, s->e.cols, 1.0f, &s->hde, &s->de));
     KD_TRY(kd_bench_mat(b, s->rh.rows, s->e.cols, 1.0f, &s->hdrh, &s->drh));
     KD_TRY(kd_bench_mat(b, s->rh.rows, s->e.cols, 1.0f, &s->hdrt, &s->drt));
-    KD_TRY(kd_workspace_reserve(b->ctx, kd_rgat_backward_workspace(s->rh.rows, s->e.cols)));
+    KD_TRY(kd_workspace_reserve(b->ctx, kd_rgat_backward_workspace(s->rh.rows, s->e.cols, 0)));
     double n = (double)s->e.rows, d = (double)s->e.cols, r = (double)s->rh.rows, edges = (double)b->nnz;
     b->bytes = 32.0 * edges + 16.0 * (n + 1.0) + 16.0 * n * d + 24.0 * r * d;
     b->flops = 12.0 * d * edges;
@@ -133,8 +134,8 @@ cleanup:
 
 static kd_status run_backward(kd_bench *b) {
     const attention *s = b->state;
-    return kd_rgat_backward(b->ctx, &b->setting->graphs.capped, SLOPE, s->e, s->rh, s->rt, s->logit, s->alpha, s->up,
-                            s->de, s->drh, s->drt);
+    return kd_rgat_backward(b->ctx, NULL, &b->setting->graphs.capped, SLOPE, s->e, s->rh, s->rt, s->logit, s->alpha,
+                            s->up, s->de, s->drh, s->drt);
 }
 
 /* Sums that begin with what the gradient was before the call. */

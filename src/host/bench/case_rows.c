@@ -57,7 +57,7 @@ cleanup:
 
 static kd_status run_unit(kd_bench *b) {
     rows *s = b->state;
-    return kd_unit_rows_forward(b->ctx, NULL, s->x, s->dropout, &s->rng, s->y, s->norm);
+    return kd_unit_rows_forward(b->ctx, NULL, NULL, s->x, s->dropout, &s->rng, s->y, s->norm);
 }
 
 static kd_status check_unit(kd_bench *b) {
@@ -103,7 +103,7 @@ cleanup:
 
 static kd_status run_unit_backward(kd_bench *b) {
     rows *s = b->state;
-    return kd_unit_rows_backward(b->ctx, NULL, 1.0f, s->y, s->norm, s->up, s->dropout, &s->rng, 1.0f, s->x);
+    return kd_unit_rows_backward(b->ctx, NULL, NULL, 1.0f, s->y, s->norm, s->up, s->dropout, &s->rng, 1.0f, s->x);
 }
 
 static kd_status check_unit_backward(kd_bench *b) {

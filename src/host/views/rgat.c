@@ -63,9 +63,9 @@ kd_status kd_rgat_pass_forward(kd_ctx *ctx, const kd_params *p, const kd_kg *kg,
     for (int64_t k = 0; k < pass->hops; k++) {
         kd_rng key = hop_rng(pass, k);
         kd_mat agg = of_hop(pass, k, rgat->agg), rows = of_hop(pass, k, pass->rows[k]);
-        KD_TRY(
-            kd_rgat_forward(ctx, kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k], pass->alpha[k], agg));
-        KD_TRY(kd_unit_rows_forward(ctx, NULL, agg, dropout, &key, rows, pass->norm[k]));
+        KD_TRY(kd_rgat_forward(ctx, NULL, kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k], pass->alpha[k],
+                               agg));
+        KD_TRY(kd_unit_rows_forward(ctx, NULL, NULL, agg, dropout, &key, rows, pass->norm[k]));
         KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_rows(rows, 0, pass->heads), (float)rgat->res_lambda, pass->result));
         e = pass->rows[k];
     }
@@ -84,10 +84,10 @@ kd_status kd_rgat_pass_backward(kd_ctx *ctx, const kd_params *p, kd_mat dresult,
         kd_mat drows = of_hop(pass, k, rgat->drows), dagg = of_hop(pass, k, rgat->agg);
         if (!last) KD_TRY(kd_add_scaled(ctx, 1.0f, rgat->de, 0.0f, drows));
         KD_TRY(kd_add_scaled(ctx, 1.0f, dresult, last ? 0.0f : 1.0f, kd_mat_rows(drows, 0, pass->heads)));
-        KD_TRY(kd_unit_rows_backward(ctx, NULL, 1.0f, of_hop(pass, k, pass->rows[k]), pass->norm[k], drows,
+        KD_TRY(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, of_hop(pass, k, pass->rows[k]), pass->norm[k], drows,
                                      pass->dropout, &key, 0.0f, dagg));
         KD_TRY(kd_zero(ctx, rgat->de.data, bytes));
-        KD_TRY(kd_rgat_backward(ctx, pass->kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k],
+        KD_TRY(kd_rgat_backward(ctx, NULL, pass->kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k],
                                 pass->alpha[k], dagg, rgat->de, rgat->dhead, rgat->dtail));
         KD_TRY(kd_add_scaled(ctx, 0.0f, dresult, (float)rgat->res_lambda, dresult));
     }

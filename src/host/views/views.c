@@ -69,7 +69,7 @@ cleanup:
     return status;
 }
 
-int64_t kd_views_workspace(const kd_model_shape *s) { return kd_rgat_backward_workspace(s->relations, s->dim); }
+int64_t kd_views_workspace(const kd_model_shape *s) { return kd_rgat_backward_workspace(s->relations, s->dim, 0); }
 
 kd_status kd_gcn(kd_ctx *ctx, kd_csr a, int64_t layers, kd_mat x, kd_mat scratch, kd_mat y) {
     if (layers == 0) return kd_add_scaled(ctx, 1.0f, x, 0.0f, y);
@@ -131,7 +131,7 @@ static kd_status modality_nodes(kd_ctx *ctx, const kd_params *p, kd_views *v) {
         kd_mat nodes = v->modality[m].nodes, items = kd_items_of(v, nodes);
         KD_TRY(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, kd_users_of(v, nodes)));
         KD_TRY(kd_feature_transform(ctx, p, v, m, items));
-        KD_TRY(kd_unit_rows_forward(ctx, NULL, items, 0.0f, NULL, items, v->modality[m].norm));
+        KD_TRY(kd_unit_rows_forward(ctx, NULL, NULL, items, 0.0f, NULL, items, v->modality[m].norm));
     }
 cleanup:
     return status;
@@ -148,10 +148,11 @@ cleanup:
 }
 
 kd_status kd_node_units(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, kd_mat x, kd_mat y, float *norm) {
-    if (!nodes.users) return kd_unit_rows_forward(ctx, NULL, x, 0.0f, NULL, y, norm);
-    kd_status status = kd_unit_rows_forward(ctx, nodes.users, kd_users_of(v, x), 0.0f, NULL, kd_users_of(v, y), norm);
+    if (!nodes.users) return kd_unit_rows_forward(ctx, NULL, NULL, x, 0.0f, NULL, y, norm);
+    kd_status status =
+        kd_unit_rows_forward(ctx, NULL, nodes.users, kd_users_of(v, x), 0.0f, NULL, kd_users_of(v, y), norm);
     if (status != KD_OK) return status;
-    return kd_unit_rows_forward(ctx, nodes.items, kd_items_of(v, x), 0.0f, NULL, kd_items_of(v, y),
+    return kd_unit_rows_forward(ctx, NULL, nodes.items, kd_items_of(v, x), 0.0f, NULL, kd_items_of(v, y),
                                 norm + v->shape.users);
 }
 

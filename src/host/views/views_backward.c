@@ -33,7 +33,7 @@ cleanup:
 static kd_status feature_backward(kd_ctx *ctx, const kd_params *p, kd_views *v, int64_t m) {
     kd_status status = KD_OK;
     kd_mat unit = kd_items_of(v, v->modality[m].nodes), d = v->modality[m].gradient;
-    KD_TRY(kd_unit_rows_backward(ctx, NULL, 1.0f, unit, v->modality[m].norm, d, 0.0f, NULL, 0.0f, d));
+    KD_TRY(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, unit, v->modality[m].norm, d, 0.0f, NULL, 0.0f, d));
     if (p->feature_b[m].data)
         KD_TRY(kd_column_sum(ctx, d, 1.0f, kd_gradient_of(p, p->feature_b[m])));
     else /* unit rows have the signs of the LeakyReLU's output */
@@ -45,12 +45,12 @@ cleanup:
 
 kd_status kd_node_units_backward(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, float alpha, kd_mat y,
                                  const float *norm, kd_mat dy, float beta, kd_mat dx) {
-    if (!nodes.users) return kd_unit_rows_backward(ctx, NULL, alpha, y, norm, dy, 0.0f, NULL, beta, dx);
-    kd_status status = kd_unit_rows_backward(ctx, nodes.users, alpha, kd_users_of(v, y), norm, kd_users_of(v, dy), 0.0f,
-                                             NULL, beta, kd_users_of(v, dx));
+    if (!nodes.users) return kd_unit_rows_backward(ctx, NULL, NULL, alpha, y, norm, dy, 0.0f, NULL, beta, dx);
+    kd_status status = kd_unit_rows_backward(ctx, NULL, nodes.users, alpha, kd_users_of(v, y), norm, kd_users_of(v, dy),
+                                             0.0f, NULL, beta, kd_users_of(v, dx));
     if (status != KD_OK) return status;
-    return kd_unit_rows_backward(ctx, nodes.items, alpha, kd_items_of(v, y), norm + v->shape.users, kd_items_of(v, dy),
-                                 0.0f, NULL, beta, kd_items_of(v, dx));
+    return kd_unit_rows_backward(ctx, NULL, nodes.items, alpha, kd_items_of(v, y), norm + v->shape.users,
+                                 kd_items_of(v, dy), 0.0f, NULL, beta, kd_items_of(v, dx));
 }
 
 /* Sums over the ranks: the knowledge graph's parameters, whose gradients are whole first, then those before and after

@@ -1,5 +1,6 @@
 #include <math.h>
 
+#include "host/util/error.h"
 #include "kernels/cpu/cpu.h"
 
 /* -log sigmoid(x) without overflow. */
@@ -35,6 +36,7 @@ static void gather_items(const kd_bpr_args *a, const float *slope) {
 }
 
 kd_status kd_cpu_bpr(kd_ctx *ctx, const kd_bpr_args *a) {
+    kd_status status = KD_OK;
     float *margin = ctx->workspace; /* x_b, then d loss / d x_b */
 #pragma omp parallel for schedule(static)
     for (int64_t b = 0; b < a->count; b++) {
@@ -45,13 +47,15 @@ kd_status kd_cpu_bpr(kd_ctx *ctx, const kd_bpr_args *a) {
         for (int64_t c = 0; c < a->user_view.cols; c++) x += u[c] * (p[c] - n[c]);
         margin[b] = x;
     }
+    if (a->split) KD_TRY(kd_split_sum(a->split, ctx, a->count, margin));
     double loss = 0.0;
     for (int64_t b = 0; b < a->count; b++) {
         loss += softplus_of_minus(margin[b]);
         margin[b] = (float)(-1.0 / (1.0 + exp((double)margin[b])) / a->batch);
     }
-    a->loss[0] += loss / a->batch;
+    if (a->loss) a->loss[0] += loss / a->batch;
     gather_users(a, margin);
     gather_items(a, margin);
-    return KD_OK;
+cleanup:
+    return status;
 }

@@ -32,6 +32,8 @@ kd_row_mean_fn kd_cpu_row_mean;
 kd_squared_norm_fn kd_cpu_squared_norm;
 kd_unit_rows_forward_fn kd_cpu_unit_rows_forward;
 kd_unit_rows_backward_fn kd_cpu_unit_rows_backward;
+kd_take_rows_fn kd_cpu_take_rows;
+kd_give_rows_fn kd_cpu_give_rows;
 kd_leaky_relu_forward_fn kd_cpu_leaky_relu_forward;
 kd_leaky_relu_backward_fn kd_cpu_leaky_relu_backward;
 kd_softmax_forward_fn kd_cpu_softmax_forward;

@@ -40,7 +40,7 @@ static inline void kd_draw_lanes(const kd_rng *rng, const uint32_t row[KD_RANDOM
     }
 }
 
-/* bits [64] = draws for columns first..first+63 of `row`; first is a multiple of 64. Draw w of lane l is column
+/* bits [64] = draws for columns first..first+63 of `row`; first is a multiple of 4. Draw w of lane l is column
  * first + 4 l + w. */
 static inline void kd_random_bits(const kd_rng *rng, uint32_t row, uint32_t first, uint32_t bits[KD_RANDOM_WIDTH]) {
     uint32_t rows[KD_RANDOM_BATCH], block[KD_RANDOM_BATCH], word[4][KD_RANDOM_BATCH];

@@ -1,6 +1,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/util/error.h"
 #include "kernels/cpu/cpu.h"
 
 static float dot(const float *x, const float *y, int64_t n) {
@@ -15,55 +16,113 @@ static void add(float scale, const float *x, float *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] += scale * x[i];
 }
 
-kd_status kd_cpu_rgat_forward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt, float *logit,
-                              float *alpha, kd_mat agg) {
-    (void)ctx;
-#pragma omp parallel for schedule(dynamic, 64)
-    for (int64_t h = 0; h < agg.rows; h++) {
-        int64_t begin = kg->head_ptr[h], end = kg->head_ptr[h + 1];
-        const float *self = e.data + h * e.ld;
-        float *out = agg.data + h * agg.ld;
-        float largest = -INFINITY;
-        for (int64_t k = begin; k < end; k++) {
-            const float *tail = e.data + kg->tail[k] * e.ld;
-            int64_t r = kg->relation[k];
-            float x = dot(self, rh.data + r * rh.ld, e.cols) + dot(tail, rt.data + r * rt.ld, e.cols);
-            logit[k] = x > 0.0f ? x : slope * x;
-            largest = fmaxf(largest, logit[k]);
-        }
-        double sum = 0.0;
-        for (int64_t k = begin; k < end; k++) {
-            alpha[k] = expf(logit[k] - largest);
-            sum += alpha[k];
-        }
-        memcpy(out, self, (size_t)e.cols * sizeof(float));
-        for (int64_t k = begin; k < end; k++) {
-            alpha[k] = (float)(alpha[k] / sum);
-            add(alpha[k], e.data + kg->tail[k] * e.ld, out, e.cols);
-        }
+/* A hop and what it is computed from. */
+typedef struct forward_hop {
+    const kd_kg *kg;
+    float slope;
+    kd_mat e, rh, rt, agg;
+    float *logit, *alpha;
+} forward_hop;
+
+/* A head's logits before LeakyReLU, over the columns that are here. */
+static void head_logits(const forward_hop *f, int64_t h) {
+    const float *self = f->e.data + h * f->e.ld;
+    for (int64_t k = f->kg->head_ptr[h]; k < f->kg->head_ptr[h + 1]; k++) {
+        const float *tail = f->e.data + f->kg->tail[k] * f->e.ld;
+        int64_t r = f->kg->relation[k];
+        f->logit[k] = dot(self, f->rh.data + r * f->rh.ld, f->e.cols) + dot(tail, f->rt.data + r * f->rt.ld, f->e.cols);
     }
-    return KD_OK;
 }
 
-int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width) {
-    return kd_rgat_ranges(relations, width) * 2 * relations * width * (int64_t)sizeof(float);
+/* The rest of a head's work. */
+static void attend(const forward_hop *f, int64_t h) {
+    int64_t begin = f->kg->head_ptr[h], end = f->kg->head_ptr[h + 1], d = f->e.cols;
+    float *out = f->agg.data + h * f->agg.ld, *logit = f->logit, *alpha = f->alpha, largest = -INFINITY;
+    for (int64_t k = begin; k < end; k++) {
+        logit[k] = logit[k] > 0.0f ? logit[k] : f->slope * logit[k];
+        largest = fmaxf(largest, logit[k]);
+    }
+    double sum = 0.0;
+    for (int64_t k = begin; k < end; k++) {
+        alpha[k] = expf(logit[k] - largest);
+        sum += alpha[k];
+    }
+    memcpy(out, f->e.data + h * f->e.ld, (size_t)d * sizeof(float));
+    for (int64_t k = begin; k < end; k++) {
+        alpha[k] = (float)(alpha[k] / sum);
+        add(alpha[k], f->e.data + f->kg->tail[k] * f->e.ld, out, d);
+    }
+}
+
+/* x [kg->capacity] = 0 beyond the edges of the first `heads` entities. */
+static void clear_beyond(const kd_kg *kg, int64_t heads, float *x) {
+    int64_t edges = kg->head_ptr[heads];
+    memset(x + edges, 0, (size_t)(kg->capacity - edges) * sizeof *x);
+}
+
+kd_status kd_cpu_rgat_forward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e, kd_mat rh,
+                              kd_mat rt, float *logit, float *alpha, kd_mat agg) {
+    kd_status status = KD_OK;
+    forward_hop f = {kg, slope, e, rh, rt, agg, logit, alpha};
+    if (split) {
+        clear_beyond(kg, agg.rows, logit);
+#pragma omp parallel for schedule(dynamic, 64)
+        for (int64_t h = 0; h < agg.rows; h++) head_logits(&f, h);
+        KD_TRY(kd_split_sum(split, ctx, kg->capacity, logit));
+    }
+#pragma omp parallel for schedule(dynamic, 64)
+    for (int64_t h = 0; h < agg.rows; h++) {
+        if (!split) head_logits(&f, h);
+        attend(&f, h);
+    }
+cleanup:
+    return status;
+}
+
+/* What is summed over ranks is used up before the ranges' partial sums take its place. */
+int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width, int64_t split_edges) {
+    int64_t parts = kd_rgat_ranges(relations, width) * 2 * relations * width;
+    return (parts > split_edges ? parts : split_edges) * (int64_t)sizeof(float);
+}
+
+typedef struct backward_hop {
+    const kd_kg *kg;
+    float slope;
+    kd_mat e, rh, dagg, de;
+    float *logit;
+    const float *alpha;
+    const float *dalpha; /* [edges] summed over ranks; NULL: all columns are here */
+} backward_hop;
+
+/* d loss / d alpha of edge k of head h, over the columns that are here. */
+static float dalpha_here(const backward_hop *b, int64_t h, int64_t k) {
+    return dot(b->dagg.data + h * b->dagg.ld, b->e.data + b->kg->tail[k] * b->e.ld, b->e.cols);
+}
+static float dalpha_of(const backward_hop *b, int64_t h, int64_t k) {
+    return b->dalpha ? b->dalpha[k] : dalpha_here(b, h, k);
 }
 
 /* Gradient of the logits of one head (before LeakyReLU, left in logit), and what the head itself gets. */
-static void head_backward(const kd_kg *kg, float slope, const kd_mat *e, const kd_mat *rh, float *logit,
-                          const float *alpha, const kd_mat *dagg, const kd_mat *de, int64_t h) {
-    int64_t begin = kg->head_ptr[h], end = kg->head_ptr[h + 1];
-    const float *up = dagg->data + h * dagg->ld;
-    float *self = de->data + h * de->ld;
-    add(1.0f, up, self, e->cols);
+static void head_backward(const backward_hop *b, int64_t h) {
+    int64_t begin = b->kg->head_ptr[h], end = b->kg->head_ptr[h + 1];
+    float *self = b->de.data + h * b->de.ld, *logit = b->logit;
+    add(1.0f, b->dagg.data + h * b->dagg.ld, self, b->e.cols);
     double mean = 0.0;
-    for (int64_t k = begin; k < end; k++) mean += (double)alpha[k] * dot(up, e->data + kg->tail[k] * e->ld, e->cols);
+    for (int64_t k = begin; k < end; k++) mean += (double)b->alpha[k] * dalpha_of(b, h, k);
     for (int64_t k = begin; k < end; k++) {
-        float dalpha = dot(up, e->data + kg->tail[k] * e->ld, e->cols);
-        float dlogit = alpha[k] * (dalpha - (float)mean);
-        logit[k] = logit[k] > 0.0f ? dlogit : slope * dlogit;
-        add(logit[k], rh->data + kg->relation[k] * rh->ld, self, e->cols);
+        float dlogit = b->alpha[k] * (dalpha_of(b, h, k) - (float)mean);
+        logit[k] = logit[k] > 0.0f ? dlogit : b->slope * dlogit;
+        add(logit[k], b->rh.data + b->kg->relation[k] * b->rh.ld, self, b->e.cols);
     }
+}
+
+/* dalpha [kg->capacity] = the sum over the ranks. */
+static kd_status sum_dalpha(kd_ctx *ctx, const kd_split *split, const backward_hop *b, float *dalpha) {
+    clear_beyond(b->kg, b->dagg.rows, dalpha);
+#pragma omp parallel for schedule(dynamic, 64)
+    for (int64_t h = 0; h < b->dagg.rows; h++)
+        for (int64_t k = b->kg->head_ptr[h]; k < b->kg->head_ptr[h + 1]; k++) dalpha[k] = dalpha_here(b, h, k);
+    return kd_split_sum(split, ctx, b->kg->capacity, dalpha);
 }
 
 /* Partial relation gradients of one range of heads: part = [drh ; drt]. */
@@ -79,12 +138,16 @@ static void relations_of_range(const kd_kg *kg, int64_t heads, const kd_mat *e, 
         }
 }
 
-kd_status kd_cpu_rgat_backward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt, float *logit,
-                               const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh, kd_mat drt) {
+kd_status kd_cpu_rgat_backward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e, kd_mat rh,
+                               kd_mat rt, float *logit, const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh,
+                               kd_mat drt) {
+    kd_status status = KD_OK;
     float *part = ctx->workspace;
     int64_t size = 2 * kg->relations * e.cols, ranges = kd_rgat_ranges(kg->relations, e.cols);
+    backward_hop b = {kg, slope, e, rh, dagg, de, logit, alpha, split ? ctx->workspace : NULL};
+    if (split) KD_TRY(sum_dalpha(ctx, split, &b, ctx->workspace));
 #pragma omp parallel for schedule(dynamic, 64)
-    for (int64_t h = 0; h < dagg.rows; h++) head_backward(kg, slope, &e, &rh, logit, alpha, &dagg, &de, h);
+    for (int64_t h = 0; h < dagg.rows; h++) head_backward(&b, h);
 #pragma omp parallel for schedule(dynamic, 64)
     for (int64_t t = 0; t < kg->entities; t++)
         for (int64_t i = kg->tail_ptr[t]; i < kg->tail_ptr[t + 1] && kg->in_head[i] < dagg.rows; i++) {
@@ -102,5 +165,6 @@ kd_status kd_cpu_rgat_backward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat
             add(1.0f, part + range * size + r * e.cols, drh.data + r * drh.ld, e.cols);
             add(1.0f, part + range * size + (kg->relations + r) * e.cols, drt.data + r * drt.ld, e.cols);
         }
-    return KD_OK;
+cleanup:
+    return status;
 }

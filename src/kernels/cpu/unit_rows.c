@@ -1,68 +1,105 @@
 #include <math.h>
+#include <string.h>
 
+#include "host/util/error.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/random.h"
 
 static const float SMALLEST_NORM = 1e-12f;
 
-/* to = from .* dropout scale of row r. */
-static void drop_row(const float *from, float *to, int64_t n, uint32_t r, float p, const kd_rng *rng) {
-    for (int64_t first = 0; first < n; first += KD_RANDOM_WIDTH) {
-        float scale[KD_RANDOM_WIDTH];
-        int64_t count = n - first < KD_RANDOM_WIDTH ? n - first : KD_RANDOM_WIDTH;
-        kd_dropout_scale(rng, r, (uint32_t)first, p, scale);
-        for (int64_t c = 0; c < count; c++) to[first + c] = from[first + c] * scale[c];
-    }
-}
-
-static void unit_row(int64_t r, const kd_mat *x, float p, const kd_rng *rng, const kd_mat *y, float *norm) {
-    const float *from = x->data + r * x->ld;
-    float *to = y->data + r * y->ld;
-    if (p > 0.0f) {
-        drop_row(from, to, x->cols, (uint32_t)r, p, rng);
-        from = to;
-    }
-    double square = 0.0;
-#pragma omp simd reduction(+ : square)
-    for (int64_t c = 0; c < x->cols; c++) square += (double)from[c] * from[c];
-    float length = fmaxf((float)sqrt(square), SMALLEST_NORM);
-    norm[r] = length;
-    for (int64_t c = 0; c < x->cols; c++) to[c] = from[c] / length;
-}
-
 /* Rows of an op that takes some of them: their number, and which the i-th one is. */
 static int64_t rows_of(const kd_groups *only, int64_t all) { return only ? only->count[0] : all; }
 static int64_t row_of(const kd_groups *only, int64_t i) { return only ? only->key[i] : i; }
 
-kd_status kd_cpu_unit_rows_forward(kd_ctx *ctx, const kd_groups *only, kd_mat x, float p, const kd_rng *rng, kd_mat y,
-                                   float *norm) {
-    (void)ctx;
-    kd_rng now = p > 0.0f ? kd_rng_now(*rng) : (kd_rng){0};
+static int64_t first_column(const kd_split *split) { return split ? split->first : 0; }
+
+typedef struct unit_pass {
+    int64_t column; /* of the whole row, that the first one here is */
+    float p;
+    kd_mat x, y;
+    float *norm;
+    kd_rng rng;
+} unit_pass;
+
+/* Y's row = X's after dropout. */
+static void drop_row(const unit_pass *u, int64_t r) {
+    const float *from = u->x.data + r * u->x.ld;
+    float *to = u->y.data + r * u->y.ld;
+    for (int64_t first = 0; first < u->x.cols; first += KD_RANDOM_WIDTH) {
+        float scale[KD_RANDOM_WIDTH];
+        int64_t count = u->x.cols - first < KD_RANDOM_WIDTH ? u->x.cols - first : KD_RANDOM_WIDTH;
+        kd_dropout_scale(&u->rng, (uint32_t)r, (uint32_t)(u->column + first), u->p, scale);
+        for (int64_t c = 0; c < count; c++) to[first + c] = from[first + c] * scale[c];
+    }
+}
+
+/* The row that is made a unit: after dropout it lies in Y already. */
+static const float *row_before(const unit_pass *u, int64_t r) {
+    return u->p > 0.0f ? u->y.data + r * u->y.ld : u->x.data + r * u->x.ld;
+}
+
+static double row_square(const unit_pass *u, int64_t r) {
+    const float *from = row_before(u, r);
+    double square = 0.0;
+    if (u->p > 0.0f) drop_row(u, r);
+#pragma omp simd reduction(+ : square)
+    for (int64_t c = 0; c < u->x.cols; c++) square += (double)from[c] * from[c];
+    return square;
+}
+
+static void unit_row(const unit_pass *u, int64_t r, double square) {
+    const float *from = row_before(u, r);
+    float *to = u->y.data + r * u->y.ld, length = fmaxf((float)sqrt(square), SMALLEST_NORM);
+    u->norm[r] = length;
+    for (int64_t c = 0; c < u->x.cols; c++) to[c] = from[c] / length;
+}
+
+kd_status kd_cpu_unit_rows_forward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, kd_mat x, float p,
+                                   const kd_rng *rng, kd_mat y, float *norm) {
+    kd_status status = KD_OK;
+    unit_pass u = {first_column(split), p, x, y, norm, p > 0.0f ? kd_rng_now(*rng) : (kd_rng){0}};
+    if (split) {
+        memset(norm, 0, (size_t)x.rows * sizeof *norm);
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < rows_of(only, x.rows); i++) unit_row(row_of(only, i), &x, p, &now, &y, norm);
-    return KD_OK;
+        for (int64_t i = 0; i < rows_of(only, x.rows); i++)
+            norm[row_of(only, i)] = (float)row_square(&u, row_of(only, i));
+        KD_TRY(kd_split_sum(split, ctx, x.rows, norm));
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < rows_of(only, x.rows); i++) {
+        int64_t r = row_of(only, i);
+        unit_row(&u, r, split ? norm[r] : row_square(&u, r));
+    }
+cleanup:
+    return status;
 }
 
 typedef struct unit_gradient {
+    int64_t column; /* as of unit_pass */
     float alpha, beta, p;
     kd_mat y, dy, dx;
     const float *norm;
     kd_rng rng;
 } unit_gradient;
 
-static void unit_row_backward(int64_t r, const unit_gradient *g) {
+static double row_along(const unit_gradient *g, int64_t r) {
+    const float *unit = g->y.data + r * g->y.ld, *up = g->dy.data + r * g->dy.ld;
+    double along = 0.0;
+#pragma omp simd reduction(+ : along)
+    for (int64_t c = 0; c < g->y.cols; c++) along += (double)unit[c] * up[c];
+    return along;
+}
+
+static void unit_row_backward(const unit_gradient *g, int64_t r, float along) {
     int64_t cols = g->y.cols;
     const float *unit = g->y.data + r * g->y.ld, *up = g->dy.data + r * g->dy.ld;
     float *to = g->dx.data + r * g->dx.ld, norm = g->norm[r];
-    double along = 0.0;
-#pragma omp simd reduction(+ : along)
-    for (int64_t c = 0; c < cols; c++) along += (double)unit[c] * up[c];
-    float shrink = g->alpha / norm, inner = norm > SMALLEST_NORM ? (float)along : 0.0f;
+    float shrink = g->alpha / norm, inner = norm > SMALLEST_NORM ? along : 0.0f;
     for (int64_t first = 0; first < cols; first += KD_RANDOM_WIDTH) {
         float scale[KD_RANDOM_WIDTH];
         int64_t count = cols - first < KD_RANDOM_WIDTH ? cols - first : KD_RANDOM_WIDTH;
         if (g->p > 0.0f)
-            kd_dropout_scale(&g->rng, (uint32_t)r, (uint32_t)first, g->p, scale);
+            kd_dropout_scale(&g->rng, (uint32_t)r, (uint32_t)(g->column + first), g->p, scale);
         else
             for (int64_t c = 0; c < count; c++) scale[c] = 1.0f;
         for (int64_t c = first; c < first + count; c++) {
@@ -72,11 +109,44 @@ static void unit_row_backward(int64_t r, const unit_gradient *g) {
     }
 }
 
-kd_status kd_cpu_unit_rows_backward(kd_ctx *ctx, const kd_groups *only, float alpha, kd_mat y, const float *norm,
-                                    kd_mat dy, float p, const kd_rng *rng, float beta, kd_mat dx) {
-    (void)ctx;
-    unit_gradient g = {alpha, beta, p, y, dy, dx, norm, p > 0.0f ? kd_rng_now(*rng) : (kd_rng){0}};
+int64_t kd_unit_rows_backward_workspace(int64_t rows) { return rows * (int64_t)sizeof(float); }
+
+kd_status kd_cpu_unit_rows_backward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, float alpha, kd_mat y,
+                                    const float *norm, kd_mat dy, float p, const kd_rng *rng, float beta, kd_mat dx) {
+    kd_status status = KD_OK;
+    float *along = ctx->workspace;
+    unit_gradient g = {first_column(split), alpha, beta, p, y, dy, dx, norm, p > 0.0f ? kd_rng_now(*rng) : (kd_rng){0}};
+    if (split) {
+        memset(along, 0, (size_t)y.rows * sizeof *along);
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < rows_of(only, y.rows); i++) unit_row_backward(row_of(only, i), &g);
+        for (int64_t i = 0; i < rows_of(only, y.rows); i++)
+            along[row_of(only, i)] = (float)row_along(&g, row_of(only, i));
+        KD_TRY(kd_split_sum(split, ctx, y.rows, along));
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < rows_of(only, y.rows); i++) {
+        int64_t r = row_of(only, i);
+        unit_row_backward(&g, r, split ? along[r] : (float)row_along(&g, r));
+    }
+cleanup:
+    return status;
+}
+
+kd_status kd_cpu_take_rows(kd_ctx *ctx, const kd_groups *groups, kd_mat x, kd_mat y) {
+    (void)ctx;
+#pragma omp parallel for schedule(static)
+    for (int64_t g = 0; g < y.rows; g++)
+        if (g < groups->count[0])
+            memcpy(y.data + g * y.ld, x.data + groups->key[g] * x.ld, (size_t)y.cols * sizeof(float));
+        else
+            memset(y.data + g * y.ld, 0, (size_t)y.cols * sizeof(float));
+    return KD_OK;
+}
+
+kd_status kd_cpu_give_rows(kd_ctx *ctx, const kd_groups *groups, kd_mat y, kd_mat x) {
+    (void)ctx;
+#pragma omp parallel for schedule(static)
+    for (int64_t g = 0; g < groups->count[0]; g++)
+        for (int64_t c = 0; c < y.cols; c++) x.data[groups->key[g] * x.ld + c] += y.data[g * y.ld + c];
     return KD_OK;
 }

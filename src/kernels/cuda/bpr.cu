@@ -6,22 +6,37 @@ enum { WARPS = KD_BLOCK / KD_WARP };
 
 __device__ static inline int64_t warp_index() { return ((int64_t)blockIdx.x * KD_BLOCK + threadIdx.x) / KD_WARP; }
 
-/* slope[b] = d loss / d x_b, part[block] = the block's sum of -log sigmoid(x_b). */
+/* x_b over the columns that are here, by a warp; every lane gets it. */
+__device__ static inline float margin(const kd_bpr_args &a, int64_t b) {
+    const float *u = a.user_view.data + a.user[b] * a.user_view.ld;
+    const float *p = a.item_view.data + a.positive[b] * a.item_view.ld;
+    const float *n = a.item_view.data + a.negative[b] * a.item_view.ld;
+    float sum = 0.0f;
+    for (int64_t c = threadIdx.x % KD_WARP; c < a.user_view.cols; c += KD_WARP) sum += u[c] * (p[c] - n[c]);
+    return kd_lanes_sum(sum);
+}
+
+/* slope[b] = d loss / d x_b, part[block] = the block's sum of -log sigmoid(x_b). KD_SUMS: slope[b] = x_b, which KD_REST
+ * reads there, a thread each. */
+template <kd_stage STAGE>
 __global__ void __launch_bounds__(KD_BLOCK) margins(kd_bpr_args a, float *slope, double *part) {
     KD_SHARED(double, losses, [KD_WARP]);
-    int lane = (int)(threadIdx.x % KD_WARP);
+    const int threads = STAGE == KD_REST ? 1 : KD_WARP; /* of a triple */
+    bool own = threadIdx.x % threads == 0;
     double loss = 0.0;
-    for (int64_t b = warp_index(); b < a.count; b += (int64_t)gridDim.x * WARPS) {
-        const float *u = a.user_view.data + a.user[b] * a.user_view.ld;
-        const float *p = a.item_view.data + a.positive[b] * a.item_view.ld;
-        const float *n = a.item_view.data + a.negative[b] * a.item_view.ld;
-        float sum = 0.0f;
-        for (int64_t c = lane; c < a.user_view.cols; c += KD_WARP) sum += u[c] * (p[c] - n[c]);
-        double x = (double)kd_lanes_sum(sum);
-        if (lane > 0) continue;
+    for (int64_t b = ((int64_t)blockIdx.x * KD_BLOCK + threadIdx.x) / threads; b < a.count;
+         b += (int64_t)gridDim.x * (KD_BLOCK / threads)) {
+        float sum = STAGE == KD_REST ? slope[b] : margin(a, b);
+        double x = (double)sum;
+        if (!own) continue;
+        if (STAGE == KD_SUMS) {
+            slope[b] = sum;
+            continue;
+        }
         loss += x > 0.0 ? log1p(exp(-x)) : -x + log1p(exp(x)); /* without overflow */
         slope[b] = (float)(-1.0 / (1.0 + exp(x)) / a.batch);
     }
+    if (STAGE == KD_SUMS) return;
     loss = kd_block_sum(loss, losses);
     if (threadIdx.x == 0) part[blockIdx.x] = loss;
 }
@@ -61,8 +76,16 @@ extern "C" kd_status kd_cuda_bpr(kd_ctx *ctx, const kd_bpr_args *args) {
     double *part = kd_cuda_of(ctx)->partial;
     unsigned blocks = kd_blocks(args->count, WARPS);
     if (blocks > KD_PARTIALS) blocks = KD_PARTIALS;
-    KD_LAUNCH(margins, blocks, KD_BLOCK, 0, kd_stream(ctx), *args, slope, part);
-    KD_LAUNCH(kd_add_sum, 1, KD_BLOCK, 0, kd_stream(ctx), (int64_t)blocks, part, 1.0 / args->batch, args->loss);
+    if (args->split) {
+        KD_LAUNCH(margins<KD_SUMS>, blocks, KD_BLOCK, 0, kd_stream(ctx), *args, slope, part);
+        kd_status status = kd_split_sum(args->split, ctx, args->count, slope);
+        if (status != KD_OK) return status;
+        KD_LAUNCH(margins<KD_REST>, blocks, KD_BLOCK, 0, kd_stream(ctx), *args, slope, part);
+    } else {
+        KD_LAUNCH(margins<KD_WHOLE>, blocks, KD_BLOCK, 0, kd_stream(ctx), *args, slope, part);
+    }
+    if (args->loss)
+        KD_LAUNCH(kd_add_sum, 1, KD_BLOCK, 0, kd_stream(ctx), (int64_t)blocks, part, 1.0 / args->batch, args->loss);
     KD_LAUNCH(user_gradients, kd_blocks(args->count, WARPS), KD_BLOCK, 0, kd_stream(ctx), *args, slope);
     KD_LAUNCH(item_gradients, kd_blocks(2 * args->count, WARPS), KD_BLOCK, 0, kd_stream(ctx), *args, slope);
     KD_CUDA_LAUNCHED();

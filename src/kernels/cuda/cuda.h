@@ -31,6 +31,10 @@ kd_status kd_cuda_status(cudaError_t error, const char *op);
 /* The end of an op: did its launches go through? */
 #define KD_CUDA_LAUNCHED() return kd_cuda_status(cudaGetLastError(), __func__)
 
+/* What a launch does of an op that sums along rows: all of it, or, where the rows are divided among ranks (kd_split),
+ * the sums over the columns that are here, or the rest, which reads what these are over all ranks. */
+typedef enum kd_stage { KD_WHOLE, KD_SUMS, KD_REST } kd_stage;
+
 /* Blocks for n independent pieces of work, `per_block` a block; at least 1, since a grid may not be empty. */
 static inline unsigned kd_blocks(int64_t n, int64_t per_block) {
     int64_t blocks = (n + per_block - 1) / per_block;

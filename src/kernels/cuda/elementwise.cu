@@ -66,6 +66,33 @@ extern "C" kd_status kd_cuda_leaky_relu_backward(kd_ctx *ctx, float slope, kd_ma
     KD_CUDA_LAUNCHED();
 }
 
+struct take {
+    kd_groups groups;
+    kd_mat x, y;
+    __device__ void operator()(int64_t g, int64_t c) const {
+        y.data[g * y.ld + c] = g < groups.count[0] ? x.data[groups.key[g] * x.ld + c] : 0.0f;
+    }
+};
+
+extern "C" kd_status kd_cuda_take_rows(kd_ctx *ctx, const kd_groups *groups, kd_mat x, kd_mat y) {
+    for_each_element(ctx, y.rows, y.cols, take{*groups, x, y});
+    KD_CUDA_LAUNCHED();
+}
+
+/* Keys are distinct, so that each element has one thread. */
+struct give {
+    kd_groups groups;
+    kd_mat y, x;
+    __device__ void operator()(int64_t g, int64_t c) const {
+        if (g < groups.count[0]) x.data[groups.key[g] * x.ld + c] += y.data[g * y.ld + c];
+    }
+};
+
+extern "C" kd_status kd_cuda_give_rows(kd_ctx *ctx, const kd_groups *groups, kd_mat y, kd_mat x) {
+    for_each_element(ctx, groups->capacity, y.cols, give{*groups, y, x});
+    KD_CUDA_LAUNCHED();
+}
+
 struct tanh_of_sum {
     kd_mat p, table, h;
     const int32_t *t; /* NULL: row 0 of table for all */

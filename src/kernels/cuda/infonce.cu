@@ -130,18 +130,18 @@ __global__ void __launch_bounds__(KD_BLOCK) close_anchors(kd_infonce_args a, int
         if (lane == 0) loss_part[g] = 0.0;
         return;
     }
-    int64_t node = a.nodes.key[g], own = node - a.first_key;
+    int64_t node = a.nodes.key[g], own = node - a.first_key, row = a.packed ? g : node;
     double members = a.nodes.ptr[g + 1] - a.nodes.ptr[g], share = (double)a.weight / (double)a.count * members;
     double sum = total[g], positive = 0.0;
     bool here = own >= 0 && own < a.b.rows; /* the positive is among this rank's keys */
-    const float *anchor = a.a.data + node * a.a.ld, *b = a.b.data + own * a.b.ld;
+    const float *anchor = a.a.data + row * a.a.ld, *b = a.b.data + own * a.b.ld;
     for (int64_t c = lane; here && c < d; c += KD_WARP) positive += (double)anchor[c] * (double)b[c];
     positive = kd_lanes_sum(positive);
     float push = (float)(share / (sum * a.temp)), pull = (float)(share / a.temp);
     for (int64_t c = lane; c < d; c += KD_WARP) {
         float weighted = 0.0f;
         for (int chunk = 0; chunk < CHUNKS; chunk++) weighted += out[(chunk * pitch + g) * d + c];
-        a.da.data[node * a.da.ld + c] += push * weighted - (here ? pull * b[c] : 0.0f);
+        a.da.data[row * a.da.ld + c] += push * weighted - (here ? pull * b[c] : 0.0f);
         if (here) a.db.data[own * a.db.ld + c] -= pull * anchor[c];
     }
     if (lane > 0) return;
@@ -154,7 +154,8 @@ extern "C" kd_status kd_cuda_infonce(kd_ctx *ctx, const kd_infonce_args *args) {
     double *loss_part = (double *)ctx->workspace, *total = loss_part + count;
     float *out = (float *)(total + count), *z = out + CHUNKS * count * d, *scale = z + CHUNKS * count;
     size_t shared = 3 * TILE * PITCH * sizeof(float);
-    row_set anchors = {args->a, args->nodes.key, args->nodes.count}, keys = {args->b, NULL, NULL};
+    row_set anchors = {args->a, args->packed ? NULL : args->nodes.key, args->nodes.count};
+    row_set keys = {args->b, NULL, NULL};
     kd_mat none = {NULL, 0, 0, 0};
     unsigned depth = kd_blocks(d, DEPTH);
     KD_CUDA_TRY(

@@ -55,24 +55,40 @@ __device__ static inline void for_rows(int64_t rows, const int64_t *ptr, double 
     if (own < rows && ptr[own + 1] - ptr[own] <= LONG) work(warp, own);
 }
 
-struct forward_work {
+/* How a team goes through its edges: a warp an edge where dot products are made; where they are read, a thread. */
+template <kd_stage STAGE> struct edges {
+    int64_t first, end, step;
+    bool own; /* whether a thread writes what its warp has of an edge */
+    __device__ edges(const team &t, const int64_t *ptr, int64_t row)
+        : first(ptr[row] + (STAGE == KD_REST ? t.rank : t.warp())), end(ptr[row + 1]),
+          step(STAGE == KD_REST ? t.size : t.warps), own(STAGE == KD_REST || t.lane() == 0) {}
+};
+
+/* KD_SUMS: logit = the dot products before LeakyReLU, which KD_REST reads there. */
+template <kd_stage STAGE> struct forward_work {
     kd_kg kg;
     float slope;
     kd_mat e, rh, rt, agg;
     float *logit, *alpha;
 
+    __device__ float dots(const team &t, const float *self, int64_t k) const {
+        int64_t r = kg.relation[k], d = e.cols;
+        return dot(self, rh.data + r * rh.ld, d, t.lane()) +
+               dot(e.data + kg.tail[k] * e.ld, rt.data + r * rt.ld, d, t.lane());
+    }
+
     __device__ void operator()(const team &t, int64_t h) const {
         int64_t begin = kg.head_ptr[h], end = kg.head_ptr[h + 1], d = e.cols;
         const float *self = e.data + h * e.ld;
         float largest = -INFINITY;
-        for (int64_t k = begin + t.warp(); k < end; k += t.warps) {
-            int64_t r = kg.relation[k];
-            float x = dot(self, rh.data + r * rh.ld, d, t.lane()) +
-                      dot(e.data + kg.tail[k] * e.ld, rt.data + r * rt.ld, d, t.lane());
-            x = x > 0.0f ? x : slope * x;
-            if (t.lane() == 0) logit[k] = x;
+        edges<STAGE> own(t, kg.head_ptr, h);
+        for (int64_t k = own.first; k < own.end; k += own.step) {
+            float x = STAGE == KD_REST ? logit[k] : dots(t, self, k);
+            if (STAGE != KD_SUMS) x = x > 0.0f ? x : slope * x;
+            if (own.own) logit[k] = x;
             largest = fmaxf(largest, x);
         }
+        if (STAGE == KD_SUMS) return;
         largest = t.max(largest);
         t.sync();
         double total = 0.0;
@@ -95,38 +111,58 @@ struct forward_work {
     }
 };
 
-__global__ void __launch_bounds__(KD_BLOCK) attend(forward_work work) {
+template <kd_stage STAGE> __global__ void __launch_bounds__(KD_BLOCK) attend(forward_work<STAGE> work) {
     KD_SHARED(double, part, [WARPS * KD_WARP]);
     for_rows(work.agg.rows, work.kg.head_ptr, part, work);
 }
 
-extern "C" kd_status kd_cuda_rgat_forward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt,
-                                          float *logit, float *alpha, kd_mat agg) {
-    forward_work work = {*kg, slope, e, rh, rt, agg, logit, alpha};
-    KD_LAUNCH(attend, kd_blocks(agg.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), work);
+template <kd_stage STAGE> static void launch_attend(kd_ctx *ctx, const forward_work<STAGE> &work) {
+    KD_LAUNCH(attend<STAGE>, kd_blocks(work.agg.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), work);
+}
+
+extern "C" kd_status kd_cuda_rgat_forward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e,
+                                          kd_mat rh, kd_mat rt, float *logit, float *alpha, kd_mat agg) {
+    if (!split) {
+        launch_attend(ctx, forward_work<KD_WHOLE>{*kg, slope, e, rh, rt, agg, logit, alpha});
+        KD_CUDA_LAUNCHED();
+    }
+    KD_CUDA_TRY(cudaMemsetAsync(logit, 0, (size_t)kg->capacity * sizeof *logit, kd_stream(ctx)));
+    launch_attend(ctx, forward_work<KD_SUMS>{*kg, slope, e, rh, rt, agg, logit, alpha});
+    kd_status status = kd_split_sum(split, ctx, kg->capacity, logit);
+    if (status != KD_OK) return status;
+    launch_attend(ctx, forward_work<KD_REST>{*kg, slope, e, rh, rt, agg, logit, alpha});
     KD_CUDA_LAUNCHED();
 }
 
-/* Gradient of a head's logits (before LeakyReLU, left in logit), and what the head itself gets. */
-struct head_work {
+/* Gradient of a head's logits (before LeakyReLU, left in logit), and what the head itself gets. dalpha [edges] = d loss
+ * / d alpha: written by KD_SUMS, read by KD_REST. */
+template <kd_stage STAGE> struct head_work {
     kd_kg kg;
     float slope;
     kd_mat e, rh, dagg, de;
     float *logit;
     const float *alpha;
+    float *dalpha;
+
+    __device__ float dalpha_of(const team &t, const float *up, int64_t k) const {
+        return STAGE == KD_REST ? dalpha[k] : dot(up, e.data + kg.tail[k] * e.ld, e.cols, t.lane());
+    }
 
     __device__ void operator()(const team &t, int64_t h) const {
         int64_t begin = kg.head_ptr[h], end = kg.head_ptr[h + 1], d = e.cols;
         const float *up = dagg.data + h * dagg.ld;
         double mean = 0.0;
-        for (int64_t k = begin + t.warp(); k < end; k += t.warps) {
-            double share = (double)alpha[k] * (double)dot(up, e.data + kg.tail[k] * e.ld, d, t.lane());
-            if (t.lane() == 0) mean += share;
+        edges<STAGE> own(t, kg.head_ptr, h);
+        for (int64_t k = own.first; k < own.end; k += own.step) {
+            float slope_of_alpha = dalpha_of(t, up, k);
+            if (STAGE == KD_SUMS && own.own) dalpha[k] = slope_of_alpha;
+            if (STAGE != KD_SUMS && own.own) mean += (double)alpha[k] * (double)slope_of_alpha;
         }
+        if (STAGE == KD_SUMS) return;
         mean = t.sum(mean);
-        for (int64_t k = begin + t.warp(); k < end; k += t.warps) {
-            float dlogit = alpha[k] * (dot(up, e.data + kg.tail[k] * e.ld, d, t.lane()) - (float)mean);
-            if (t.lane() == 0) logit[k] = logit[k] > 0.0f ? dlogit : slope * dlogit;
+        for (int64_t k = own.first; k < own.end; k += own.step) {
+            float dlogit = alpha[k] * (dalpha_of(t, up, k) - (float)mean);
+            if (own.own) logit[k] = logit[k] > 0.0f ? dlogit : slope * dlogit;
         }
         t.sync();
         for (int64_t pass = 0; pass < d; pass += KD_WARP) {
@@ -139,9 +175,13 @@ struct head_work {
     }
 };
 
-__global__ void __launch_bounds__(KD_BLOCK) head_gradients(head_work work) {
+template <kd_stage STAGE> __global__ void __launch_bounds__(KD_BLOCK) head_gradients(head_work<STAGE> work) {
     KD_SHARED(double, part, [WARPS * KD_WARP]);
     for_rows(work.dagg.rows, work.kg.head_ptr, part, work);
+}
+
+template <kd_stage STAGE> static void launch_heads(kd_ctx *ctx, const head_work<STAGE> &work) {
+    KD_LAUNCH(head_gradients<STAGE>, kd_blocks(work.dagg.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), work);
 }
 
 /* What a tail gets from the edges that end in it. */
@@ -227,17 +267,25 @@ __global__ void __launch_bounds__(KD_BLOCK) relation_sums(int64_t ranges, const 
     to.data[at / to.cols * to.ld + at % to.cols] += sum;
 }
 
-extern "C" kd_status kd_cuda_rgat_backward(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt,
-                                           float *logit, const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh,
-                                           kd_mat drt) {
-    head_work head = {*kg, slope, e, rh, dagg, de, logit, alpha};
+extern "C" kd_status kd_cuda_rgat_backward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e,
+                                           kd_mat rh, kd_mat rt, float *logit, const float *alpha, kd_mat dagg,
+                                           kd_mat de, kd_mat drh, kd_mat drt) {
     tail_work tail = {*kg, rt, dagg, de, logit, alpha};
     float *part = (float *)ctx->workspace;
     int64_t size = 2 * kg->relations * e.cols, bytes = size * (int64_t)sizeof(float);
     int64_t ranges = kd_rgat_ranges(kg->relations, e.cols);
     int in_shared = bytes <= MOST_SHARED;
     unsigned width = (unsigned)(e.cols < 32 ? 32 : e.cols > KD_BLOCK ? (int64_t)KD_BLOCK : (e.cols + 31) / 32 * 32);
-    KD_LAUNCH(head_gradients, kd_blocks(dagg.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), head);
+    if (split) {
+        float *dalpha = part; /* used up before the ranges' sums come */
+        KD_CUDA_TRY(cudaMemsetAsync(dalpha, 0, (size_t)kg->capacity * sizeof *dalpha, kd_stream(ctx)));
+        launch_heads(ctx, head_work<KD_SUMS>{*kg, slope, e, rh, dagg, de, logit, alpha, dalpha});
+        kd_status status = kd_split_sum(split, ctx, kg->capacity, dalpha);
+        if (status != KD_OK) return status;
+        launch_heads(ctx, head_work<KD_REST>{*kg, slope, e, rh, dagg, de, logit, alpha, dalpha});
+    } else {
+        launch_heads(ctx, head_work<KD_WHOLE>{*kg, slope, e, rh, dagg, de, logit, alpha, NULL});
+    }
     KD_LAUNCH(tail_gradients, kd_blocks(kg->entities, WARPS), KD_BLOCK, 0, kd_stream(ctx), tail);
     KD_LAUNCH(relation_parts, (unsigned)ranges, width, in_shared ? (size_t)bytes : 0, kd_stream(ctx), *kg, dagg.rows, e,
               logit, size, in_shared, part);

@@ -118,57 +118,97 @@ __device__ static inline int64_t warp_row_of(const kd_groups &only, int64_t all)
     return i < only.count[0] ? only.key[i] : -1;
 }
 
-/* Dropout's scale is drawn again for the second pass over the row rather than kept: Y may be X, and a row is short. */
-__global__ void __launch_bounds__(KD_BLOCK)
-    unit_rows(kd_groups only, kd_mat x, float p, kd_rng rng, kd_mat y, float *norm) {
-    int64_t r = warp_row_of(only, x.rows);
+/* Unit rows: what the launches of one op share. */
+struct unit_pass {
+    kd_groups only;
+    int64_t column; /* of the whole row, that the first one here is */
+    float p;
+    kd_rng rng;
+};
+static unit_pass unit_pass_of(const kd_split *split, const kd_groups *only, float p, const kd_rng *rng) {
+    return {all_or(only), split ? split->first : 0, p, rng ? *rng : kd_rng{0, 0, 0, 0, NULL}};
+}
+
+/* Dropout's scale is drawn again for the second pass over the row rather than kept: Y may be X, and a row is short.
+ * KD_SUMS: norm = the sum of squares, which KD_REST reads there. */
+template <kd_stage STAGE>
+__global__ void __launch_bounds__(KD_BLOCK) unit_rows(unit_pass pass, kd_mat x, kd_mat y, float *norm) {
+    int64_t r = warp_row_of(pass.only, x.rows);
     if (r < 0) return;
     int lane = (int)(threadIdx.x % KD_WARP);
     double square = 0.0;
-    rng = kd_rng_now(rng);
-    for (int64_t c = lane; c < x.cols; c += KD_WARP) {
-        float value = x.data[r * x.ld + c] * kd_dropout_at(&rng, r, c, p);
+    kd_rng rng = kd_rng_now(pass.rng);
+    for (int64_t c = lane; STAGE != KD_REST && c < x.cols; c += KD_WARP) {
+        float value = x.data[r * x.ld + c] * kd_dropout_at(&rng, r, pass.column + c, pass.p);
         square += (double)value * (double)value;
     }
-    float length = fmaxf((float)sqrt(kd_lanes_sum(square)), SMALLEST_NORM);
-    for (int64_t c = lane; c < x.cols; c += KD_WARP)
-        y.data[r * y.ld + c] = x.data[r * x.ld + c] * kd_dropout_at(&rng, r, c, p) / length;
+    square = STAGE == KD_REST ? (double)norm[r] : kd_lanes_sum(square);
+    float length = STAGE == KD_SUMS ? (float)square : fmaxf((float)sqrt(square), SMALLEST_NORM);
+    for (int64_t c = lane; STAGE != KD_SUMS && c < x.cols; c += KD_WARP)
+        y.data[r * y.ld + c] = x.data[r * x.ld + c] * kd_dropout_at(&rng, r, pass.column + c, pass.p) / length;
+    if (STAGE == KD_REST) __syncwarp(); /* every lane has read it */
     if (lane == 0) norm[r] = length;
 }
 
-extern "C" kd_status kd_cuda_unit_rows_forward(kd_ctx *ctx, const kd_groups *only, kd_mat x, float p, const kd_rng *rng,
-                                               kd_mat y, float *norm) {
-    kd_rng none = {0, 0, 0, 0, NULL};
-    KD_LAUNCH(unit_rows, row_blocks(most_rows(only, x.rows)), KD_BLOCK, 0, kd_stream(ctx), all_or(only), x, p,
-              rng ? *rng : none, y, norm);
+extern "C" kd_status kd_cuda_unit_rows_forward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, kd_mat x,
+                                               float p, const kd_rng *rng, kd_mat y, float *norm) {
+    unit_pass pass = unit_pass_of(split, only, p, rng);
+    unsigned blocks = row_blocks(most_rows(only, x.rows));
+    if (!split) {
+        KD_LAUNCH(unit_rows<KD_WHOLE>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, x, y, norm);
+        KD_CUDA_LAUNCHED();
+    }
+    if (only) KD_CUDA_TRY(cudaMemsetAsync(norm, 0, (size_t)x.rows * sizeof *norm, kd_stream(ctx)));
+    KD_LAUNCH(unit_rows<KD_SUMS>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, x, y, norm);
+    kd_status status = kd_split_sum(split, ctx, x.rows, norm);
+    if (status != KD_OK) return status;
+    KD_LAUNCH(unit_rows<KD_REST>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, x, y, norm);
     KD_CUDA_LAUNCHED();
 }
 
-__global__ void __launch_bounds__(KD_BLOCK) unit_rows_gradient(kd_groups only, float alpha, kd_mat y, const float *norm,
-                                                               kd_mat dy, float p, kd_rng rng, float beta, kd_mat dx) {
-    int64_t r = warp_row_of(only, y.rows);
+/* dots [rows] = Y . dY: written by KD_SUMS, read by KD_REST. */
+template <kd_stage STAGE>
+__global__ void __launch_bounds__(KD_BLOCK) unit_rows_gradient(unit_pass pass, float alpha, kd_mat y, const float *norm,
+                                                               kd_mat dy, float *dots, float beta, kd_mat dx) {
+    int64_t r = warp_row_of(pass.only, y.rows);
     if (r < 0) return;
     int lane = (int)(threadIdx.x % KD_WARP);
     double along = 0.0;
-    rng = kd_rng_now(rng);
-    for (int64_t c = lane; c < y.cols; c += KD_WARP)
+    for (int64_t c = lane; STAGE != KD_REST && c < y.cols; c += KD_WARP)
         along += (double)y.data[r * y.ld + c] * (double)dy.data[r * dy.ld + c];
-    along = kd_lanes_sum(along);
+    along = STAGE == KD_REST ? (double)dots[r] : kd_lanes_sum(along);
+    if (STAGE == KD_SUMS) {
+        if (lane == 0) dots[r] = (float)along;
+        return;
+    }
+    kd_rng rng = kd_rng_now(pass.rng);
     float shrink = alpha / norm[r], inner = norm[r] > SMALLEST_NORM ? (float)along : 0.0f;
     for (int64_t c = lane; c < y.cols; c += KD_WARP) {
-        float gradient =
-            (dy.data[r * dy.ld + c] - y.data[r * y.ld + c] * inner) * shrink * kd_dropout_at(&rng, r, c, p);
+        float gradient = (dy.data[r * dy.ld + c] - y.data[r * y.ld + c] * inner) * shrink *
+                         kd_dropout_at(&rng, r, pass.column + c, pass.p);
         float *to = dx.data + r * dx.ld + c;
         *to = beta == 0.0f ? gradient : gradient + beta * *to;
     }
 }
 
-extern "C" kd_status kd_cuda_unit_rows_backward(kd_ctx *ctx, const kd_groups *only, float alpha, kd_mat y,
-                                                const float *norm, kd_mat dy, float p, const kd_rng *rng, float beta,
-                                                kd_mat dx) {
-    kd_rng none = {0, 0, 0, 0, NULL};
-    KD_LAUNCH(unit_rows_gradient, row_blocks(most_rows(only, y.rows)), KD_BLOCK, 0, kd_stream(ctx), all_or(only), alpha,
-              y, norm, dy, p, rng ? *rng : none, beta, dx);
+extern "C" kd_status kd_cuda_unit_rows_backward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, float alpha,
+                                                kd_mat y, const float *norm, kd_mat dy, float p, const kd_rng *rng,
+                                                float beta, kd_mat dx) {
+    unit_pass pass = unit_pass_of(split, only, p, rng);
+    unsigned blocks = row_blocks(most_rows(only, y.rows));
+    float *dots = (float *)ctx->workspace;
+    if (!split) {
+        KD_LAUNCH(unit_rows_gradient<KD_WHOLE>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, alpha, y, norm, dy, dots,
+                  beta, dx);
+        KD_CUDA_LAUNCHED();
+    }
+    if (only) KD_CUDA_TRY(cudaMemsetAsync(dots, 0, (size_t)y.rows * sizeof *dots, kd_stream(ctx)));
+    KD_LAUNCH(unit_rows_gradient<KD_SUMS>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, alpha, y, norm, dy, dots, beta,
+              dx);
+    kd_status status = kd_split_sum(split, ctx, y.rows, dots);
+    if (status != KD_OK) return status;
+    KD_LAUNCH(unit_rows_gradient<KD_REST>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, alpha, y, norm, dy, dots, beta,
+              dx);
     KD_CUDA_LAUNCHED();
 }
 

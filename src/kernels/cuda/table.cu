@@ -28,6 +28,8 @@ kd_row_mean_fn kd_cuda_row_mean;
 kd_squared_norm_fn kd_cuda_squared_norm;
 kd_unit_rows_forward_fn kd_cuda_unit_rows_forward;
 kd_unit_rows_backward_fn kd_cuda_unit_rows_backward;
+kd_take_rows_fn kd_cuda_take_rows;
+kd_give_rows_fn kd_cuda_give_rows;
 kd_leaky_relu_forward_fn kd_cuda_leaky_relu_forward;
 kd_leaky_relu_backward_fn kd_cuda_leaky_relu_backward;
 kd_softmax_forward_fn kd_cuda_softmax_forward;
@@ -95,6 +97,8 @@ extern const kd_ops kd_cuda_ops = {
     /* squared_norm */ kd_cuda_squared_norm,
     /* unit_rows_forward */ kd_cuda_unit_rows_forward,
     /* unit_rows_backward */ kd_cuda_unit_rows_backward,
+    /* take_rows */ kd_cuda_take_rows,
+    /* give_rows */ kd_cuda_give_rows,
     /* leaky_relu_forward */ kd_cuda_leaky_relu_forward,
     /* leaky_relu_backward */ kd_cuda_leaky_relu_backward,
     /* softmax_forward */ kd_cuda_softmax_forward,

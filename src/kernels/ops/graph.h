@@ -31,22 +31,27 @@ typedef kd_status kd_spmm_batch_fn(kd_ctx *ctx, float alpha, kd_csr a, const int
  *   alpha = softmax of the logits over the edges of h;
  *   agg_h = e_h + sum alpha e_t   (e_h alone for a head without edges).
  * Heads are the first agg.rows entities: a last hop needs the items only. logit [edges] = the logit, alpha [edges],
- * both of these heads' edges; agg [heads, d]. Source: rgat.agg of the published code. */
-typedef kd_status kd_rgat_forward_fn(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt,
-                                     float *logit, float *alpha, kd_mat agg);
+ * both of these heads' edges; agg [heads, d]. split: the dot products are over all ranks' columns and pass through
+ * logit [kg->capacity], which is 0 beyond these heads' edges then; agg is of the columns that are here. Source:
+ * rgat.agg of the published code. */
+typedef kd_status kd_rgat_forward_fn(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e,
+                                     kd_mat rh, kd_mat rt, float *logit, float *alpha, kd_mat agg);
 
 /* Gradients of one hop, dagg [heads, d]: de [entities, d] += , drh +=, drt += . logit and alpha from the forward pass;
  * logit is overwritten by its own gradient. Deterministic: gathers by tail, relation sums over fixed ranges of heads.
- * Workspace: kd_rgat_backward_workspace. */
-typedef kd_status kd_rgat_backward_fn(kd_ctx *ctx, const kd_kg *kg, float slope, kd_mat e, kd_mat rh, kd_mat rt,
-                                      float *logit, const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh, kd_mat drt);
+ * split: d loss / d alpha = dagg_h . e_t is over all ranks' columns and passes through kg->capacity floats of the
+ * workspace; de, drh and drt are of the columns that are here, and whole. Workspace: kd_rgat_backward_workspace. */
+typedef kd_status kd_rgat_backward_fn(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e,
+                                      kd_mat rh, kd_mat rt, float *logit, const float *alpha, kd_mat dagg, kd_mat de,
+                                      kd_mat drh, kd_mat drt);
 /* Relation gradients are summed over this many ranges of heads, then over the ranges: many where the partial sums are
  * small, so that a GPU is filled; from shapes alone, so that the order never changes. */
 static inline int64_t kd_rgat_ranges(int64_t relations, int64_t width) {
     int64_t ranges = (1 << 20) / (relations * width + 1);
     return ranges < 16 ? 16 : ranges > 256 ? 256 : ranges;
 }
-int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width);
+/* split_edges: kg->capacity where rows are split, else 0. */
+int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width, int64_t split_edges);
 
 /* A_m from each user's q generated items top [users, q] (distinct within a user): both directions, plus I, D^-1/2 .
  * D^-1/2 by its own degrees; then each stored entry is kept with probability keep_rate and divided by it, else 0, keyed

@@ -29,8 +29,12 @@ int64_t kd_group_workspace(int64_t n);
 /* BPR of `count` triples: x_b = u_b . (p_b - n_b) with rows of user_view [U, w] and item_view [I, w];
  * loss[0] += -(1/batch) sum log sigmoid(x_b); gradients += into duser, ditem. users: user[] grouped; items: positive[]
  * followed by negative[] grouped (member i < count is a positive, i >= count a negative). Workspace: count floats.
- * Source: MODEL section 4. */
+ * Source: MODEL section 4.
+ *
+ * split: x_b is over all ranks' columns, so that every rank knows the whole loss; gradients are of the columns that are
+ * here, and whole. loss may be NULL then, and is not added to. */
 typedef struct kd_bpr_args {
+    const kd_split *split; /* NULL: whole rows */
     int64_t count;
     double batch; /* B, the configured batch, also for a short one */
     const int32_t *user, *positive, *negative;
@@ -49,6 +53,9 @@ typedef kd_status kd_rank_sum_fn(void *context, kd_ctx *ctx, int64_t n, double *
  * 1/temp in magnitude since rows are unit, so 1/temp is subtracted in place of a running maximum. Workspace:
  * kd_infonce_workspace. Source: MODEL section 4.
  *
+ * packed: only the anchors' rows are there, a and da are [nodes.capacity or more rows, d], and row g is that of group
+ * g's node k_g (kd_take_rows makes such a table); rows beyond the groups are left alone.
+ *
  * Over several ranks each takes a range of keys: b and db are rows first_key .. of the tables, at most most_keys on any
  * rank, the denominators pass through `sum`, and loss, da and db are the rank's share: those of the positives among its
  * keys, and of its keys' exponentials. */
@@ -56,6 +63,7 @@ typedef struct kd_infonce_args {
     int64_t count; /* batch entries, repeats counted */
     float temp, weight;
     kd_groups nodes;
+    bool packed;
     kd_mat a, b, da, db;
     double *loss;
     int64_t first_key, most_keys; /* most_keys 0: b.rows */

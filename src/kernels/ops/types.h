@@ -86,6 +86,23 @@ typedef struct kd_visits {
     int64_t *end;  /* [edges]; those of nodes that are no starts here are left alone */
 } kd_visits;
 
+/* Adds x [n], on the device, up over the ranks of a job, in the order of the context's stream. */
+typedef kd_status kd_rank_sum_f32_fn(void *context, kd_ctx *ctx, int64_t n, float *x);
+
+/* Where rows are divided among the ranks of a job by columns, matrices hold this rank's, which may be none: `first` is
+ * the first of them in the whole row, a multiple of 4 since draws come by fours. What an op sums along a row it sums
+ * over these columns in float32 and passes through `sum`, with the same n on all ranks, none where n is 0. An op that
+ * takes a split takes NULL for whole rows. */
+typedef struct kd_split {
+    int64_t first;
+    kd_rank_sum_f32_fn *sum;
+    void *context;
+} kd_split;
+
+static inline kd_status kd_split_sum(const kd_split *split, kd_ctx *ctx, int64_t n, float *x) {
+    return n > 0 ? split->sum(split->context, ctx, n, x) : KD_OK;
+}
+
 static inline kd_mat kd_mat_make(float *data, int64_t rows, int64_t cols) {
     kd_mat m = {data, rows, cols, cols};
     return m;
