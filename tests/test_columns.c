@@ -232,10 +232,10 @@ static void diffusion(op_fixture *f, int64_t n, outputs *out) {
         keep_floats(f, row_loss, BATCH, out);
     }
     kd_mat target = random_mat(f, ROWS, n, 1, 8);
-    assert_ok(kd_guidance_loss(f->ctx, target, row, 0.3f, p, row_loss, loss + 1));
+    assert_ok(kd_guidance_loss(f->ctx, target, row, 0.3f, n, p, row_loss, loss + 1));
     keep(f, p, out);
     keep_floats(f, row_loss, BATCH, out);
-    assert_ok(kd_guidance_loss(f->ctx, target, row, 0.3f, p, row_loss, NULL));
+    assert_ok(kd_guidance_loss(f->ctx, target, row, 0.3f, n + 2, p, row_loss, NULL));
     keep(f, p, out);
     keep_floats(f, row_loss, BATCH, out);
     keep_doubles(f, loss, 2, out);

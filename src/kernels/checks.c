@@ -271,10 +271,10 @@ kd_status kd_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *a) {
     REQUIRE(same_shape(a->h, a->dh) && same_shape(a->h, a->xw) && a->h.rows >= 1 && a->width >= a->x0.cols);
     FORWARD(gram_loss, ctx, a);
 }
-kd_status kd_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, kd_mat y, float *row_loss,
-                           double *loss) {
-    REQUIRE(sane(y) && sane(target) && y.cols == target.cols && y.rows >= 1);
-    FORWARD(guidance_loss, ctx, target, row, weight, y, row_loss, loss);
+kd_status kd_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t width, kd_mat y,
+                           float *row_loss, double *loss) {
+    REQUIRE(sane(y) && sane(target) && y.cols == target.cols && y.rows >= 1 && width >= y.cols);
+    FORWARD(guidance_loss, ctx, target, row, weight, width, y, row_loss, loss);
 }
 
 /* Ranking. */

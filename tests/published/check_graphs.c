@@ -37,7 +37,7 @@ static void compare_csr(golden_case *c, const char *name, kd_csr a) {
 }
 
 /* The same of a matrix of which a rank has some columns. */
-static void compare_columns(golden_case *c, const char *name, kd_csr a, kd_columns columns, int64_t width) {
+static void compare_columns(golden_case *c, const char *name, kd_csr a, kd_range columns, int64_t width) {
     kd_pool pool;
     kd_mat whole;
     float *part = dense(c, a);

@@ -14,20 +14,22 @@
 #include "host/util/memory.h"
 #include "kdiffe/version.h"
 
-enum { MOST_ARRAYS = 24 + 14 * KD_MAX_MODALITIES };
+enum { MOST_ARRAYS = 32 + 14 * KD_MAX_MODALITIES };
 
 static const char PREFIX[] = "checkpoint-", SUFFIX[] = ".safetensors";
 
-/* The device arrays that a run is made of at a position: whole on every rank, or a range of rows on each. */
+/* The device arrays that a run is made of at a position: whole on every rank, or a range of rows or of columns on each. */
 typedef struct run_arrays {
     kd_ctx *ctx;
     kd_comm *comm;
+    const kd_turn *turn; /* of divided columns */
     float *passing; /* where ranks pass on what is only on one of them */
     int64_t passing_bytes, count;
     kd_tensor tensor[MOST_ARRAYS]; /* as in the file, without data */
     void *device[MOST_ARRAYS];
     struct {
-        int64_t rows, bytes; /* kd_share_column divides `rows` rows of `bytes` bytes; rows 0: whole everywhere */
+        int64_t rows, bytes; /* kd_share_columns divides `rows` rows of `bytes` bytes; rows 0: not */
+        kd_mat columns;      /* some of whose columns are here; data NULL: not */
     } split[MOST_ARRAYS];
 } run_arrays;
 
@@ -36,6 +38,21 @@ static void add(run_arrays *a, const char *prefix, const char *name, kd_dtype dt
     *t = (kd_tensor){.rank = 1, .shape = {n, 1}, .dtype = dtype};
     snprintf(t->name, sizeof t->name, "%s%s%s", prefix, prefix[0] ? "." : "", name);
     a->device[a->count++] = device;
+}
+
+/* The model's tables and all else of one of the copies of its parameters. */
+static void add_parameters(run_arrays *a, const kd_model *m, const char *prefix, const float *copy) {
+    const kd_params *p = &m->params;
+    const char *const name[] = {"users", "items", "entities"};
+    const kd_mat table[] = {p->user, p->item, p->entity};
+    int64_t rest = p->relation.data - p->value;
+    for (int i = 0; i < 3; i++) {
+        kd_mat here = table[i];
+        here.data = (float *)(uintptr_t)copy + (table[i].data - p->value);
+        add(a, prefix, name[i], KD_DTYPE_F32, here.rows * m->shape.whole_dim, here.data);
+        if (kd_is_divided(&m->shape)) a->split[a->count - 1].columns = here;
+    }
+    add(a, prefix, "others", KD_DTYPE_F32, p->count - rest, (float *)(uintptr_t)copy + rest);
 }
 
 /* The rows of a denoiser's wide layer that are here. */
@@ -100,11 +117,11 @@ static void widest_first(run_arrays *a) {
 
 static void list_arrays(kd_model *m, kd_position at, run_arrays *a) {
     /* between steps a denoiser's output is not read; what all ranks have room for */
-    *a = (run_arrays){.ctx = m->ctx, .comm = m->comm, .passing = m->diffusion.out};
+    *a = (run_arrays){.ctx = m->ctx, .comm = m->comm, .turn = &m->views.turn, .passing = m->diffusion.out};
     a->passing_bytes = m->diffusion.batch * 4 * (int64_t)sizeof(float);
-    add(a, "", "value", KD_DTYPE_F32, m->params.count, m->params.value);
-    add(a, "", "adam_m", KD_DTYPE_F32, m->params.count, m->params.m);
-    add(a, "", "adam_v", KD_DTYPE_F32, m->params.count, m->params.v);
+    add_parameters(a, m, "value", m->params.value);
+    add_parameters(a, m, "adam_m", m->params.m);
+    add_parameters(a, m, "adam_v", m->params.v);
     add(a, "", "cursor", KD_DTYPE_I64, sizeof(kd_cursor) / sizeof(int64_t), m->cursor);
     for (int64_t i = 0; i < m->shape.modalities; i++) add_denoiser(a, m->shape.modality[i], &m->modality_denoiser[i]);
     if (m->denoises_kg) {
@@ -118,7 +135,7 @@ static void list_arrays(kd_model *m, kd_position at, run_arrays *a) {
 
 /* The bytes of a split array that are rank r's. */
 static int64_t first_byte(const run_arrays *a, int64_t i, int64_t r) {
-    return kd_share_column(a->split[i].rows, r, kd_comm_ranks(a->comm)) * a->split[i].bytes;
+    return kd_share_begin(kd_share_columns(a->split[i].rows), r, kd_comm_ranks(a->comm)) * a->split[i].bytes;
 }
 
 /* Bytes first .. end - 1 of array i, all of them rank r's, through all ranks' memories into the first one's `to`. */
@@ -137,10 +154,31 @@ cleanup:
     return status;
 }
 
+/* The rows of divided columns that bytes first .. first + bytes - 1 lie in. */
+static kd_range rows_around(const run_arrays *a, int64_t first, int64_t bytes) {
+    int64_t row = a->turn->width * (int64_t)sizeof(float), begin = first / row;
+    return (kd_range){begin, (first + bytes + row - 1) / row - begin};
+}
+
+static kd_status read_columns(const run_arrays *a, int64_t i, int64_t first, int64_t bytes, void *to) {
+    kd_status status = KD_OK;
+    int64_t width = a->turn->width;
+    kd_range rows = rows_around(a, first, bytes);
+    float *room = NULL;
+    if (to) KD_TRY(kd_host_alloc(&room, rows.count * width, sizeof *room, "rows of all ranks"));
+    KD_TRY(kd_turn_download(a->ctx, a->turn, a->split[i].columns, rows.first, rows.count, room, width));
+    if (to)
+        memcpy(to, (const char *)room + (first - rows.first * width * (int64_t)sizeof *room), (size_t)bytes);
+cleanup:
+    free(room);
+    return status;
+}
+
 /* A piece of an array; `to` NULL: for another rank. */
 static kd_status read_device(void *context, int64_t i, int64_t first, int64_t bytes, void *to) {
     kd_status status = KD_OK;
     const run_arrays *a = context;
+    if (a->split[i].columns.data) return read_columns(a, i, first, bytes, to);
     if (!a->comm || a->split[i].rows == 0)
         return to ? kd_download(a->ctx, to, (const char *)a->device[i] + first, bytes) : KD_OK;
     for (int64_t r = 0; r < kd_comm_ranks(a->comm); r++) {
@@ -336,6 +374,22 @@ static kd_status take_run(const char *path, const kd_safetensors *file, kd_model
     return KD_OK;
 }
 
+/* The columns that are here, of whole rows in the file. */
+static kd_status take_columns(const run_arrays *a, int64_t i, const float *whole) {
+    kd_status status = KD_OK;
+    kd_mat here = a->split[i].columns;
+    float *packed;
+    KD_TRY(kd_host_alloc(&packed, here.rows * here.cols, sizeof *packed, "columns of a checkpoint"));
+    for (int64_t r = 0; r < here.rows; r++)
+        memcpy(packed + r * here.cols, whole + r * a->turn->width + a->turn->own.first,
+               (size_t)here.cols * sizeof *packed);
+    status = kd_mat_upload(a->ctx, packed, here);
+    if (status == KD_OK) status = kd_synchronize(a->ctx); /* before it is freed */
+cleanup:
+    free(packed);
+    return status;
+}
+
 static kd_status take_arrays(const char *path, const kd_safetensors *file, kd_model *m) {
     kd_status status = KD_OK;
     run_arrays arrays;
@@ -346,6 +400,10 @@ static kd_status take_arrays(const char *path, const kd_safetensors *file, kd_mo
         if (!got || got->dtype != want->dtype || got->rank != 1 || got->shape[0] != want->shape[0])
             KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: array '%s': expected one of %" PRId64 " elements", path, want->name,
                                want->shape[0]);
+        if (arrays.split[i].columns.data) {
+            KD_TRY(take_columns(&arrays, i, got->data));
+            continue;
+        }
         if (arrays.split[i].rows > 0) {
             first = first_byte(&arrays, i, kd_comm_rank(m->comm));
             bytes = first_byte(&arrays, i, kd_comm_rank(m->comm) + 1) - first;

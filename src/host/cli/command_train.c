@@ -262,8 +262,8 @@ static kd_status compare_ranks(const request *r, training *t) {
     kd_status status = KD_OK;
     const kd_config *c = &t->config;
     const int64_t length[] = {
-        c->epochs, c->patience, c->eval_every, t->checkpoints.epochs, t->checkpoints.steps, r->trace != NULL,
-        r->window, r->first,    r->last};
+        c->epochs,        c->patience, c->eval_every, c->shard, t->checkpoints.epochs, t->checkpoints.steps,
+        r->trace != NULL, r->window,   r->first,      r->last};
     char *identity = NULL;
     KD_TRY(kd_config_identity(c, &identity));
     KD_TRY(kd_comm_same(t->comm, "version of kdiffe", XXH3_64bits(KDIFFE_VERSION, strlen(KDIFFE_VERSION))));

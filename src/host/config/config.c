@@ -195,7 +195,7 @@ kd_status kd_config_save(const kd_config *config, const char *path) {
 }
 
 static bool makes_the_model(const char *key) {
-    static const char *const FREE[] = {"epochs", "patience", "eval_every", "device", "threads"};
+    static const char *const FREE[] = {"epochs", "patience", "eval_every", "device", "threads", "shard"};
     for (size_t i = 0; i < sizeof FREE / sizeof FREE[0]; i++)
         if (strcmp(key, FREE[i]) == 0) return false;
     return true;

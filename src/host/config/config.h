@@ -78,6 +78,7 @@ typedef struct kd_config {
     int64_t threads; /* 0: every core */
     kd_precision precision;
     bool deterministic; /* the same bits run to run */
+    bool shard;         /* of several ranks: each holds some columns of the tables instead of whole rows */
     uint32_t naive;     /* kd_naive bits; 0: everything as fast as can be */
 } kd_config;
 

@@ -81,6 +81,8 @@ const kd_key kd_keys[] = {
     CHOICE("precision", precision, PRECISIONS, "tf32", NULL,
            "least precision of dense products; CPUs take tf32 as fp32"),
     SWITCH("deterministic", deterministic, "false: a GPU's dense products may sum in any order"),
+    {"shard", KD_KEY_BOOL, FIELD(shard), 0, 0, NULL, "false", NULL,
+     "each of several ranks holds some columns of all tables, not whole ones"},
     {"naive", KD_KEY_FLAGS, FIELD(naive), 0, 0, NAIVE, "", NULL,
      "stages computed as their formulas stand, slowly, to check and to time the algebra"},
 };

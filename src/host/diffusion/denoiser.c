@@ -11,7 +11,8 @@ kd_status kd_diffusion_scratch_allocate(kd_pool *pool, const kd_comm *comm, int6
                                         kd_diffusion_scratch *out) {
     static const char what[] = "diffusion batch";
     kd_status status = KD_OK;
-    int64_t width = kd_share_columns_most(widest->width, kd_comm_ranks(comm)), wide = kd_denoiser_wide(widest->hidden);
+    int64_t width = kd_share_most(kd_share_columns(widest->width), kd_comm_ranks(comm)),
+            wide = kd_denoiser_wide(widest->hidden);
     int64_t lists = comm ? kd_comm_ranks(comm) * batch : 0;
     kd_mat x, o, h, dh, xw, square, guided, reach, dreach;
     *out = (kd_diffusion_scratch){0};
@@ -76,7 +77,7 @@ kd_status kd_denoiser_allocate(kd_pool *pool, kd_comm *comm, const kd_denoiser_s
     static const char what[] = "denoisers";
     kd_status status = KD_OK;
     int64_t size, ranks = kd_comm_ranks(comm);
-    *d = (kd_denoiser){.shape = *s, .comm = comm, .columns = kd_comm_columns(comm, s->width)};
+    *d = (kd_denoiser){.shape = *s, .comm = comm, .columns = kd_comm_share(comm, kd_share_columns(s->width))};
     if (ranks > 1 && ranks > (s->width + 3) / 4)
         return KD_FAIL(KD_ERR_ARGUMENT, "%lld ranks: at most one for each four of a denoiser's %lld columns",
                        (long long)ranks, (long long)s->width);
@@ -138,7 +139,7 @@ static kd_status upload_tables(kd_ctx *ctx, kd_denoiser *d) {
     KD_TRY(kd_mat_upload(ctx, time, d->time));
     KD_TRY(kd_host_alloc(&first, kd_comm_ranks(d->comm), sizeof *first, "columns"));
     for (int64_t r = 0; r < kd_comm_ranks(d->comm); r++)
-        first[r] = (int32_t)kd_share_column(d->shape.width, r, kd_comm_ranks(d->comm));
+        first[r] = (int32_t)kd_share_begin(kd_share_columns(d->shape.width), r, kd_comm_ranks(d->comm));
     if (d->comm) KD_TRY(kd_upload(ctx, d->first_column, first, kd_comm_ranks(d->comm) * (int64_t)sizeof *first));
 cleanup:
     free(first);

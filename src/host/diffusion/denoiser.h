@@ -43,9 +43,9 @@ typedef enum kd_output_way { KD_OUTPUT_CHEAPEST, KD_OUTPUT_DIRECT, KD_OUTPUT_GRA
 
 typedef struct kd_denoiser {
     kd_denoiser_shape shape;
-    kd_comm *comm;      /* NULL: one rank */
-    kd_columns columns; /* of x, that are here */
-    uint32_t instance;  /* keys its random numbers */
+    kd_comm *comm;     /* NULL: one rank */
+    kd_range columns;  /* of x, that are here */
+    uint32_t instance; /* keys its random numbers */
     kd_output_way way;
     bool full_chain; /* the reverse chain runs through the full width */
     const kd_diffusion_scratch *scratch;
@@ -83,11 +83,12 @@ kd_status kd_denoiser_allocate(kd_pool *pool, kd_comm *comm, const kd_denoiser_s
 kd_status kd_denoiser_init(kd_ctx *ctx, const kd_config *config, uint32_t instance, const kd_diffusion_scratch *scratch,
                            kd_denoiser *denoiser);
 
-/* Guidance of a training step: loss += weight * mean over rows and columns of (out[:, :projection.rows] projection -
- * target[row])^2, out in its whole width. */
+/* Guidance of a training step: loss += weight * mean over rows and columns of (sum over ranks of out[:, :projection.rows]
+ * projection - target[row])^2. */
 typedef struct kd_denoiser_guidance {
-    kd_mat projection; /* [columns guided, d] */
-    kd_mat target;     /* [rows of x0, d] */
+    kd_mat projection; /* [guided ones of the columns that are here, the first of them; d] */
+    kd_mat target;     /* [rows of x0, d], or columns of it where ranks divide them, */
+    int64_t column;    /* from this one on */
     double weight;
 } kd_denoiser_guidance;
 

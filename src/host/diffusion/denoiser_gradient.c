@@ -6,16 +6,6 @@ static kd_mat gradient_of(const kd_denoiser *d, kd_mat value) {
     return value;
 }
 
-/* The guided ones of this rank's columns, and their rows of the projection. */
-static int64_t guided_columns(const kd_denoiser *d, kd_mat projection) {
-    int64_t left = projection.rows - d->columns.first;
-    return left < 0 ? 0 : left < d->columns.count ? left : d->columns.count;
-}
-static kd_mat projection_here(const kd_denoiser *d, kd_mat projection) {
-    int64_t count = guided_columns(d, projection);
-    return kd_mat_rows(projection, count > 0 ? d->columns.first : 0, count);
-}
-
 static kd_status zero_mat(kd_ctx *ctx, kd_mat m) {
     return kd_zero(ctx, m.data, m.rows * m.ld * (int64_t)sizeof(float));
 }
@@ -59,13 +49,31 @@ typedef struct hidden_rows {
     kd_mat h, dh, xw;
 } hidden_rows;
 
-/* guided = what the guidance sees of all ranks' columns -> d loss / d guided; one rank adds the loss. */
+/* Of the columns that are here, of a target that ranks divide; the others' losses and gradients are summed. */
+static kd_status guide_columns(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
+                               const kd_denoiser *d, kd_mat guided, double *loss) {
+    kd_status status = KD_OK;
+    int64_t first = guidance->column, end = first + guidance->target.cols;
+    kd_mat here = kd_mat_cols(guided, first, guidance->target.cols);
+    kd_mat before = kd_mat_cols(guided, 0, first), after = kd_mat_cols(guided, end, guided.cols - end);
+    KD_TRY(kd_guidance_loss(ctx, guidance->target, b->row, (float)guidance->weight, guided.cols, here,
+                            d->scratch->row_loss[1], loss));
+    KD_TRY(kd_add_scaled(ctx, 0.0f, before, 0.0f, before));
+    KD_TRY(kd_add_scaled(ctx, 0.0f, after, 0.0f, after));
+    KD_TRY(kd_comm_sum_f32(d->comm, ctx, guided.rows * guided.cols, guided.data));
+cleanup:
+    return status;
+}
+
+/* guided = what the guidance sees of all ranks' columns -> d loss / d guided. Where every rank has the whole target,
+ * one adds the loss. */
 static kd_status guide(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
                        const kd_denoiser *d, kd_mat guided, double *loss) {
     kd_status status = kd_comm_finish(d->comm, ctx);
     if (status != KD_OK) return status;
-    return kd_guidance_loss(ctx, guidance->target, b->row, (float)guidance->weight, guided, d->scratch->row_loss[1],
-                            kd_comm_rank(d->comm) == 0 ? loss : NULL);
+    if (guidance->target.cols < guided.cols) return guide_columns(ctx, b, guidance, d, guided, loss);
+    return kd_guidance_loss(ctx, guidance->target, b->row, (float)guidance->weight, guided.cols, guided,
+                            d->scratch->row_loss[1], kd_comm_rank(d->comm) == 0 ? loss : NULL);
 }
 
 /* d loss / d output layer and d loss / d h, whose sum is left under way, by way of out = h W2^T + b2 itself: three
@@ -76,7 +84,7 @@ static kd_status output_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const 
     const kd_diffusion_scratch *s = d->scratch;
     kd_mat out = kd_mat_make(s->out, b->count, d->columns.count);
     kd_mat guided = kd_mat_make(s->guided, b->count, guidance->projection.cols);
-    kd_mat projection = projection_here(d, guidance->projection), seen = kd_mat_cols(out, 0, projection.rows);
+    kd_mat projection = guidance->projection, seen = kd_mat_cols(out, 0, projection.rows);
     KD_TRY(kd_gemm(ctx, false, true, 1.0f, r->h, d->output, 0.0f, out));
     if (seen.cols > 0)
         KD_TRY(kd_gemm(ctx, false, false, 1.0f, seen, projection, 0.0f, guided));
@@ -100,7 +108,7 @@ static kd_status gram_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
                                const kd_denoiser *d, const int32_t *t, const hidden_rows *r, double *loss) {
     kd_status status = KD_OK;
     const kd_diffusion_scratch *s = d->scratch;
-    kd_mat projection = projection_here(d, guidance->projection);
+    kd_mat projection = guidance->projection;
     int64_t wide = d->output.cols, seen = projection.rows, width = projection.cols;
     kd_mat square = kd_mat_make(s->square, wide, wide), guided = kd_mat_make(s->guided, b->count, width);
     kd_mat reach = kd_mat_make(s->reach, wide, width), dreach = kd_mat_make(s->dreach, width, wide);

@@ -42,25 +42,34 @@ static inline int64_t kd_share_first(int64_t n, int64_t rank, int64_t ranks) {
     return n / ranks * rank + (n % ranks < rank ? n % ranks : rank);
 }
 
-/* The same in units of four columns, of rows that ranks share: random draws come by fours. */
-static inline int64_t kd_share_column(int64_t columns, int64_t rank, int64_t ranks) {
-    int64_t first = 4 * kd_share_first((columns + 3) / 4, rank, ranks);
-    return first < columns ? first : columns;
+/* How ranks divide `count` rows or columns: whole units, the first ones of `over` that are divided (0: of count). */
+typedef struct kd_share {
+    int64_t count, unit, over;
+} kd_share;
+
+static inline kd_share kd_share_rows(int64_t rows) { return (kd_share){.count = rows, .unit = 1}; }
+/* Columns go by fours, since random draws do. */
+static inline kd_share kd_share_columns(int64_t columns) { return (kd_share){.count = columns, .unit = 4}; }
+
+/* Where rank r's begin, out of `ranks`. */
+static inline int64_t kd_share_begin(kd_share s, int64_t r, int64_t ranks) {
+    int64_t first = s.unit * kd_share_first(((s.over > 0 ? s.over : s.count) + s.unit - 1) / s.unit, r, ranks);
+    return first < s.count ? first : s.count;
 }
 
-/* The most columns that any rank has of rows of that many, or fewer. */
-static inline int64_t kd_share_columns_most(int64_t columns, int64_t ranks) {
-    int64_t most = ((columns + 3) / 4 + ranks - 1) / ranks * 4;
-    return most < columns ? most : columns;
+/* The most that any rank has of as many, or fewer. */
+static inline int64_t kd_share_most(kd_share s, int64_t ranks) {
+    int64_t most = ((s.count + s.unit - 1) / s.unit + ranks - 1) / ranks * s.unit;
+    return most < s.count ? most : s.count;
 }
 
-/* A rank's columns of rows of `width` columns. */
-typedef struct kd_columns {
+/* This rank's: first .. first + count - 1. */
+typedef struct kd_range {
     int64_t first, count;
-} kd_columns;
-static inline kd_columns kd_comm_columns(const kd_comm *comm, int64_t width) {
-    int64_t rank = kd_comm_rank(comm), ranks = kd_comm_ranks(comm), first = kd_share_column(width, rank, ranks);
-    return (kd_columns){first, kd_share_column(width, rank + 1, ranks) - first};
+} kd_range;
+static inline kd_range kd_comm_share(const kd_comm *comm, kd_share s) {
+    int64_t rank = kd_comm_rank(comm), ranks = kd_comm_ranks(comm), first = kd_share_begin(s, rank, ranks);
+    return (kd_range){first, kd_share_begin(s, rank + 1, ranks) - first};
 }
 
 /* The failure of the lowest rank that has one, on all ranks, or KD_OK. Only that rank keeps its message. To be called

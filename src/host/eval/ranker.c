@@ -22,15 +22,23 @@ cleanup:
     return status;
 }
 
+int64_t kd_ranker_tile(int64_t items) {
+    int64_t tile = items > 0 ? SCORES_AT_ONCE / items : MOST_TILE;
+    return tile < 1 ? 1 : tile > MOST_TILE ? MOST_TILE : tile;
+}
+
+kd_share kd_ranker_share(int64_t users, int64_t items) {
+    return (kd_share){.count = users, .unit = kd_ranker_tile(items)};
+}
+
 kd_status kd_ranker_allocate(kd_pool *pool, int64_t users, int64_t items, int64_t topk_count, const int64_t *topk,
                              kd_ranker *out) {
     static const char what[] = "ranking";
     kd_status status = KD_OK;
-    int64_t tile = items > 0 ? SCORES_AT_ONCE / items : MOST_TILE;
     int64_t most = topk[topk_count - 1];
     *out = (kd_ranker){.users = users, .items = items, .topk_count = topk_count};
     memcpy(out->topk, topk, (size_t)topk_count * sizeof *topk);
-    out->tile = tile < 1 ? 1 : tile > MOST_TILE ? MOST_TILE : tile;
+    out->tile = kd_ranker_tile(items);
     KD_TRY(kd_pool_alloc(pool, out->tile * items, sizeof(float), what, &out->score));
     KD_TRY(kd_pool_alloc(pool, out->tile * most, sizeof(int32_t), what, &out->list));
     KD_TRY(kd_pool_alloc(pool, out->tile * most, sizeof(float), what, &out->value));
@@ -39,17 +47,15 @@ cleanup:
     return status;
 }
 
-kd_status kd_ranker_lists(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, kd_mat item_view, kd_csr train,
-                          int64_t first, int64_t count) {
-    kd_mat score = kd_mat_make(r->score, count, r->items);
-    kd_mat users = kd_mat_rows(user_view, first, count);
-    int64_t depth = r->depth > 0 ? r->depth : users.cols;
-    for (int64_t c = 0; c < users.cols; c += depth) {
-        kd_status status = kd_gemm(ctx, false, true, 1.0f, kd_mat_cols(users, c, depth),
+kd_status kd_ranker_lists(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, kd_mat item_view, kd_csr train) {
+    kd_mat score = kd_mat_make(r->score, user_view.rows, r->items);
+    int64_t depth = r->depth > 0 ? r->depth : user_view.cols;
+    for (int64_t c = 0; c < user_view.cols; c += depth) {
+        kd_status status = kd_gemm(ctx, false, true, 1.0f, kd_mat_cols(user_view, c, depth),
                                    kd_mat_cols(item_view, c, depth), c > 0 ? 1.0f : 0.0f, score);
         if (status != KD_OK) return status;
     }
-    return kd_topk_rows(ctx, score, kd_csr_rows(train, first, count), r->topk[r->topk_count - 1], r->list, r->value);
+    return kd_topk_rows(ctx, score, train, r->topk[r->topk_count - 1], r->list, r->value);
 }
 
 static void average(const kd_ranker *r, const double *sums, kd_metrics *out) {
@@ -69,12 +75,11 @@ kd_status kd_ranker_metrics(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, k
     kd_status status = KD_OK;
     int64_t width = 3 * r->topk_count + 1, most = r->topk[r->topk_count - 1];
     double sums[2 * (3 * KD_MAX_TOPK + 1)];
-    int64_t tiles = (r->users + r->tile - 1) / r->tile, rank = kd_comm_rank(r->comm), ranks = kd_comm_ranks(r->comm);
+    kd_range users = kd_comm_share(r->comm, kd_ranker_share(r->users, r->items));
     KD_TRY(kd_zero(ctx, r->sums, 2 * width * (int64_t)sizeof(double)));
-    for (int64_t i = kd_share_first(tiles, rank, ranks); i < kd_share_first(tiles, rank + 1, ranks); i++) {
-        int64_t first = i * r->tile;
-        int64_t count = r->users - first < r->tile ? r->users - first : r->tile;
-        KD_TRY(kd_ranker_lists(ctx, r, user_view, item_view, train, first, count));
+    for (int64_t at = 0; at < users.count; at += r->tile) {
+        int64_t first = users.first + at, count = users.count - at < r->tile ? users.count - at : r->tile;
+        KD_TRY(kd_ranker_lists(ctx, r, kd_mat_rows(user_view, at, count), item_view, kd_csr_rows(train, first, count)));
         for (int s = 0; s < 2; s++)
             if (held_out[s].row_ptr)
                 KD_TRY(kd_rank_metrics(ctx, count, most, r->list, kd_csr_rows(held_out[s], first, count), r->topk_count,

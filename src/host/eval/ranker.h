@@ -24,12 +24,16 @@ kd_status kd_interactions_csr(kd_pool *pool, int64_t users, int64_t items, const
 kd_status kd_ranker_allocate(kd_pool *pool, int64_t users, int64_t items, int64_t topk_count, const int64_t *topk,
                              kd_ranker *out);
 
-/* Lists of users first .. first + count - 1 (count <= tile) into ranker->list and ranker->value: score = user_view row
- * . item_view row, training items left out, K the largest cut-off. */
-kd_status kd_ranker_lists(kd_ctx *ctx, const kd_ranker *ranker, kd_mat user_view, kd_mat item_view, kd_csr train,
-                          int64_t first, int64_t count);
+/* Users scored at once where there are so many items, and how ranks divide the users. */
+int64_t kd_ranker_tile(int64_t items);
+kd_share kd_ranker_share(int64_t users, int64_t items);
 
-/* Metrics of up to two held-out splits over one ranking; a split without rows (row_ptr NULL) gets users = 0. Waits. */
+/* Lists of up to `tile` users into ranker->list and ranker->value: score = user_view row . item_view row, the user's
+ * row of train left out, K the largest cut-off. */
+kd_status kd_ranker_lists(kd_ctx *ctx, const kd_ranker *ranker, kd_mat user_view, kd_mat item_view, kd_csr train);
+
+/* Metrics of up to two held-out splits over one ranking; a split without rows (row_ptr NULL) gets users = 0. user_view:
+ * this rank's users by kd_ranker_share. Waits. */
 kd_status kd_ranker_metrics(kd_ctx *ctx, const kd_ranker *ranker, kd_mat user_view, kd_mat item_view, kd_csr train,
                             const kd_csr held_out[2], kd_metrics out[2]);
 

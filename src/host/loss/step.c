@@ -5,8 +5,11 @@ static kd_status sum_over_ranks(void *context, kd_ctx *ctx, int64_t n, double *x
     return kd_comm_sum_f64(context, ctx, n, x);
 }
 
-/* A rank's share of what every rank could do alone: gradients are summed over the ranks. */
-static double rank_share(const kd_step_losses *l) { return 1.0 / (double)kd_comm_ranks(l->comm); }
+/* A rank's share of what every rank could do alone: gradients are summed over the ranks, unless each has the whole
+ * gradient of its own columns. */
+static double rank_share(const kd_views *v, const kd_step_losses *l) {
+    return kd_is_divided(&v->shape) ? 1.0 : 1.0 / (double)kd_comm_ranks(l->comm);
+}
 
 static kd_status allocate_groups(kd_pool *pool, int64_t capacity, kd_groups *out) {
     static const char what[] = "batch";
@@ -23,18 +26,24 @@ cleanup:
 static bool contrasts(const kd_views *v) { return v->slots.second_kg >= 0 || v->slots.modality >= 0; }
 
 kd_status kd_step_losses_allocate(kd_pool *pool, const kd_views *v, const kd_loss_config *c, kd_step_losses *out) {
+    static const char what[] = "contrastive loss";
     kd_status status = KD_OK;
-    int64_t nodes = v->shape.users + v->shape.items;
-    *out = (kd_step_losses){.config = *c};
+    *out = (kd_step_losses){.comm = v->comm, .config = *c};
     KD_TRY(kd_pool_alloc(pool, c->batch, sizeof(int32_t), "batch", &out->user));
     KD_TRY(kd_pool_alloc(pool, 2 * c->batch, sizeof(int32_t), "batch", &out->item));
     KD_TRY(allocate_groups(pool, c->batch, &out->users));
     KD_TRY(allocate_groups(pool, c->batch, &out->positives));
     KD_TRY(allocate_groups(pool, 2 * c->batch, &out->items));
     if (contrasts(v)) {
-        KD_TRY(kd_pool_mat(pool, nodes, v->slots.count * v->shape.dim, "contrastive loss", &out->unit));
-        KD_TRY(kd_pool_mat(pool, nodes, v->slots.count * v->shape.dim, "contrastive loss", &out->dunit));
-        KD_TRY(kd_pool_alloc(pool, v->slots.count * nodes, sizeof(float), "contrastive loss", &out->norm));
+        out->user_keys = kd_comm_share(v->comm, kd_share_rows(v->shape.users));
+        out->item_keys = kd_comm_share(v->comm, kd_share_rows(v->shape.items));
+        int64_t keys = out->user_keys.count + out->item_keys.count, views = v->slots.kg + 1, width = v->shape.whole_dim;
+        KD_TRY(kd_pool_mat(pool, keys, views * width, what, &out->unit));
+        KD_TRY(kd_pool_mat(pool, keys, views * width, what, &out->dunit));
+        KD_TRY(kd_pool_alloc(pool, views * keys, sizeof(float), what, &out->norm));
+        KD_TRY(kd_pool_mat(pool, c->batch, width, what, &out->anchor));
+        KD_TRY(kd_pool_mat(pool, c->batch, width, what, &out->danchor));
+        KD_TRY(kd_pool_alloc(pool, c->batch, sizeof(float), what, &out->anchor_norm));
     }
 cleanup:
     return status;
@@ -62,8 +71,10 @@ cleanup:
 static kd_status bpr(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, double *loss) {
     kd_mat score = kd_score_of(v, v->output);
     kd_mat dscore = kd_score_of(v, v->doutput);
-    kd_bpr_args args = {.count = count,
-                        .batch = (double)l->config.batch / rank_share(l),
+    const kd_split *split = kd_views_split(v);
+    kd_bpr_args args = {.split = split,
+                        .count = count,
+                        .batch = (double)l->config.batch / rank_share(v, l),
                         .user = l->user,
                         .positive = l->item,
                         .negative = l->item + count,
@@ -73,86 +84,153 @@ static kd_status bpr(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_ste
                         .item_view = kd_items_of(v, score),
                         .duser = kd_users_of(v, dscore),
                         .ditem = kd_items_of(v, dscore),
-                        .loss = loss};
+                        .loss = split && kd_comm_rank(l->comm) > 0 ? NULL : loss};
     return kd_bpr(ctx, &args);
 }
 
-/* The keys of this rank. */
-static void share_keys(const kd_step_losses *l, kd_infonce_args *args) {
-    int64_t rank = kd_comm_rank(l->comm), ranks = kd_comm_ranks(l->comm), keys = args->b.rows;
-    int64_t count = kd_share_first(keys, rank + 1, ranks) - kd_share_first(keys, rank, ranks);
-    args->first_key = kd_share_first(keys, rank, ranks);
-    args->most_keys = (keys + ranks - 1) / ranks;
-    args->b = kd_mat_rows(args->b, args->first_key, count);
-    args->db = kd_mat_rows(args->db, args->first_key, count);
-    args->sum = l->comm ? sum_over_ranks : NULL;
-    args->sum_context = l->comm;
+/* Users or items, as keys and as a batch's anchors. */
+typedef struct side {
+    kd_mat output, doutput; /* [all of them, ...] the views and their gradients */
+    kd_mat unit, dunit;     /* [those that are keys here, ...] */
+    const float *norm;
+    int64_t norm_stride; /* from one view's norms to the next one's */
+    kd_range keys;
+    kd_share share;
+    const kd_groups *batch;
+} side;
+
+static side side_of(const kd_views *v, const kd_step_losses *l, bool items) {
+    kd_range keys = items ? l->item_keys : l->user_keys;
+    int64_t first = items ? l->user_keys.count : 0;
+    return (side){.output = items ? kd_items_of(v, v->output) : kd_users_of(v, v->output),
+                  .doutput = items ? kd_items_of(v, v->doutput) : kd_users_of(v, v->doutput),
+                  .unit = kd_mat_rows(l->unit, first, keys.count),
+                  .dunit = kd_mat_rows(l->dunit, first, keys.count),
+                  .norm = l->norm + first,
+                  .norm_stride = l->unit.rows,
+                  .keys = keys,
+                  .share = kd_share_rows(items ? v->shape.items : v->shape.users),
+                  .batch = items ? &l->positives : &l->users};
 }
 
-/* InfoNCE over the batch's users plus over its positive items, view `a` the anchor. */
-static kd_status contrast(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, int64_t a, int64_t b,
-                          double *loss) {
-    kd_mat unit_a = kd_slot(v, l->unit, a), unit_b = kd_slot(v, l->unit, b);
-    kd_mat da = kd_slot(v, l->dunit, a), db = kd_slot(v, l->dunit, b);
-    kd_infonce_args args = {.count = count,
-                            .temp = (float)l->config.temp,
-                            .weight = (float)l->config.ssl_reg,
-                            .nodes = l->users,
-                            .a = kd_users_of(v, unit_a),
-                            .b = kd_users_of(v, unit_b),
-                            .da = kd_users_of(v, da),
-                            .db = kd_users_of(v, db),
-                            .loss = loss};
-    share_keys(l, &args);
-    kd_status status = kd_infonce(ctx, &args);
+/* A view among those that are keys. */
+static kd_mat key_view(const kd_views *v, kd_mat stack, int64_t slot) {
+    return kd_mat_cols(stack, slot * v->shape.whole_dim, v->shape.whole_dim);
+}
+
+/* Unit rows of a view at this rank's keys. */
+static kd_status keys_forward(kd_ctx *ctx, const kd_views *v, const side *s, int64_t slot) {
+    kd_mat from = kd_slot(v, s->output, slot), unit = key_view(v, s->unit, slot);
+    float *norm = (float *)(uintptr_t)s->norm + slot * s->norm_stride;
+    if (!kd_is_divided(&v->shape))
+        return kd_unit_rows_forward(ctx, NULL, NULL, kd_mat_rows(from, s->keys.first, s->keys.count), 0.0f, NULL, unit,
+                                    norm);
+    kd_status status = kd_turn_to_rows(ctx, &v->turn, s->share, from, unit);
     if (status != KD_OK) return status;
-    args.nodes = l->positives;
-    args.a = kd_items_of(v, unit_a);
-    args.b = kd_items_of(v, unit_b);
-    args.da = kd_items_of(v, da);
-    args.db = kd_items_of(v, db);
-    share_keys(l, &args);
-    return kd_infonce(ctx, &args);
+    return kd_unit_rows_forward(ctx, NULL, NULL, unit, 0.0f, NULL, unit, norm);
 }
 
-/* Every term of the method: 0 every pair of modalities, 1 the main KG view against each modality and the full-graph
- * view against the main one. */
-static kd_status contrastive_terms(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l,
-                                   double *loss) {
+static kd_status keys_backward(kd_ctx *ctx, const kd_views *v, const side *s, int64_t slot) {
+    kd_mat to = kd_slot(v, s->doutput, slot), unit = key_view(v, s->unit, slot), dunit = key_view(v, s->dunit, slot);
+    const float *norm = s->norm + slot * s->norm_stride;
+    if (!kd_is_divided(&v->shape))
+        return kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, unit, norm, dunit, 0.0f, NULL, 1.0f,
+                                     kd_mat_rows(to, s->keys.first, s->keys.count));
+    kd_status status = kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, unit, norm, dunit, 0.0f, NULL, 0.0f, dunit);
+    if (status != KD_OK) return status;
+    return kd_turn_to_columns(ctx, &v->turn, s->share, dunit, 1.0f, to);
+}
+
+/* Unit rows of a view at the batch's nodes, on every rank. */
+static kd_status anchors_forward(kd_ctx *ctx, const kd_views *v, const kd_step_losses *l, const side *s, int64_t slot) {
     kd_status status = KD_OK;
-    const kd_view_slots *s = &v->slots;
-    int64_t modalities = s->modality >= 0 ? v->shape.modalities : 0;
-    for (int64_t m = 0; m < modalities; m++) {
-        if (l->config.cl_method == 1) KD_TRY(contrast(ctx, count, v, l, s->kg, s->modality + m, loss));
-        for (int64_t other = m + 1; other < modalities && l->config.cl_method == 0; other++)
-            KD_TRY(contrast(ctx, count, v, l, s->modality + m, s->modality + other, loss));
-    }
-    if (s->second_kg >= 0) KD_TRY(contrast(ctx, count, v, l, s->second_kg, s->kg, loss));
+    kd_mat a = l->anchor, here = kd_mat_cols(a, v->shape.column, v->shape.dim);
+    int64_t bytes = a.rows * a.cols * (int64_t)sizeof(float);
+    bool divided = kd_is_divided(&v->shape);
+    if (divided) KD_TRY(kd_zero(ctx, a.data, bytes));
+    KD_TRY(kd_take_rows(ctx, s->batch, kd_slot(v, s->output, slot), here));
+    if (divided) KD_TRY(kd_comm_sum_f32(l->comm, ctx, a.rows * a.cols, a.data));
+    KD_TRY(kd_unit_rows_forward(ctx, NULL, NULL, a, 0.0f, NULL, a, l->anchor_norm));
+    KD_TRY(kd_zero(ctx, l->danchor.data, bytes));
 cleanup:
     return status;
 }
 
-/* Where the contrast reads a view: an anchor that is no key only at the batch's users and positive items. */
-static kd_nodes contrasted(const kd_views *v, const kd_step_losses *l, int64_t slot) {
-    bool anchor = slot == v->slots.second_kg && v->read.users;
-    return anchor ? (kd_nodes){&l->users, &l->positives} : (kd_nodes){0};
+/* Their gradients, of which every rank has made a part. */
+static kd_status anchors_backward(kd_ctx *ctx, const kd_views *v, const kd_step_losses *l, const side *s,
+                                  int64_t slot) {
+    kd_status status = KD_OK;
+    kd_mat d = l->danchor, here = kd_mat_cols(d, v->shape.column, v->shape.dim);
+    if (kd_is_divided(&v->shape)) KD_TRY(kd_comm_sum_f32(l->comm, ctx, d.rows * d.cols, d.data));
+    KD_TRY(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, l->anchor, l->anchor_norm, d, 0.0f, NULL, 0.0f, d));
+    KD_TRY(kd_give_rows(ctx, s->batch, here, kd_slot(v, s->doutput, slot)));
+cleanup:
+    return status;
 }
 
-/* The views' slots that take part, normalised once for all terms; their gradients flow back once. */
-static kd_status contrastive(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, double *loss) {
+/* InfoNCE of the anchors against this rank's keys of view `slot`. */
+static kd_status contrast(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, const side *s,
+                          int64_t slot, double *loss) {
+    kd_infonce_args args = {.count = count,
+                            .temp = (float)l->config.temp,
+                            .weight = (float)l->config.ssl_reg,
+                            .nodes = *s->batch,
+                            .packed = true,
+                            .a = l->anchor,
+                            .b = key_view(v, s->unit, slot),
+                            .da = l->danchor,
+                            .db = key_view(v, s->dunit, slot),
+                            .loss = loss,
+                            .first_key = s->keys.first,
+                            .most_keys = kd_share_most(s->share, kd_comm_ranks(l->comm)),
+                            .sum = l->comm ? sum_over_ranks : NULL,
+                            .sum_context = l->comm};
+    return kd_infonce(ctx, &args);
+}
+
+/* Whether views are contrasted, `a` the anchor and b the key. Method 0: every pair of modalities; 1: the main KG view
+ * against each modality. With 1 also the full-graph KG view against the main one. */
+static bool is_term(const kd_views *v, const kd_step_losses *l, int64_t a, int64_t b) {
+    const kd_view_slots *s = &v->slots;
+    bool modality = s->modality >= 0 && b >= s->modality && b < s->modality + v->shape.modalities;
+    if (a == s->second_kg) return b == s->kg;
+    if (l->config.cl_method == 1) return a == s->kg && modality;
+    return modality && a >= s->modality && a < b;
+}
+
+static bool is_key(const kd_views *v, const kd_step_losses *l, int64_t slot) {
+    for (int64_t a = 0; a < v->slots.count; a++)
+        if (is_term(v, l, a, slot)) return true;
+    return false;
+}
+
+/* All terms of an anchor. */
+static kd_status anchor_terms(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, const side *s,
+                              int64_t a, double *loss) {
     kd_status status = KD_OK;
-    int64_t nodes = v->output.rows;
-    KD_TRY(kd_zero(ctx, l->dunit.data, l->dunit.rows * l->dunit.ld * (int64_t)sizeof(float)));
-    for (int64_t s = 0; s < v->slots.count; s++)
-        if (s != v->slots.multimodal)
-            KD_TRY(kd_node_units(ctx, v, contrasted(v, l, s), kd_slot(v, v->output, s), kd_slot(v, l->unit, s),
-                                 l->norm + s * nodes));
-    KD_TRY(contrastive_terms(ctx, count, v, l, loss));
-    for (int64_t s = 0; s < v->slots.count; s++)
-        if (s != v->slots.multimodal)
-            KD_TRY(kd_node_units_backward(ctx, v, contrasted(v, l, s), 1.0f, kd_slot(v, l->unit, s),
-                                          l->norm + s * nodes, kd_slot(v, l->dunit, s), 1.0f,
-                                          kd_slot(v, v->doutput, s)));
+    bool any = false;
+    for (int64_t b = 0; b <= v->slots.kg; b++) {
+        if (!is_term(v, l, a, b)) continue;
+        if (!any) KD_TRY(anchors_forward(ctx, v, l, s, a));
+        KD_TRY(contrast(ctx, count, v, l, s, b, loss));
+        any = true;
+    }
+    if (any) KD_TRY(anchors_backward(ctx, v, l, s, a));
+cleanup:
+    return status;
+}
+
+/* Of the users or the items: keys are normalised once for all terms, and their gradients flow back once. */
+static kd_status contrastive(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, bool items,
+                             double *loss) {
+    kd_status status = KD_OK;
+    side s = side_of(v, l, items);
+    KD_TRY(kd_zero(ctx, s.dunit.data, s.dunit.rows * s.dunit.ld * (int64_t)sizeof(float)));
+    for (int64_t b = 0; b <= v->slots.kg; b++)
+        if (is_key(v, l, b)) KD_TRY(keys_forward(ctx, v, &s, b));
+    for (int64_t a = 0; a < v->slots.count; a++) KD_TRY(anchor_terms(ctx, count, v, l, &s, a, loss));
+    for (int64_t b = 0; b <= v->slots.kg; b++)
+        if (is_key(v, l, b)) KD_TRY(keys_backward(ctx, v, &s, b));
 cleanup:
     return status;
 }
@@ -163,8 +241,9 @@ kd_status kd_step_losses_gradient(kd_ctx *ctx, int64_t count, const kd_params *p
     kd_mat nodes = kd_params_nodes(p);
     KD_TRY(kd_zero(ctx, v->doutput.data, v->doutput.rows * v->doutput.ld * (int64_t)sizeof(float)));
     KD_TRY(bpr(ctx, count, v, l, loss + KD_LOSS_BPR));
-    if (contrasts(v)) KD_TRY(contrastive(ctx, count, v, l, loss + KD_LOSS_CONTRASTIVE));
-    KD_TRY(kd_squared_norm(ctx, (float)(l->config.reg * rank_share(l)), nodes, kd_gradient_of(p, nodes),
+    for (int items = 0; items < 2 && contrasts(v); items++)
+        KD_TRY(contrastive(ctx, count, v, l, items, loss + KD_LOSS_CONTRASTIVE));
+    KD_TRY(kd_squared_norm(ctx, (float)(l->config.reg * rank_share(v, l)), nodes, kd_gradient_of(p, nodes),
                            loss + KD_LOSS_WEIGHT_DECAY));
 cleanup:
     return status;

@@ -19,8 +19,12 @@ typedef struct kd_step_losses {
     int32_t *user; /* [batch] */
     int32_t *item; /* [2 batch] positives, then negatives */
     kd_groups users, positives, items;
-    kd_mat unit, dunit; /* [nodes, slots * dim] unit rows of the contrasted views and their gradients */
-    float *norm;        /* [slots, nodes] */
+    kd_range user_keys, item_keys; /* which users and items are keys on this rank */
+    kd_mat unit, dunit;            /* [keys here, (kg slot + 1) * whole_dim] unit rows, in whole rows, of the views that
+                                    * are keys, users first, and their gradients */
+    float *norm;                   /* [kg slot + 1, keys here] */
+    kd_mat anchor, danchor;        /* [batch, whole_dim] unit rows of one view at the batch's nodes, and gradients */
+    float *anchor_norm;            /* [batch] */
 } kd_step_losses;
 
 kd_status kd_step_losses_allocate(kd_pool *pool, const kd_views *views, const kd_loss_config *config,

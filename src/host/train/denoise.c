@@ -76,12 +76,12 @@ cleanup:
 }
 
 kd_status kd_guide_modality(kd_model *m, int64_t i, kd_denoiser_guidance *out) {
-    kd_mat none = {0};
-    *out = (kd_denoiser_guidance){m->guidance.projection, m->guidance.target,
+    kd_mat none = {0}, projection = kd_mat_rows(m->guidance.projection, 0, m->sizes.items.count);
+    *out = (kd_denoiser_guidance){projection, m->guidance.target, m->shape.column,
                                   kd_config_guidance_weight(m->config, m->shape.modality[i])};
     kd_status status = kd_spmm(m->ctx, 1.0f, m->graphs.train, m->params.item, 0.0f, none, m->guidance.target);
     if (status != KD_OK) return status;
-    return kd_feature_transform(m->ctx, &m->params, &m->views, i, m->guidance.projection);
+    return kd_feature_transform(m->ctx, &m->params, &m->views, i, m->sizes.items, projection);
 }
 
 kd_status kd_denoise_modalities(kd_model *m, int64_t epoch, const kd_observer *observer, double *mean_loss) {
@@ -100,6 +100,16 @@ cleanup:
     return status;
 }
 
+/* guidance.user_mean = the mean of every user's row, over all ranks' columns of it. */
+static kd_status user_means(kd_model *m) {
+    kd_mat mean = kd_mat_make(m->guidance.user_mean, 1, m->shape.users);
+    kd_status status = kd_row_mean(m->ctx, m->params.user, mean.data);
+    if (status != KD_OK || !kd_is_divided(&m->shape)) return status;
+    status = kd_add_scaled(m->ctx, 0.0f, mean, (float)((double)m->shape.dim / (double)m->shape.whole_dim), mean);
+    if (status != KD_OK) return status;
+    return kd_comm_sum_f32(m->comm, m->ctx, mean.cols, mean.data);
+}
+
 /* g of every entity row: the mean of the user with the row's own number (published; 0 where there is none), or of the
  * users linked to the item (0 for entities without users). */
 static kd_status entity_guidance(kd_model *m) {
@@ -108,7 +118,7 @@ static kd_status entity_guidance(kd_model *m) {
     kd_mat none = {0}, user = kd_mat_make(m->guidance.user_mean, s->users, 1);
     kd_mat entity = kd_mat_make(m->guidance.entity_mean, s->entities, 1);
     int64_t shared = s->users < s->entities ? s->users : s->entities;
-    KD_TRY(kd_row_mean(m->ctx, m->params.user, m->guidance.user_mean));
+    KD_TRY(user_means(m));
     KD_TRY(kd_zero(m->ctx, entity.data, s->entities * (int64_t)sizeof(float)));
     if (m->config->guidance == KD_GUIDANCE_LINKED_USERS)
         KD_TRY(kd_spmm(m->ctx, 1.0f, m->graphs.linked_mean, user, 0.0f, none, kd_mat_rows(entity, 0, s->items)));
@@ -119,11 +129,18 @@ cleanup:
 }
 
 kd_status kd_guide_kg(kd_model *m, kd_denoiser_guidance *out) {
-    kd_mat none = {0};
-    *out = (kd_denoiser_guidance){m->guidance.projection, m->params.entity, m->config->e_loss};
+    kd_share guided = kd_share_guided(&m->shape);
+    kd_range here = kd_comm_share(m->comm, guided);
+    kd_mat none = {0}, projection = kd_mat_rows(m->guidance.projection, 0, here.count);
+    *out = (kd_denoiser_guidance){projection, m->params.entity, m->shape.column, m->config->e_loss};
     kd_status status = entity_guidance(m);
     if (status != KD_OK) return status;
-    return kd_spmm(m->ctx, 1.0f, m->graphs.train_transpose, m->params.user, 0.0f, none, m->guidance.projection);
+    if (!kd_is_divided(&m->shape))
+        return kd_spmm(m->ctx, 1.0f, kd_csr_rows(m->graphs.train_transpose, here.first, here.count), m->params.user,
+                       0.0f, none, projection);
+    status = kd_spmm(m->ctx, 1.0f, m->graphs.train_transpose, m->params.user, 0.0f, none, m->guidance.item_sum);
+    if (status != KD_OK) return status;
+    return kd_turn_to_rows(m->ctx, &m->views.turn, guided, m->guidance.item_sum, projection);
 }
 
 kd_status kd_denoise_kg(kd_model *m, int64_t epoch, const kd_observer *observer, double *mean_loss) {
@@ -172,7 +189,7 @@ kd_status kd_rebuild_graphs(kd_model *m, int64_t epoch, const kd_observer *obser
     denoising what = {.stage = KD_STAGE_SAMPLE, .x0 = m->graphs.user_rows, .g = m->guidance.user_mean};
     what.total =
         m->shape.modalities * batches(m, m->shape.users) + (m->denoises_kg ? batches(m, m->shape.entities) : 0);
-    if (m->denoises_modalities) KD_TRY(kd_row_mean(m->ctx, m->params.user, m->guidance.user_mean));
+    if (m->denoises_modalities) KD_TRY(user_means(m));
     for (int64_t i = 0; i < m->shape.modalities; i++) {
         kd_rng rng = {c->seed, KD_RNG_THIN_MODALITY, (uint32_t)i, (uint32_t)epoch, NULL};
         what.denoiser = &m->modality_denoiser[i];

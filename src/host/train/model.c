@@ -13,7 +13,22 @@ static bool linear_transform(int64_t trans, const char *modality) {
     return trans == 1 || (trans == 2 && strcmp(modality, "image") != 0);
 }
 
-static int64_t count_in(kd_columns columns, int64_t n, const int32_t *column) {
+/* Each rank holds some columns of the tables, and of the features the rows of the items whose columns the modality
+ * denoisers have here. */
+static kd_status divide_columns(kd_model *m) {
+    kd_model_shape *s = &m->shape;
+    int64_t ranks = kd_comm_ranks(m->comm);
+    kd_range own = kd_comm_share(m->comm, kd_share_columns(s->whole_dim));
+    if (ranks > (s->whole_dim + 3) / 4)
+        return KD_FAIL(KD_ERR_ARGUMENT, "shard: %lld ranks: at most one for each four of dim's %lld columns",
+                       (long long)ranks, (long long)s->whole_dim);
+    s->column = own.first;
+    s->dim = own.count;
+    s->item = m->sizes.items;
+    return KD_OK;
+}
+
+static int64_t count_in(kd_range columns, int64_t n, const int32_t *column) {
     int64_t count = 0;
     for (int64_t i = 0; i < n; i++) count += column[i] >= columns.first && column[i] < columns.first + columns.count;
     return count;
@@ -39,6 +54,8 @@ kd_status kd_model_shape_of(const kd_config *c, const kd_dataset *data, kd_model
                           .entities = m->full.entities,
                           .relations = m->full.relations,
                           .dim = c->dim,
+                          .whole_dim = c->dim,
+                          .item = {0, data->items},
                           .modalities = c->use.multimodal || c->use.contrastive ? data->modality_count : 0};
     for (int64_t i = 0; i < s->modalities; i++) {
         s->feature_width[i] = data->modalities[i].width;
@@ -49,8 +66,9 @@ kd_status kd_model_shape_of(const kd_config *c, const kd_dataset *data, kd_model
                                 .kg_edges = m->full.count,
                                 .kg_capped_edges = m->capped.count,
                                 .q = c->q,
-                                .items = kd_comm_columns(m->comm, s->items),
-                                .entities = kd_comm_columns(m->comm, s->entities)};
+                                .items = kd_comm_share(m->comm, kd_share_columns(s->items)),
+                                .entities = kd_comm_share(m->comm, kd_share_columns(s->entities))};
+    if (c->shard && m->comm) KD_TRY(divide_columns(m));
     m->sizes.interactions_here = count_in(m->sizes.items, data->train.count, data->train.item);
     m->sizes.kg_edges_here = count_in(m->sizes.entities, m->full.count, m->full.tail);
     m->denoises_modalities = s->modalities > 0;
@@ -68,12 +86,15 @@ static kd_status allocate_diffusion(kd_model *m) {
     int64_t chosen;
     if (!m->denoises_modalities && !m->denoises_kg) return KD_OK;
     if (m->denoises_kg) widest.width = s->entities;
-    KD_TRY(kd_diffusion_scratch_allocate(&m->pool, m->comm, c->batch, rows, &widest, c->dim, c->q, &m->diffusion));
+    KD_TRY(
+        kd_diffusion_scratch_allocate(&m->pool, m->comm, c->batch, rows, &widest, s->whole_dim, c->q, &m->diffusion));
     for (int64_t i = 0; i < s->modalities; i++)
         KD_TRY(kd_denoiser_allocate(&m->pool, m->comm, &shape, &m->modality_denoiser[i]));
     shape.width = s->entities;
     if (m->denoises_kg) KD_TRY(kd_denoiser_allocate(&m->pool, m->comm, &shape, &m->kg_denoiser));
-    KD_TRY(kd_pool_mat(&m->pool, s->items, s->dim, "guidance", &m->guidance.projection));
+    KD_TRY(kd_pool_mat(&m->pool, larger(m->sizes.items.count, kd_comm_share(m->comm, kd_share_guided(s)).count),
+                       s->whole_dim, "guidance", &m->guidance.projection));
+    if (kd_is_divided(s)) KD_TRY(kd_pool_mat(&m->pool, s->items, s->dim, "guidance", &m->guidance.item_sum));
     KD_TRY(kd_pool_mat(&m->pool, s->users, s->dim, "guidance", &m->guidance.target));
     KD_TRY(kd_pool_alloc(&m->pool, s->users, sizeof(float), "guidance", &m->guidance.user_mean));
     KD_TRY(kd_pool_alloc(&m->pool, s->entities, sizeof(float), "guidance", &m->guidance.entity_mean));
@@ -88,8 +109,9 @@ cleanup:
 /* The workspace is one block for all ops: as large as the hungriest of them. */
 static int64_t workspace_bytes(const kd_model *m, const kd_loss_config *loss) {
     const kd_model_shape *s = &m->shape;
-    int64_t bytes = kd_views_workspace(s), rows = larger(m->data->train.count, larger(s->users, s->entities));
-    bytes = larger(bytes, kd_step_losses_workspace(loss, s->dim));
+    int64_t bytes = kd_views_workspace(s, &m->sizes),
+            rows = larger(m->data->train.count, larger(s->users, s->entities));
+    bytes = larger(bytes, kd_step_losses_workspace(loss, s->whole_dim));
     bytes = larger(bytes, kd_permutation_workspace(rows));
     bytes = larger(bytes, kd_modality_graph_workspace(s->users + s->items));
     bytes = larger(bytes, kd_kg_generate_workspace(m->sizes.kg_edges));
@@ -120,13 +142,19 @@ kd_status kd_model_allocate(kd_model *m) {
     void *counted;
     KD_TRY(kd_params_allocate(&m->pool, &m->shape, &m->params));
     KD_TRY(kd_graphs_allocate(&m->pool, &m->shape, &m->sizes, &m->graphs));
-    KD_TRY(kd_views_allocate(&m->pool, &m->shape, &m->sizes, &views, &m->views));
+    KD_TRY(kd_views_allocate(&m->pool, m->comm, &m->shape, &m->sizes, &views, &m->views));
     KD_TRY(kd_step_losses_allocate(&m->pool, &m->views, &loss, &m->losses));
     KD_TRY(allocate_diffusion(m));
     KD_TRY(allocate_batches(m));
     KD_TRY(kd_ranker_allocate(&m->pool, m->shape.users, m->shape.items, c->topk_count, c->topk, &m->ranker));
     if (c->naive & KD_NAIVE_SCORES) m->ranker.depth = c->dim;
-    m->losses.comm = m->ranker.comm = m->views.comm = m->comm;
+    m->ranker.comm = m->comm;
+    if (kd_is_divided(&m->shape)) {
+        int64_t users = kd_comm_share(m->comm, kd_ranker_share(m->shape.users, m->shape.items)).count;
+        int64_t width = m->views.slots.score * m->shape.whole_dim;
+        KD_TRY(kd_pool_mat(&m->pool, users, width, "ranking", &m->ranked_user));
+        KD_TRY(kd_pool_mat(&m->pool, m->shape.items, width, "ranking", &m->ranked_item));
+    }
     if (m->ctx)
         KD_TRY(kd_workspace_reserve(m->ctx, workspace_bytes(m, &loss)));
     else
@@ -157,11 +185,13 @@ kd_status kd_model_fill(kd_model *m, const kd_bipartite *graph, const float *sim
     kd_status status = KD_OK;
     const kd_dataset *d = m->data;
     int64_t bytes = d->train.count * (int64_t)sizeof(int32_t);
+    if (kd_is_divided(&m->shape)) KD_TRY(kd_comm_connect(m->comm, m->ctx)); /* before steps are recorded */
     KD_TRY(kd_params_init(m->ctx, m->config->seed, &m->shape, &m->params));
     KD_TRY(kd_graphs_fill(m->ctx, &m->sizes, graph, m->shape.users, similarity, m->config->epsilon, &m->full,
                           &m->capped, &m->graphs));
     for (int64_t i = 0; i < m->shape.modalities; i++)
-        KD_TRY(kd_mat_upload(m->ctx, d->modalities[i].values, m->views.modality[i].feature));
+        KD_TRY(kd_mat_upload(m->ctx, d->modalities[i].values + m->shape.item.first * m->shape.feature_width[i],
+                             m->views.modality[i].feature));
     KD_TRY(kd_upload(m->ctx, m->user, d->train.user, bytes));
     KD_TRY(kd_upload(m->ctx, m->positive, d->train.item, bytes));
     if (d->valid.count > 0)
@@ -196,3 +226,38 @@ static kd_mat score_view(const kd_model *m) { return kd_score_of(&m->views, m->v
 
 kd_mat kd_model_user_view(const kd_model *m) { return kd_mat_rows(score_view(m), 0, m->shape.users); }
 kd_mat kd_model_item_view(const kd_model *m) { return kd_mat_rows(score_view(m), m->shape.users, m->shape.items); }
+
+kd_status kd_model_ranked_views(const kd_model *m, kd_mat *user, kd_mat *item) {
+    kd_status status = KD_OK;
+    const kd_model_shape *s = &m->shape;
+    kd_share share = kd_ranker_share(s->users, s->items);
+    kd_range here = kd_comm_share(m->comm, share);
+    kd_mat users = kd_model_user_view(m), items = kd_model_item_view(m), whole = m->ranked_item;
+    *user = m->ranked_user;
+    *item = whole;
+    if (!kd_is_divided(s)) {
+        *user = kd_mat_rows(users, here.first, here.count);
+        *item = items;
+        return KD_OK;
+    }
+    KD_TRY(kd_zero(m->ctx, whole.data, whole.rows * whole.cols * (int64_t)sizeof(float)));
+    for (int64_t i = 0; i < m->views.slots.score; i++) {
+        KD_TRY(kd_turn_to_rows(m->ctx, &m->views.turn, share, kd_mat_cols(users, i * s->dim, s->dim),
+                               kd_mat_cols(*user, i * s->whole_dim, s->whole_dim)));
+        KD_TRY(kd_add_scaled(m->ctx, 1.0f, kd_mat_cols(items, i * s->dim, s->dim), 0.0f,
+                             kd_mat_cols(whole, i * s->whole_dim + s->column, s->dim)));
+    }
+    KD_TRY(kd_comm_sum_f32(m->comm, m->ctx, whole.rows * whole.cols, whole.data));
+cleanup:
+    return status;
+}
+
+kd_status kd_model_download(const kd_model *m, kd_mat value, bool divided, float *host) {
+    kd_status status = KD_OK;
+    int64_t dim = m->shape.dim, whole = m->shape.whole_dim, blocks = value.cols / dim;
+    if (!divided) return host ? kd_mat_download(m->ctx, value, host) : KD_OK;
+    for (int64_t i = 0; i < blocks && status == KD_OK; i++)
+        status = kd_turn_download(m->ctx, &m->views.turn, kd_mat_cols(value, i * dim, dim), 0, value.rows,
+                                  host ? host + i * whole : NULL, blocks * whole);
+    return status;
+}

@@ -10,7 +10,8 @@
 
 /* The tables that guide the denoisers; constants of a phase. */
 typedef struct kd_guidance_tables {
-    kd_mat projection;  /* [items, dim] f_m, or Y^T uE for the KG */
+    kd_mat projection;  /* [items among the denoiser's columns here, whole_dim] f_m, or Y^T uE for the KG */
+    kd_mat item_sum;    /* [items, dim] Y^T uE where columns are divided, else not there */
     kd_mat target;      /* [users, dim] x0 iE */
     float *user_mean;   /* [users] mean over dim of uE */
     float *entity_mean; /* [entities] what guides an entity's row */
@@ -48,7 +49,8 @@ typedef struct kd_model {
     kd_views views;
     kd_step_losses losses;
     kd_ranker ranker;
-    kd_csr valid, test; /* held-out rows; row_ptr NULL where the split is empty */
+    kd_mat ranked_user, ranked_item; /* views that rank where columns are divided: of this rank's users and all items */
+    kd_csr valid, test;              /* held-out rows; row_ptr NULL where the split is empty */
     bool denoises_modalities, denoises_kg;
     kd_diffusion_scratch diffusion;
     kd_denoiser modality_denoiser[KD_MAX_MODALITIES], kg_denoiser;
@@ -85,5 +87,12 @@ const kd_kg *kd_model_eval_kg(const kd_model *model);
 /* Column blocks of the score in the views' output: users and items of the last forward pass. */
 kd_mat kd_model_user_view(const kd_model *model);
 kd_mat kd_model_item_view(const kd_model *model);
+
+/* The same in whole rows: *user of the users that this rank ranks, *item of all. */
+kd_status kd_model_ranked_views(const kd_model *model, kd_mat *user, kd_mat *item);
+
+/* host [value.rows, whole columns] = a matrix of parameters or views of all ranks. Where columns are divided, value has
+ * one or several blocks of this rank's, all ranks call it, and host may be NULL on those that have no use for it. */
+kd_status kd_model_download(const kd_model *model, kd_mat value, bool divided, float *host);
 
 #endif

@@ -54,15 +54,18 @@ cleanup:
     return status;
 }
 
-/* A snapshot of `value`; linear transforms are stored [F, dim] here and [dim, F] by those who published the names. */
-static kd_status copy_out(kd_ctx *ctx, kd_mat value, const char *name, float **host, kd_tensor *out) {
+/* A snapshot of `value`, host NULL on ranks that only hand over their part of it; linear transforms are stored [F, dim] here and [dim, F] by those who published the names. */
+static kd_status copy_out(const kd_model *m, kd_mat value, bool divided, const char *name, float **host,
+                          kd_tensor *out) {
     kd_status status = KD_OK;
+    int64_t cols = divided ? value.cols / m->shape.dim * m->shape.whole_dim : value.cols;
     const char *suffix = strstr(name, "_trans.weight");
     float *turned;
-    *out = (kd_tensor){.rank = 2, .shape = {value.rows, value.cols}};
+    *out = (kd_tensor){.rank = 2, .shape = {value.rows, cols}};
     snprintf(out->name, sizeof out->name, "%s", name);
-    KD_TRY(kd_host_alloc(host, value.rows * value.cols, sizeof **host, "snapshot"));
-    KD_TRY(kd_mat_download(ctx, value, *host));
+    if (kd_comm_rank(m->comm) > 0) return kd_model_download(m, value, divided, NULL);
+    KD_TRY(kd_host_alloc(host, value.rows * cols, sizeof **host, "snapshot"));
+    KD_TRY(kd_model_download(m, value, divided, *host));
     if (suffix && suffix[strlen("_trans.weight")] == '\0') {
         KD_TRY(kd_host_alloc(&turned, value.rows * value.cols, sizeof *turned, "snapshot"));
         for (int64_t i = 0; i < value.rows * value.cols; i++)
@@ -88,7 +91,8 @@ static kd_status hand_over(kd_model *m, int64_t epoch, const kd_observer *observ
         int64_t view = i - m->params.entries;
         kd_mat value = view < 0 ? m->params.entry[i].value : view == 0 ? kd_model_user_view(m) : kd_model_item_view(m);
         const char *name = view < 0 ? m->params.entry[i].name : view == 0 ? "view.user" : "view.item";
-        KD_TRY(copy_out(m->ctx, value, name, &host[i], &tensor[i]));
+        bool divided = view < 0 ? m->params.entry[i].divided : kd_is_divided(&m->shape);
+        KD_TRY(copy_out(m, value, divided, name, &host[i], &tensor[i]));
     }
     if (observer->best) status = observer->best(observer->context, epoch, count, tensor);
 cleanup:

@@ -49,7 +49,7 @@ cleanup:
 static kd_status allocate_rows(kd_pool *pool, const kd_model_shape *s, const kd_graph_sizes *sizes, kd_graphs *out) {
     static const char what[] = "rows of the denoisers";
     kd_status status = KD_OK;
-    kd_columns e = sizes->entities;
+    kd_range e = sizes->entities;
     out->user_rows = out->train;
     KD_TRY(allocate_csr(pool, s->entities, e.count, sizes->kg_edges_here, false, what, &out->entity_rows));
     out->entity_rows_transpose = out->entity_rows;
@@ -180,8 +180,8 @@ cleanup:
 }
 
 /* Uploads the entries of a matrix, whose columns are counted from `base`, in some of its rows and columns. */
-static kd_status fill_part(kd_ctx *ctx, const int64_t *row_ptr, const int32_t *col, int64_t base, kd_columns rows,
-                           kd_columns columns, kd_csr *out) {
+static kd_status fill_part(kd_ctx *ctx, const int64_t *row_ptr, const int32_t *col, int64_t base, kd_range rows,
+                           kd_range columns, kd_csr *out) {
     kd_status status = KD_OK;
     int64_t *ptr = NULL, used = 0;
     int32_t *here = NULL;
@@ -206,7 +206,7 @@ cleanup:
 static kd_status fill_rows(kd_ctx *ctx, const kd_graph_sizes *sizes, const kd_bipartite *graph, int64_t users,
                            const kd_kg_edges *full, kd_graphs *out) {
     kd_status status = KD_OK;
-    kd_columns all = {0, full->entities};
+    kd_range all = {0, full->entities};
     int32_t *neighbour = NULL;
     KD_TRY(kd_host_alloc(&neighbour, full->count, sizeof *neighbour, "neighbour rows"));
     kd_kg_edges_rows(full, neighbour);
@@ -214,8 +214,7 @@ static kd_status fill_rows(kd_ctx *ctx, const kd_graph_sizes *sizes, const kd_bi
     if (out->entity_rows_transpose.row_ptr != out->entity_rows.row_ptr)
         KD_TRY(fill_part(ctx, full->head_ptr, neighbour, 0, sizes->entities, all, &out->entity_rows_transpose));
     if (out->user_rows.row_ptr != out->train.row_ptr)
-        KD_TRY(
-            fill_part(ctx, graph->row_ptr, graph->col, users, (kd_columns){0, users}, sizes->items, &out->user_rows));
+        KD_TRY(fill_part(ctx, graph->row_ptr, graph->col, users, (kd_range){0, users}, sizes->items, &out->user_rows));
 cleanup:
     free(neighbour);
     return status;

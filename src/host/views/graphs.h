@@ -26,7 +26,7 @@ typedef struct kd_graphs {
  * the entries in them. */
 typedef struct kd_graph_sizes {
     int64_t interactions, kg_edges, kg_capped_edges, q;
-    kd_columns items, entities;
+    kd_range items, entities;
     int64_t interactions_here, kg_edges_here;
 } kd_graph_sizes;
 

@@ -28,13 +28,14 @@ static kd_status take_all(layout *l, const kd_model_shape *s) {
     KD_TRY(take(l, s->users, s->dim, "uEmbeds", "", &p->user));
     KD_TRY(take(l, s->items, s->dim, "iEmbeds", "", &p->item));
     KD_TRY(take(l, s->entities, s->dim, "eEmbeds", "", &p->entity));
-    KD_TRY(take(l, s->relations, s->dim, "rEmbeds", "", &p->relation));
-    KD_TRY(take(l, 2 * s->dim, s->dim, "rgat.W", "", &p->rgat_w));
+    for (int64_t i = 0; i < p->entries; i++) p->entry[i].divided = kd_is_divided(s);
+    KD_TRY(take(l, s->relations, s->whole_dim, "rEmbeds", "", &p->relation));
+    KD_TRY(take(l, 2 * s->whole_dim, s->whole_dim, "rgat.W", "", &p->rgat_w));
     if (s->modalities > 0) KD_TRY(take(l, 1, s->modalities, "modal_weight", "", &p->modal_weight));
     for (int64_t m = 0; m < s->modalities; m++) {
-        KD_TRY(take(l, s->feature_width[m], s->dim, s->modality[m], s->linear[m] ? "_trans.weight" : "_trans",
+        KD_TRY(take(l, s->feature_width[m], s->whole_dim, s->modality[m], s->linear[m] ? "_trans.weight" : "_trans",
                     &p->feature_w[m]));
-        if (s->linear[m]) KD_TRY(take(l, 1, s->dim, s->modality[m], "_trans.bias", &p->feature_b[m]));
+        if (s->linear[m]) KD_TRY(take(l, 1, s->whole_dim, s->modality[m], "_trans.bias", &p->feature_b[m]));
     }
 cleanup:
     return status;
@@ -75,18 +76,19 @@ kd_status kd_params_allocate(kd_pool *pool, const kd_model_shape *shape, kd_para
     return KD_OK;
 }
 
-static void fill_uniform(float *x, kd_mat m, double bound, uint64_t seed, uint32_t tensor) {
+/* Columns of whole rows from `column` on, a multiple of four. */
+static void fill_uniform(float *x, kd_mat m, int64_t column, double bound, uint64_t seed, uint32_t tensor) {
     kd_rng rng = {seed, KD_RNG_INIT, tensor, 0, NULL};
     for (int64_t r = 0; r < m.rows; r++)
         for (int64_t c = 0; c < m.cols; c += 4) {
             uint32_t draw[4];
-            kd_rng_draw4(&rng, (uint32_t)r, (uint32_t)(c / 4), draw);
+            kd_rng_draw4(&rng, (uint32_t)r, (uint32_t)((column + c) / 4), draw);
             for (int64_t i = 0; i < 4 && c + i < m.cols; i++)
                 x[r * m.cols + c + i] = (float)((2.0 * kd_uniform(draw[i]) - 1.0) * bound);
         }
 }
 
-static double xavier(kd_mat m) { return sqrt(6.0 / (double)(m.rows + m.cols)); }
+static double xavier(int64_t rows, int64_t cols) { return sqrt(6.0 / (double)(rows + cols)); }
 
 kd_status kd_params_init(kd_ctx *ctx, uint64_t seed, const kd_model_shape *shape, kd_params *p) {
     float *host, *at;
@@ -95,12 +97,13 @@ kd_status kd_params_init(kd_ctx *ctx, uint64_t seed, const kd_model_shape *shape
     at = host;
     for (int64_t i = 0; i < p->entries; i++) {
         kd_mat value = p->entry[i].value;
-        double bound = xavier(value);
+        bool divided = p->entry[i].divided;
+        double bound = xavier(value.rows, divided ? shape->whole_dim : value.cols);
         if (value.data == p->rgat_w.data) bound *= sqrt(2.0);
         for (int64_t m = 0; m < shape->modalities; m++)
             if (shape->linear[m] && (value.data == p->feature_w[m].data || value.data == p->feature_b[m].data))
                 bound = 1.0 / sqrt((double)shape->feature_width[m]);
-        fill_uniform(at, value, bound, seed, (uint32_t)i);
+        fill_uniform(at, value, divided ? shape->column : 0, bound, seed, (uint32_t)i);
         if (shape->modalities > 0 && value.data == p->modal_weight.data)
             for (int64_t m = 0; m < shape->modalities; m++) at[m] = (float)(1.0 / (double)shape->modalities);
         at += value.rows * value.cols;

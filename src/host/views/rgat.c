@@ -27,14 +27,17 @@ cleanup:
     return status;
 }
 
-static kd_mat top(kd_mat w) { return kd_mat_rows(w, 0, w.cols); }
-static kd_mat bottom(kd_mat w) { return kd_mat_rows(w, w.cols, w.cols); }
+/* The rows of W_top and W_bottom that make the columns that are here. */
+static kd_mat top(const kd_rgat *rgat, kd_mat w) {
+    return kd_mat_rows(w, rgat->split ? rgat->split->first : 0, rgat->head.cols);
+}
+static kd_mat bottom(const kd_rgat *rgat, kd_mat w) { return top(rgat, kd_mat_rows(w, w.cols, w.cols)); }
 
 kd_status kd_rgat_begin(kd_ctx *ctx, const kd_params *p, kd_rgat *rgat) {
     kd_status status = KD_OK;
     int64_t bytes = rgat->dhead.rows * rgat->dhead.cols * (int64_t)sizeof(float);
-    KD_TRY(kd_gemm(ctx, false, true, 1.0f, p->relation, top(p->rgat_w), 0.0f, rgat->head));
-    KD_TRY(kd_gemm(ctx, false, true, 1.0f, p->relation, bottom(p->rgat_w), 0.0f, rgat->tail));
+    KD_TRY(kd_gemm(ctx, false, true, 1.0f, p->relation, top(rgat, p->rgat_w), 0.0f, rgat->head));
+    KD_TRY(kd_gemm(ctx, false, true, 1.0f, p->relation, bottom(rgat, p->rgat_w), 0.0f, rgat->tail));
     KD_TRY(kd_zero(ctx, rgat->dhead.data, bytes));
     KD_TRY(kd_zero(ctx, rgat->dtail.data, bytes));
 cleanup:
@@ -63,9 +66,9 @@ kd_status kd_rgat_pass_forward(kd_ctx *ctx, const kd_params *p, const kd_kg *kg,
     for (int64_t k = 0; k < pass->hops; k++) {
         kd_rng key = hop_rng(pass, k);
         kd_mat agg = of_hop(pass, k, rgat->agg), rows = of_hop(pass, k, pass->rows[k]);
-        KD_TRY(kd_rgat_forward(ctx, NULL, kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k], pass->alpha[k],
-                               agg));
-        KD_TRY(kd_unit_rows_forward(ctx, NULL, NULL, agg, dropout, &key, rows, pass->norm[k]));
+        KD_TRY(kd_rgat_forward(ctx, rgat->split, kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k],
+                               pass->alpha[k], agg));
+        KD_TRY(kd_unit_rows_forward(ctx, rgat->split, NULL, agg, dropout, &key, rows, pass->norm[k]));
         KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_rows(rows, 0, pass->heads), (float)rgat->res_lambda, pass->result));
         e = pass->rows[k];
     }
@@ -84,10 +87,10 @@ kd_status kd_rgat_pass_backward(kd_ctx *ctx, const kd_params *p, kd_mat dresult,
         kd_mat drows = of_hop(pass, k, rgat->drows), dagg = of_hop(pass, k, rgat->agg);
         if (!last) KD_TRY(kd_add_scaled(ctx, 1.0f, rgat->de, 0.0f, drows));
         KD_TRY(kd_add_scaled(ctx, 1.0f, dresult, last ? 0.0f : 1.0f, kd_mat_rows(drows, 0, pass->heads)));
-        KD_TRY(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, of_hop(pass, k, pass->rows[k]), pass->norm[k], drows,
+        KD_TRY(kd_unit_rows_backward(ctx, rgat->split, NULL, 1.0f, of_hop(pass, k, pass->rows[k]), pass->norm[k], drows,
                                      pass->dropout, &key, 0.0f, dagg));
         KD_TRY(kd_zero(ctx, rgat->de.data, bytes));
-        KD_TRY(kd_rgat_backward(ctx, NULL, pass->kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k],
+        KD_TRY(kd_rgat_backward(ctx, rgat->split, pass->kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k],
                                 pass->alpha[k], dagg, rgat->de, rgat->dhead, rgat->dtail));
         KD_TRY(kd_add_scaled(ctx, 0.0f, dresult, (float)rgat->res_lambda, dresult));
     }
@@ -100,10 +103,10 @@ cleanup:
 kd_status kd_rgat_end(kd_ctx *ctx, const kd_params *p, const kd_rgat *rgat) {
     kd_status status = KD_OK;
     kd_mat dw = kd_gradient_of(p, p->rgat_w), dr = kd_gradient_of(p, p->relation);
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, rgat->dhead, p->relation, 1.0f, top(dw)));
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, rgat->dtail, p->relation, 1.0f, bottom(dw)));
-    KD_TRY(kd_gemm(ctx, false, false, 1.0f, rgat->dhead, top(p->rgat_w), 1.0f, dr));
-    KD_TRY(kd_gemm(ctx, false, false, 1.0f, rgat->dtail, bottom(p->rgat_w), 1.0f, dr));
+    KD_TRY(kd_gemm(ctx, true, false, 1.0f, rgat->dhead, p->relation, 1.0f, top(rgat, dw)));
+    KD_TRY(kd_gemm(ctx, true, false, 1.0f, rgat->dtail, p->relation, 1.0f, bottom(rgat, dw)));
+    KD_TRY(kd_gemm(ctx, false, false, 1.0f, rgat->dhead, top(rgat, p->rgat_w), 1.0f, dr));
+    KD_TRY(kd_gemm(ctx, false, false, 1.0f, rgat->dtail, bottom(rgat, p->rgat_w), 1.0f, dr));
 cleanup:
     return status;
 }

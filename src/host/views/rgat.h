@@ -24,6 +24,7 @@ typedef struct kd_rgat_pass {
 /* What all passes share: relations projected by W, and scratch. */
 typedef struct kd_rgat {
     double res_lambda;
+    const kd_split *split;           /* NULL: whole rows */
     kd_mat head, tail, dhead, dtail; /* [relations, dim] rE W_top^T, rE W_bottom^T and their gradients */
     kd_mat agg, drows, de;           /* [entities, dim] scratch */
 } kd_rgat;

@@ -1,6 +1,8 @@
 /* Memory of the views and their forward pass. */
 #include "host/views/views.h"
 
+#include "host/eval/ranker.h"
+
 #include <string.h>
 
 kd_views_config kd_views_configure(const kd_config *c, int64_t modalities) {
@@ -35,26 +37,49 @@ static kd_status allocate_modality(kd_pool *pool, kd_views *v, int64_t m) {
     const kd_model_shape *s = &v->shape;
     int64_t nodes = s->users + s->items;
     kd_status status = KD_OK;
-    KD_TRY(kd_pool_mat(pool, s->items, s->feature_width[m], "features", &v->modality[m].feature));
+    KD_TRY(kd_pool_mat(pool, s->item.count, s->feature_width[m], "features", &v->modality[m].feature));
     KD_TRY(kd_pool_mat(pool, nodes, s->dim, what, &v->modality[m].nodes));
-    KD_TRY(kd_pool_alloc(pool, s->items, sizeof(float), what, &v->modality[m].norm));
+    if (kd_is_divided(s)) KD_TRY(kd_pool_mat(pool, s->item.count, s->whole_dim, what, &v->modality[m].unit));
+    KD_TRY(kd_pool_alloc(pool, s->item.count, sizeof(float), what, &v->modality[m].norm));
     KD_TRY(kd_pool_mat(pool, nodes, s->dim, what, &v->modality[m].neighbour));
     KD_TRY(kd_pool_mat(pool, s->items, s->dim, what, &v->modality[m].gradient));
 cleanup:
     return status;
 }
 
-kd_status kd_views_allocate(kd_pool *pool, const kd_model_shape *s, const kd_graph_sizes *sizes,
+static kd_status sum_over_ranks(void *comm, kd_ctx *ctx, int64_t n, float *x) {
+    return kd_comm_sum_f32(comm, ctx, n, x);
+}
+
+/* Of divided columns: what passes them on, and room for the tallest matrices that are turned. */
+static kd_status allocate_division(kd_pool *pool, kd_views *v) {
+    const kd_model_shape *s = &v->shape;
+    const kd_share turned[] = {kd_share_rows(s->users), kd_share_rows(s->items), kd_share_columns(s->items),
+                               kd_share_guided(s), kd_ranker_share(s->users, s->items)};
+    int64_t most = s->users > s->items ? s->users : s->items, here = 0;
+    for (int i = 0; i < 5; i++) {
+        int64_t count = kd_comm_share(v->comm, turned[i]).count;
+        here = count > here ? count : here;
+    }
+    v->split = (kd_split){.first = s->column, .sum = sum_over_ranks, .context = v->comm};
+    v->rgat.split = &v->split;
+    kd_status status = kd_turn_allocate(pool, v->comm, most, here, s->whole_dim, &v->turn);
+    if (status != KD_OK) return status;
+    return kd_pool_mat(pool, s->item.count, s->whole_dim, "modality views", &v->feature_rows);
+}
+
+kd_status kd_views_allocate(kd_pool *pool, kd_comm *comm, const kd_model_shape *s, const kd_graph_sizes *sizes,
                             const kd_views_config *config, kd_views *v) {
     static const char what[] = "views";
     kd_status status = KD_OK;
     int64_t nodes = s->users + s->items;
-    *v = (kd_views){.config = *config, .shape = *s, .slots = assign_slots(config, s->modalities)};
+    *v = (kd_views){.config = *config, .shape = *s, .slots = assign_slots(config, s->modalities), .comm = comm};
     int64_t width = v->slots.count * s->dim, heads = config->every_row ? s->entities : s->items;
     kd_mat *stacks[] = {&v->input, &v->output, &v->doutput, &v->layer};
     kd_mat *tables[] = {&v->mixed, &v->spread, &v->residual, &v->node_scratch, &v->dmixed, &v->dspread};
     KD_TRY(kd_rgat_allocate(pool, s, &v->rgat));
     v->rgat.res_lambda = config->res_lambda;
+    if (kd_is_divided(s)) KD_TRY(allocate_division(pool, v));
     KD_TRY(kd_rgat_pass_allocate(pool, s, config->kg_hops, heads, sizes->kg_edges, &v->main));
     if (config->second_kg)
         KD_TRY(kd_rgat_pass_allocate(pool, s, config->kg_hops, heads, sizes->kg_capped_edges, &v->second));
@@ -69,7 +94,13 @@ cleanup:
     return status;
 }
 
-int64_t kd_views_workspace(const kd_model_shape *s) { return kd_rgat_backward_workspace(s->relations, s->dim, 0); }
+int64_t kd_views_workspace(const kd_model_shape *s, const kd_graph_sizes *sizes) {
+    int64_t nodes = s->users + s->items, rows = nodes > s->entities ? nodes : s->entities;
+    if (!kd_is_divided(s)) return kd_rgat_backward_workspace(s->relations, s->dim, 0);
+    int64_t attention = kd_rgat_backward_workspace(s->relations, s->dim, sizes->kg_edges);
+    int64_t units = kd_unit_rows_backward_workspace(rows);
+    return attention > units ? attention : units;
+}
 
 kd_status kd_gcn(kd_ctx *ctx, kd_csr a, int64_t layers, kd_mat x, kd_mat scratch, kd_mat y) {
     if (layers == 0) return kd_add_scaled(ctx, 1.0f, x, 0.0f, y);
@@ -94,8 +125,10 @@ cleanup:
     return status;
 }
 
-kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *p, const kd_views *v, int64_t m, kd_mat out) {
-    kd_status status = kd_linear(ctx, false, v->modality[m].feature, p->feature_w[m], p->feature_b[m], out);
+kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *p, const kd_views *v, int64_t m, kd_range items,
+                               kd_mat out) {
+    kd_mat feature = kd_mat_rows(v->modality[m].feature, items.first - v->shape.item.first, items.count);
+    kd_status status = kd_linear(ctx, false, feature, p->feature_w[m], p->feature_b[m], out);
     if (status == KD_OK && !p->feature_b[m].data) status = kd_leaky_relu_forward(ctx, KD_LEAKY_SLOPE, out);
     return status;
 }
@@ -128,10 +161,13 @@ cleanup:
 static kd_status modality_nodes(kd_ctx *ctx, const kd_params *p, kd_views *v) {
     kd_status status = KD_OK;
     for (int64_t m = 0; m < v->shape.modalities; m++) {
-        kd_mat nodes = v->modality[m].nodes, items = kd_items_of(v, nodes);
+        kd_mat nodes = v->modality[m].nodes, rows = kd_unit_features(v, m);
         KD_TRY(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, kd_users_of(v, nodes)));
-        KD_TRY(kd_feature_transform(ctx, p, v, m, items));
-        KD_TRY(kd_unit_rows_forward(ctx, NULL, NULL, items, 0.0f, NULL, items, v->modality[m].norm));
+        KD_TRY(kd_feature_transform(ctx, p, v, m, v->shape.item, rows));
+        KD_TRY(kd_unit_rows_forward(ctx, NULL, NULL, rows, 0.0f, NULL, rows, v->modality[m].norm));
+        if (kd_is_divided(&v->shape))
+            KD_TRY(
+                kd_turn_to_columns(ctx, &v->turn, kd_share_columns(v->shape.items), rows, 0.0f, kd_items_of(v, nodes)));
     }
 cleanup:
     return status;
@@ -148,11 +184,12 @@ cleanup:
 }
 
 kd_status kd_node_units(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, kd_mat x, kd_mat y, float *norm) {
-    if (!nodes.users) return kd_unit_rows_forward(ctx, NULL, NULL, x, 0.0f, NULL, y, norm);
+    const kd_split *split = kd_views_split(v);
+    if (!nodes.users) return kd_unit_rows_forward(ctx, split, NULL, x, 0.0f, NULL, y, norm);
     kd_status status =
-        kd_unit_rows_forward(ctx, NULL, nodes.users, kd_users_of(v, x), 0.0f, NULL, kd_users_of(v, y), norm);
+        kd_unit_rows_forward(ctx, split, nodes.users, kd_users_of(v, x), 0.0f, NULL, kd_users_of(v, y), norm);
     if (status != KD_OK) return status;
-    return kd_unit_rows_forward(ctx, NULL, nodes.items, kd_items_of(v, x), 0.0f, NULL, kd_items_of(v, y),
+    return kd_unit_rows_forward(ctx, split, nodes.items, kd_items_of(v, x), 0.0f, NULL, kd_items_of(v, y),
                                 norm + v->shape.users);
 }
 

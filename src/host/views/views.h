@@ -3,7 +3,7 @@
 #ifndef KD_VIEWS_VIEWS_H
 #define KD_VIEWS_VIEWS_H
 
-#include "host/dist/comm.h"
+#include "host/dist/turn.h"
 #include "host/views/graphs.h"
 #include "host/views/rgat.h"
 
@@ -55,20 +55,30 @@ typedef struct kd_views {
     kd_mat dentity;                       /* [entities, dim] scratch, where every row is computed */
     float *share, *dshare;                /* [modalities] softmax(w) */
     struct {
-        kd_mat feature;   /* [items, width], the data */
+        kd_mat feature;   /* [items here, width], the data */
         kd_mat nodes;     /* [nodes, dim] uE ; unit rows of the transformed features */
-        float *norm;      /* [items] */
+        kd_mat unit;      /* [items here, whole_dim] those rows where columns are divided, else not there */
+        float *norm;      /* [items here] */
         kd_mat neighbour; /* [nodes, dim] A_m [uE ; iE] */
         kd_mat gradient;  /* [items, dim] of the unit rows */
     } modality[KD_MAX_MODALITIES];
-    kd_comm *comm; /* NULL: one rank */
+    kd_comm *comm;       /* NULL: one rank */
+    kd_split split;      /* of divided columns, as kd_views_split has it */
+    kd_turn turn;        /* divided columns to whole rows and back */
+    kd_mat feature_rows; /* [items here, whole_dim] scratch */
 } kd_views;
 
-kd_status kd_views_allocate(kd_pool *pool, const kd_model_shape *shape, const kd_graph_sizes *sizes,
+/* Not to be copied afterwards. */
+kd_status kd_views_allocate(kd_pool *pool, kd_comm *comm, const kd_model_shape *shape, const kd_graph_sizes *sizes,
                             const kd_views_config *config, kd_views *out);
 
 /* Bytes of workspace that forward and backward need. */
-int64_t kd_views_workspace(const kd_model_shape *shape);
+int64_t kd_views_workspace(const kd_model_shape *shape, const kd_graph_sizes *sizes);
+
+/* How the views' columns are divided over the ranks; NULL: not. */
+static inline const kd_split *kd_views_split(const kd_views *views) {
+    return kd_is_divided(&views->shape) ? &views->split : NULL;
+}
 
 /* One forward pass: output = the views. training: dropout on, keyed (seed, step + *clock), every slot, and where
  * `batch` names nodes only these rows of the slots that are read there only; else only the score slots and no dropout.
@@ -93,6 +103,12 @@ kd_status kd_views_backward(kd_ctx *ctx, const kd_params *params, const kd_graph
 kd_status kd_multimodal_forward(kd_ctx *ctx, const kd_params *params, const kd_graphs *graphs, kd_views *views);
 kd_status kd_multimodal_backward(kd_ctx *ctx, const kd_params *params, const kd_graphs *graphs, kd_views *views,
                                  kd_mat dz);
+
+/* [items here, whole_dim] unit rows of modality m's transformed features, in whole rows. */
+static inline kd_mat kd_unit_features(const kd_views *views, int64_t m) {
+    return kd_is_divided(&views->shape) ? views->modality[m].unit
+                                        : kd_mat_rows(views->modality[m].nodes, views->shape.users, views->shape.items);
+}
 
 /* kd_unit_rows_forward and _backward without dropout for some nodes of matrices [nodes, dim]. */
 kd_status kd_node_units(kd_ctx *ctx, const kd_views *views, kd_nodes nodes, kd_mat x, kd_mat y, float *norm);
@@ -120,8 +136,10 @@ static inline kd_mat kd_items_of(const kd_views *views, kd_mat nodes) {
     return kd_mat_rows(nodes, views->shape.users, views->shape.items);
 }
 
-/* out [items, dim] = f_m of MODEL section 3, not normalised: X W + b, or LeakyReLU_0.2(X W). */
-kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *params, const kd_views *views, int64_t m, kd_mat out);
+/* out [items.count, whole_dim] = f_m of MODEL section 3 of some of the items that are here, not normalised: X W + b, or
+ * LeakyReLU_0.2(X W). */
+kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *params, const kd_views *views, int64_t m, kd_range items,
+                               kd_mat out);
 
 /* Y = sum over l = 0..layers of A^l X; scratch is overwritten where layers > 1. A symmetric: its own gradient too. */
 kd_status kd_gcn(kd_ctx *ctx, kd_csr a, int64_t layers, kd_mat x, kd_mat scratch, kd_mat y);

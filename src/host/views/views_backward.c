@@ -32,7 +32,11 @@ cleanup:
 /* Through the unit rows and the transform into W and b. */
 static kd_status feature_backward(kd_ctx *ctx, const kd_params *p, kd_views *v, int64_t m) {
     kd_status status = KD_OK;
-    kd_mat unit = kd_items_of(v, v->modality[m].nodes), d = v->modality[m].gradient;
+    kd_mat unit = kd_unit_features(v, m), d = v->modality[m].gradient;
+    if (kd_is_divided(&v->shape)) {
+        d = v->feature_rows;
+        KD_TRY(kd_turn_to_rows(ctx, &v->turn, kd_share_columns(v->shape.items), v->modality[m].gradient, d));
+    }
     KD_TRY(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, unit, v->modality[m].norm, d, 0.0f, NULL, 0.0f, d));
     if (p->feature_b[m].data)
         KD_TRY(kd_column_sum(ctx, d, 1.0f, kd_gradient_of(p, p->feature_b[m])));
@@ -45,23 +49,24 @@ cleanup:
 
 kd_status kd_node_units_backward(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, float alpha, kd_mat y,
                                  const float *norm, kd_mat dy, float beta, kd_mat dx) {
-    if (!nodes.users) return kd_unit_rows_backward(ctx, NULL, NULL, alpha, y, norm, dy, 0.0f, NULL, beta, dx);
-    kd_status status = kd_unit_rows_backward(ctx, NULL, nodes.users, alpha, kd_users_of(v, y), norm, kd_users_of(v, dy),
-                                             0.0f, NULL, beta, kd_users_of(v, dx));
+    const kd_split *split = kd_views_split(v);
+    if (!nodes.users) return kd_unit_rows_backward(ctx, split, NULL, alpha, y, norm, dy, 0.0f, NULL, beta, dx);
+    kd_status status = kd_unit_rows_backward(ctx, split, nodes.users, alpha, kd_users_of(v, y), norm,
+                                             kd_users_of(v, dy), 0.0f, NULL, beta, kd_users_of(v, dx));
     if (status != KD_OK) return status;
-    return kd_unit_rows_backward(ctx, NULL, nodes.items, alpha, kd_items_of(v, y), norm + v->shape.users,
+    return kd_unit_rows_backward(ctx, split, nodes.items, alpha, kd_items_of(v, y), norm + v->shape.users,
                                  kd_items_of(v, dy), 0.0f, NULL, beta, kd_items_of(v, dx));
 }
 
 /* Sums over the ranks: the knowledge graph's parameters, whose gradients are whole first, then those before and after
- * them. */
+ * them. Of tables whose columns are divided each rank has the whole gradient of its own. */
 static kd_status sum_graph_side(kd_ctx *ctx, const kd_params *p, const kd_views *v, int64_t first, int64_t end) {
     return kd_comm_begin_sum(v->comm, ctx, end - first, p->gradient + first);
 }
 
 static kd_status sum_the_rest(kd_ctx *ctx, const kd_params *p, const kd_views *v, int64_t first, int64_t end) {
     kd_status status = KD_OK;
-    KD_TRY(kd_comm_begin_sum(v->comm, ctx, first, p->gradient));
+    if (!kd_is_divided(&v->shape)) KD_TRY(kd_comm_begin_sum(v->comm, ctx, first, p->gradient));
     KD_TRY(kd_comm_begin_sum(v->comm, ctx, p->count - end, p->gradient + end));
     KD_TRY(kd_comm_finish(v->comm, ctx));
 cleanup:
@@ -72,7 +77,8 @@ kd_status kd_views_backward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g,
     kd_status status = KD_OK;
     const kd_view_slots *s = &v->slots;
     kd_mat dinput = v->input; /* the inputs are not read again */
-    int64_t first = p->entity.data - p->value, end = p->rgat_w.data + p->rgat_w.rows * p->rgat_w.cols - p->value;
+    int64_t first = (kd_is_divided(&v->shape) ? p->relation : p->entity).data - p->value,
+            end = p->rgat_w.data + p->rgat_w.rows * p->rgat_w.cols - p->value;
     KD_TRY(kd_stack_gcn(ctx, v, g->adjacency, v->doutput, dinput));
     KD_TRY(kg_backward(ctx, p, v, &v->main, kd_slot(v, dinput, s->kg)));
     if (s->second_kg >= 0) KD_TRY(kg_backward(ctx, p, v, &v->second, kd_slot(v, dinput, s->second_kg)));

@@ -149,10 +149,10 @@ kd_status kd_cpu_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *a) {
     return KD_OK;
 }
 
-kd_status kd_cpu_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, kd_mat y, float *row_loss,
-                               double *loss) {
+kd_status kd_cpu_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t width, kd_mat y,
+                               float *row_loss, double *loss) {
     (void)ctx;
-    float scale = (float)(2.0 * weight / ((double)y.cols * (double)y.rows));
+    float scale = (float)(2.0 * weight / ((double)width * (double)y.rows));
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < y.rows; i++) {
         float *out = y.data + i * y.ld;
@@ -164,7 +164,7 @@ kd_status kd_cpu_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, f
             sum += (double)(miss * miss);
             out[c] = scale * miss;
         }
-        row_loss[i] = (float)(sum / (double)y.cols);
+        row_loss[i] = (float)(sum / (double)width);
     }
     if (loss) add_mean(row_loss, y.rows, weight, loss);
     return KD_OK;

@@ -152,7 +152,7 @@ extern "C" kd_status kd_cuda_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *arg
 
 /* A warp a row. */
 __global__ void __launch_bounds__(KD_BLOCK)
-    guidance(kd_mat target, const int32_t *row, float scale, kd_mat y, float *row_loss) {
+    guidance(kd_mat target, const int32_t *row, float scale, int64_t width, kd_mat y, float *row_loss) {
     int64_t i = ((int64_t)blockIdx.x * KD_BLOCK + threadIdx.x) / KD_WARP;
     if (i >= y.rows) return;
     double sum = 0.0;
@@ -162,14 +162,14 @@ __global__ void __launch_bounds__(KD_BLOCK)
         y.data[i * y.ld + c] = scale * miss;
     }
     sum = kd_lanes_sum(sum);
-    if (threadIdx.x % KD_WARP == 0) row_loss[i] = (float)(sum / (double)y.cols);
+    if (threadIdx.x % KD_WARP == 0) row_loss[i] = (float)(sum / (double)width);
 }
 
-extern "C" kd_status kd_cuda_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, kd_mat y,
-                                           float *row_loss, double *loss) {
+extern "C" kd_status kd_cuda_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t width,
+                                           kd_mat y, float *row_loss, double *loss) {
     if (y.rows == 0) return KD_OK;
-    float scale = (float)(2.0 * (double)weight / ((double)y.cols * (double)y.rows));
-    KD_LAUNCH(guidance, kd_blocks(y.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), target, row, scale, y, row_loss);
+    float scale = (float)(2.0 * (double)weight / ((double)width * (double)y.rows));
+    KD_LAUNCH(guidance, kd_blocks(y.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), target, row, scale, width, y, row_loss);
     if (loss)
         KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), y.rows, row_loss, (double)weight / (double)y.rows,
                   loss);
