@@ -94,25 +94,26 @@ typedef struct backward_hop {
     const float *dalpha; /* [edges] summed over ranks; NULL: all columns are here */
 } backward_hop;
 
-/* d loss / d alpha of edge k of head h, over the columns that are here. */
-static float dalpha_here(const backward_hop *b, int64_t h, int64_t k) {
-    return dot(b->dagg.data + h * b->dagg.ld, b->e.data + b->kg->tail[k] * b->e.ld, b->e.cols);
-}
-static float dalpha_of(const backward_hop *b, int64_t h, int64_t k) {
-    return b->dalpha ? b->dalpha[k] : dalpha_here(b, h, k);
+/* d loss / d alpha of edge k, over the columns that are here; up: the row of dagg of its head. */
+static float dalpha_here(const backward_hop *b, const float *up, int64_t k) {
+    return dot(up, b->e.data + b->kg->tail[k] * b->e.ld, b->e.cols);
 }
 
 /* Gradient of the logits of one head (before LeakyReLU, left in logit), and what the head itself gets. */
-static void head_backward(const backward_hop *b, int64_t h) {
-    int64_t begin = b->kg->head_ptr[h], end = b->kg->head_ptr[h + 1];
-    float *self = b->de.data + h * b->de.ld, *logit = b->logit;
-    add(1.0f, b->dagg.data + h * b->dagg.ld, self, b->e.cols);
+static void head_backward(const backward_hop *hop, int64_t h) {
+    const backward_hop b = *hop; /* no store below changes it */
+    const float *up = b.dagg.data + h * b.dagg.ld;
+    int64_t begin = b.kg->head_ptr[h], end = b.kg->head_ptr[h + 1];
+    float *self = b.de.data + h * b.de.ld;
+    add(1.0f, up, self, b.e.cols);
     double mean = 0.0;
-    for (int64_t k = begin; k < end; k++) mean += (double)b->alpha[k] * dalpha_of(b, h, k);
+    for (int64_t k = begin; k < end; k++)
+        mean += (double)b.alpha[k] * (b.dalpha ? b.dalpha[k] : dalpha_here(&b, up, k));
     for (int64_t k = begin; k < end; k++) {
-        float dlogit = b->alpha[k] * (dalpha_of(b, h, k) - (float)mean);
-        logit[k] = logit[k] > 0.0f ? dlogit : b->slope * dlogit;
-        add(logit[k], b->rh.data + b->kg->relation[k] * b->rh.ld, self, b->e.cols);
+        float dalpha = b.dalpha ? b.dalpha[k] : dalpha_here(&b, up, k);
+        float dlogit = b.alpha[k] * (dalpha - (float)mean);
+        b.logit[k] = b.logit[k] > 0.0f ? dlogit : b.slope * dlogit;
+        add(b.logit[k], b.rh.data + b.kg->relation[k] * b.rh.ld, self, b.e.cols);
     }
 }
 
@@ -121,7 +122,8 @@ static kd_status sum_dalpha(kd_ctx *ctx, const kd_split *split, const backward_h
     clear_beyond(b->kg, b->dagg.rows, dalpha);
 #pragma omp parallel for schedule(dynamic, 64)
     for (int64_t h = 0; h < b->dagg.rows; h++)
-        for (int64_t k = b->kg->head_ptr[h]; k < b->kg->head_ptr[h + 1]; k++) dalpha[k] = dalpha_here(b, h, k);
+        for (int64_t k = b->kg->head_ptr[h]; k < b->kg->head_ptr[h + 1]; k++)
+            dalpha[k] = dalpha_here(b, b->dagg.data + h * b->dagg.ld, k);
     return kd_split_sum(split, ctx, b->kg->capacity, dalpha);
 }
 

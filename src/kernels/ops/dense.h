@@ -53,7 +53,7 @@ int64_t kd_unit_rows_backward_workspace(int64_t rows);
 
 /* Y [groups->capacity or more rows, X.cols]: row g = row groups->key[g] of X for each group g, 0 in the rows beyond. */
 typedef kd_status kd_take_rows_fn(kd_ctx *ctx, const kd_groups *groups, kd_mat x, kd_mat y);
-/* Row groups->key[g] of X += row g of Y, for each group g; the other rows of X are left alone. */
+/* Row groups->key[g] of X += row g of Y, Y as of kd_take_rows, for each group g; the other rows of X are left alone. */
 typedef kd_status kd_give_rows_fn(kd_ctx *ctx, const kd_groups *groups, kd_mat y, kd_mat x);
 
 /* X = X > 0 ? X : slope X, in place. */
