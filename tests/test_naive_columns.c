@@ -49,8 +49,7 @@ static void run_step(op_fixture *f, gradient_case *g, results *out) {
     keep(f, kd_mat_make(m->params.gradient, 1, m->params.count), STEP, out);
     kd_view_pass pass = {.main_kg = kd_model_eval_kg(m)};
     assert_ok(kd_views_forward(f->ctx, &m->params, &m->graphs, &pass, &m->views));
-    assert_ok(
-        kd_ranker_lists(f->ctx, &m->ranker, kd_model_user_view(m), kd_model_item_view(m), m->graphs.train));
+    assert_ok(kd_ranker_lists(f->ctx, &m->ranker, kd_model_user_view(m), kd_model_item_view(m), m->graphs.train));
     keep(f, kd_mat_make(m->ranker.value, g->data.users, m->ranker.topk[0]), LISTS, out);
 }
 

@@ -26,6 +26,57 @@ void golden_join(golden_case *c, kd_mat x) {
     golden_require(kd_comm_sum_f32(c->comm, c->ctx, x.rows * x.ld, x.data), "sum over ranks");
 }
 
+static void fail(golden_case *c, const char *name, const char *why) {
+    printf("%-44s %s FAIL\n", name, why);
+    c->failed++;
+}
+
+kd_mat golden_whole(golden_case *c, const kd_model *model, kd_pool *pool, kd_mat m) {
+    const kd_model_shape *s = &model->shape;
+    int64_t blocks = m.cols / s->dim;
+    kd_mat whole;
+    if (!kd_is_divided(s)) return m;
+    golden_require(kd_pool_mat(pool, m.rows, blocks * s->whole_dim, "test", &whole), "whole rows");
+    for (int64_t i = 0; i < blocks; i++)
+        golden_require(kd_add_scaled(c->ctx, 1.0f, kd_mat_cols(m, i * s->dim, s->dim), 0.0f,
+                                     kd_mat_cols(whole, i * s->whole_dim + s->column, s->dim)),
+                       "whole rows");
+    golden_join(c, whole);
+    return whole;
+}
+
+void golden_compare_columns(golden_case *c, const kd_model *model, const char *name, kd_mat m) {
+    kd_pool pool;
+    kd_pool_init(&pool, c->ctx);
+    golden_compare_mat(c, name, golden_whole(c, model, &pool, m), false);
+    kd_pool_free(&pool);
+}
+
+void golden_take_columns(golden_case *c, const kd_model *model, const float *from, kd_mat m) {
+    kd_pool pool;
+    float *device;
+    int64_t width = model->shape.whole_dim;
+    kd_pool_init(&pool, c->ctx);
+    golden_require(kd_pool_upload(&pool, from, m.rows * width, sizeof *from, "test", &device), "columns");
+    golden_require(kd_add_scaled(c->ctx, 1.0f,
+                                 kd_mat_cols(kd_mat_make(device, m.rows, width), model->shape.column, m.cols), 0.0f, m),
+                   "columns");
+    golden_require(kd_synchronize(c->ctx), "columns");
+    kd_pool_free(&pool);
+}
+
+void golden_upload_columns(golden_case *c, const kd_model *model, const char *name, kd_mat m) {
+    int64_t shape[4];
+    float *host = golden_floats(c, name, shape);
+    if (!host) return;
+    if (shape[0] != m.rows || shape[1] != model->shape.whole_dim)
+        fail(c, name, "has another size");
+    else
+        golden_take_columns(c, model, host, m);
+    free(host);
+    c->inputs++;
+}
+
 const char *golden_name(const char *format, ...) {
     static char buffer[8][160];
     static int next;
@@ -38,11 +89,6 @@ const char *golden_name(const char *format, ...) {
 }
 
 bool golden_has(const golden_case *c, const char *name) { return cJSON_HasObjectItem(c->files, name); }
-
-static void fail(golden_case *c, const char *name, const char *why) {
-    printf("%-44s %s FAIL\n", name, why);
-    c->failed++;
-}
 
 /* The path of an array; marks it in the manifest. NULL if the manifest has none of that name. */
 static const char *path_of(golden_case *c, const char *name) {

@@ -152,8 +152,9 @@ void golden_close(golden_case *c) {
         printf("%-44s not covered FAIL\n", entry->string);
         c->failed++;
     }
-    printf("# %s, %s: %lld arrays compared, %lld taken as inputs, %lld failed\n", c->folder,
-           c->config.naive ? "naive" : "fused", (long long)c->compared, (long long)c->inputs, (long long)c->failed);
+    printf("# %s, %s%s: %lld arrays compared, %lld taken as inputs, %lld failed\n", c->folder,
+           c->config.naive ? "naive" : "fused", c->config.shard ? ", divided" : "", (long long)c->compared,
+           (long long)c->inputs, (long long)c->failed);
     cJSON_Delete(c->manifest);
     kd_dataset_free(&c->data);
     kd_kg_edges_free(&c->published_edges);
@@ -163,9 +164,9 @@ void golden_close(golden_case *c) {
 
 static void load_params(golden_case *c, kd_model *m) {
     const kd_params *p = &m->params;
-    golden_upload(c, "param_uEmbeds", p->user, false);
-    golden_upload(c, "param_iEmbeds", p->item, false);
-    golden_upload(c, "param_eEmbeds", p->entity, false);
+    golden_upload_columns(c, m, "param_uEmbeds", p->user);
+    golden_upload_columns(c, m, "param_iEmbeds", p->item);
+    golden_upload_columns(c, m, "param_eEmbeds", p->entity);
     golden_upload(c, "param_rEmbeds", p->relation, false);
     golden_upload(c, "param_rgat_W", p->rgat_w, false);
     golden_upload(c, "param_modal_weight", p->modal_weight, false);

@@ -114,13 +114,14 @@ static float *device_columns(golden_case *c, kd_pool *pool, const char *name, co
     return here.data;
 }
 
-/* The rows' losses: of the reconstruction ranks have shares, the guidance's are whole on each. */
+/* The rows' losses: of the reconstruction ranks have shares, and of the guidance where columns are divided. */
 static void compare_row_losses(golden_case *c, const kd_model *m, const char *name, int64_t count) {
     kd_pool pool;
     kd_pool_init(&pool, c->ctx);
     kd_mat both = zeros(c, &pool, 2, count);
     copy(c, kd_mat_make(m->diffusion.row_loss[0], 1, count), kd_mat_rows(both, 0, 1));
-    if (kd_comm_rank(c->comm) == 0) copy(c, kd_mat_make(m->diffusion.row_loss[1], 1, count), kd_mat_rows(both, 1, 1));
+    if (kd_comm_rank(c->comm) == 0 || kd_is_divided(&m->shape))
+        copy(c, kd_mat_make(m->diffusion.row_loss[1], 1, count), kd_mat_rows(both, 1, 1));
     golden_join(c, both);
     golden_compare_mat(c, name, both, false);
     kd_pool_free(&pool);
@@ -249,7 +250,7 @@ void golden_check_diffusion(golden_case *c, kd_model *m) {
         name[sizeof name - 1] = '\0';
         upload_weights(c, name, &m->modality_denoiser[i]);
         golden_require(kd_guide_modality(m, i, &guidance), "guidance");
-        golden_require(kd_row_mean(c->ctx, m->params.user, m->guidance.user_mean), "guidance");
+        golden_require(kd_guide_users(m), "guidance");
         check_training(c, m, name, &m->modality_denoiser[i],
                        (kd_denoiser_batch){.x0 = m->graphs.user_rows, .x0_transpose = m->graphs.user_rows_transpose},
                        &guidance);

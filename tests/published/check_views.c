@@ -30,7 +30,10 @@ static void compare_gradients(golden_case *c, const kd_model *m, const char *pre
         kd_mat gradient = kd_gradient_of(p, p->entry[i].value);
         bool linear = strstr(p->entry[i].name, "_trans.weight") != NULL;
         manifest_name(p->entry[i].name, name);
-        if (golden_has(c, golden_name("%s%s", prefix, name)))
+        if (!golden_has(c, golden_name("%s%s", prefix, name))) continue;
+        if (p->entry[i].divided)
+            golden_compare_columns(c, m, golden_name("%s%s", prefix, name), gradient);
+        else
             golden_compare_mat(c, golden_name("%s%s", prefix, name), gradient, linear);
     }
 }
@@ -40,8 +43,8 @@ static kd_mat items_of(const kd_model *m, kd_mat nodes) { return kd_mat_rows(nod
 
 static void compare_view(golden_case *c, const kd_model *m, const char *prefix, int64_t slot) {
     kd_mat view = kd_slot(&m->views, m->views.output, slot);
-    golden_compare_mat(c, golden_name("%s_user", prefix), users_of(m, view), false);
-    golden_compare_mat(c, golden_name("%s_item", prefix), items_of(m, view), false);
+    golden_compare_columns(c, m, golden_name("%s_user", prefix), users_of(m, view));
+    golden_compare_columns(c, m, golden_name("%s_item", prefix), items_of(m, view));
 }
 
 static void forward(golden_case *c, kd_model *m, const kd_kg *main_kg) {
@@ -63,28 +66,32 @@ static void check_rgat(golden_case *c, kd_model *m) {
     golden_require(kd_rgat_begin(c->ctx, &m->params, &m->views.rgat), "rgat");
     golden_require(kd_rgat_pass_forward(c->ctx, &m->params, &m->graphs.capped, 0.0f, &rng, &m->views.rgat, &pass),
                    "rgat");
-    golden_compare_mat(c, "rgat_out", pass.result, false);
+    golden_compare_columns(c, m, "rgat_out", pass.result);
     zero_gradients(c, m);
-    golden_upload(c, "rgat_up", up, false);
+    golden_upload_columns(c, m, "rgat_up", up);
     golden_require(kd_rgat_pass_backward(c->ctx, &m->params, up, &m->views.rgat, &pass), "rgat");
     golden_require(kd_rgat_end(c->ctx, &m->params, &m->views.rgat), "rgat");
+    if (kd_is_divided(s)) { /* what is whole on every rank has parts of its gradient from all */
+        float *first = kd_gradient_of(&m->params, m->params.relation).data;
+        golden_join(c, kd_mat_make(first, 1, m->params.count - (first - m->params.gradient)));
+    }
     compare_gradients(c, m, "rgat_grad_");
     kd_pool_free(&pool);
 }
 
 /* The upstream gradient `name` [slots * nodes, dim] into consecutive slots, then back to the parameters. */
 static void backward(golden_case *c, kd_model *m, const char *prefix, int64_t slot, int64_t slots) {
-    int64_t shape[4], nodes = m->views.output.rows, dim = m->shape.dim;
+    int64_t shape[4], nodes = m->views.output.rows, dim = m->shape.whole_dim;
     float *up = golden_floats(c, golden_name("%s_up", prefix), shape);
     if (!up) return;
     c->inputs++;
     zero_gradients(c, m);
     for (int64_t i = 0; i < slots; i++)
-        golden_require(kd_mat_upload(c->ctx, up + i * nodes * dim, kd_slot(&m->views, m->views.doutput, slot + i)),
-                       "upload");
-    /* ranks add up what each of them makes of its share */
-    golden_require(
-        kd_add_scaled(c->ctx, 0.0f, m->views.doutput, 1.0f / (float)kd_comm_ranks(c->comm), m->views.doutput), "share");
+        golden_take_columns(c, m, up + i * nodes * dim, kd_slot(&m->views, m->views.doutput, slot + i));
+    if (!kd_is_divided(&m->shape)) /* ranks add up what each of them makes of its share */
+        golden_require(
+            kd_add_scaled(c->ctx, 0.0f, m->views.doutput, 1.0f / (float)kd_comm_ranks(c->comm), m->views.doutput),
+            "share");
     golden_require(kd_views_backward(c->ctx, &m->params, &m->graphs, &m->views), "backward");
     compare_gradients(c, m, golden_name("%s_grad_", prefix));
     free(up);
@@ -163,7 +170,7 @@ void golden_check_losses(golden_case *c, kd_model *m) {
     kd_mat a, b, da, db;
     float *norm;
     double *device, loss;
-    int64_t rows = m->shape.users, dim = m->shape.dim, count = load_batch(c, m);
+    int64_t rows = m->shape.users, dim = m->shape.whole_dim, count = load_batch(c, m);
     kd_pool_init(&pool, c->ctx);
     kd_mat *mats[] = {&a, &b, &da, &db};
     for (int i = 0; i < 4; i++) golden_require(kd_pool_mat(&pool, rows, dim, "test", mats[i]), "test");
@@ -249,15 +256,15 @@ static void compare_trained(golden_case *c, const kd_model *m) {
     for (int64_t i = 0; i < p->entries; i++) {
         char name[96];
         kd_mat value = p->entry[i].value;
-        bool linear = strstr(p->entry[i].name, "_trans.weight") != NULL;
+        bool linear = strstr(p->entry[i].name, "_trans.weight") != NULL, divided = p->entry[i].divided;
+        int64_t rows = value.rows, cols = divided ? m->shape.whole_dim : value.cols;
         float *host, *turned;
         manifest_name(p->entry[i].name, name);
-        golden_require(kd_host_alloc(&host, value.rows * value.cols, sizeof *host, "test"), "test");
-        golden_require(kd_host_alloc(&turned, value.rows * value.cols, sizeof *turned, "test"), "test");
-        golden_require(kd_mat_download(c->ctx, value, host), "test");
-        for (int64_t k = 0; k < value.rows * value.cols; k++)
-            turned[linear ? k % value.cols * value.rows + k / value.cols : k] = host[k];
-        golden_compare_absolute(c, golden_name("train_param_%s", name), turned, value.rows * value.cols);
+        golden_require(kd_host_alloc(&host, rows * cols, sizeof *host, "test"), "test");
+        golden_require(kd_host_alloc(&turned, rows * cols, sizeof *turned, "test"), "test");
+        golden_require(kd_model_download(m, value, divided, host), "test");
+        for (int64_t k = 0; k < rows * cols; k++) turned[linear ? k % cols * rows + k / cols : k] = host[k];
+        golden_compare_absolute(c, golden_name("train_param_%s", name), turned, rows * cols);
         free(host);
         free(turned);
     }
@@ -300,8 +307,9 @@ void golden_check_evaluation(golden_case *c, kd_model *m) {
     golden_require(kd_views_forward(c->ctx, &m->params, &m->graphs, &pass, &m->views), "forward");
     golden_require(kd_ranker_allocate(&pool, m->shape.users, m->shape.items, 1, &k, &ranker), "rank");
     ranker.comm = c->comm;
-    golden_require(
-        kd_ranker_lists(c->ctx, &ranker, kd_model_user_view(m), kd_model_item_view(m), m->graphs.train), "rank");
+    user = golden_whole(c, m, &pool, kd_model_user_view(m));
+    item = golden_whole(c, m, &pool, kd_model_item_view(m));
+    golden_require(kd_ranker_lists(c->ctx, &ranker, user, item, m->graphs.train), "rank");
     golden_require(kd_host_alloc(&list, m->shape.users * k, sizeof *list, "test"), "test");
     golden_require(kd_download(c->ctx, list, ranker.list, m->shape.users * k * (int64_t)sizeof *list), "rank");
     golden_compare_ints(c, name, list, m->shape.users * k);

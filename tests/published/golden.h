@@ -47,6 +47,14 @@ void golden_sum(golden_case *c, double *device, int64_t n, double *host);
 /* x, which is zero but for this rank's part, = the whole of it. */
 void golden_join(golden_case *c, kd_mat x);
 
+/* Of matrices of which ranks may have some columns each, in blocks of the model's dim: m itself where they are whole,
+ * else all ranks' columns in memory of `pool`. */
+kd_mat golden_whole(golden_case *c, const kd_model *model, kd_pool *pool, kd_mat m);
+void golden_compare_columns(golden_case *c, const kd_model *model, const char *name, kd_mat m);
+/* m = this rank's columns of whole rows: of an array, or of `from` in host memory. */
+void golden_upload_columns(golden_case *c, const kd_model *model, const char *name, kd_mat m);
+void golden_take_columns(golden_case *c, const kd_model *model, const float *from, kd_mat m);
+
 /* "%s" formats into a static buffer of names. */
 const char *golden_name(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -1,17 +1,18 @@
 /* golden [--device=cpu|cuda] DIR...: every array of every folder's manifest through the engine's own ops, with all of
- * its algebra and then without any; exit 1 on any FAIL. Under a launcher of several ranks what a run splits is split.
- */
+ * its algebra and then without any; exit 1 on any FAIL. Under a launcher of several ranks what a run splits is split,
+ * with whole tables and then with tables whose columns are divided. */
 #include <stdio.h>
 #include <string.h>
 
 #include "host/util/device.h"
 #include "published/golden.h"
 
-static int64_t check_folder(const char *folder, bool naive, kd_ctx *ctx, kd_comm *comm) {
+static int64_t check_folder(const char *folder, bool naive, bool shard, kd_ctx *ctx, kd_comm *comm) {
     golden_case c;
     kd_model model;
     golden_open(folder, ctx, comm, &c);
     c.config.naive = naive ? ~0u : 0;
+    c.config.shard = shard;
     golden_model(&c, 0, &model);
     golden_check_steps(&c, &model);
     kd_model_free(&model);
@@ -49,7 +50,7 @@ int main(int argc, char **argv) {
     golden_require(kd_comm_bind(comm, ctx), "ranks");
     if (kd_comm_rank(comm) > 0 && !freopen("/dev/null", "w", stdout)) return 1;
     for (int i = first; i < argc; i++)
-        for (int naive = 0; naive < 2; naive++) failed += check_folder(argv[i], naive, ctx, comm);
+        for (int way = 0; way < (comm ? 4 : 2); way++) failed += check_folder(argv[i], way % 2, way / 2, ctx, comm);
     kd_comm_close(comm, KD_OK);
     kd_ctx_close(ctx);
     return failed > 0;

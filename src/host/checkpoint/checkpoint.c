@@ -18,12 +18,13 @@ enum { MOST_ARRAYS = 32 + 14 * KD_MAX_MODALITIES };
 
 static const char PREFIX[] = "checkpoint-", SUFFIX[] = ".safetensors";
 
-/* The device arrays that a run is made of at a position: whole on every rank, or a range of rows or of columns on each. */
+/* The device arrays that a run is made of at a position: whole on every rank, or a range of rows or of columns on each.
+ */
 typedef struct run_arrays {
     kd_ctx *ctx;
     kd_comm *comm;
     const kd_turn *turn; /* of divided columns */
-    float *passing; /* where ranks pass on what is only on one of them */
+    float *passing;      /* where ranks pass on what is only on one of them */
     int64_t passing_bytes, count;
     kd_tensor tensor[MOST_ARRAYS]; /* as in the file, without data */
     void *device[MOST_ARRAYS];
@@ -167,8 +168,7 @@ static kd_status read_columns(const run_arrays *a, int64_t i, int64_t first, int
     float *room = NULL;
     if (to) KD_TRY(kd_host_alloc(&room, rows.count * width, sizeof *room, "rows of all ranks"));
     KD_TRY(kd_turn_download(a->ctx, a->turn, a->split[i].columns, rows.first, rows.count, room, width));
-    if (to)
-        memcpy(to, (const char *)room + (first - rows.first * width * (int64_t)sizeof *room), (size_t)bytes);
+    if (to) memcpy(to, (const char *)room + (first - rows.first * width * (int64_t)sizeof *room), (size_t)bytes);
 cleanup:
     free(room);
     return status;

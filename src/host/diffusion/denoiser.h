@@ -83,8 +83,8 @@ kd_status kd_denoiser_allocate(kd_pool *pool, kd_comm *comm, const kd_denoiser_s
 kd_status kd_denoiser_init(kd_ctx *ctx, const kd_config *config, uint32_t instance, const kd_diffusion_scratch *scratch,
                            kd_denoiser *denoiser);
 
-/* Guidance of a training step: loss += weight * mean over rows and columns of (sum over ranks of out[:, :projection.rows]
- * projection - target[row])^2. */
+/* Guidance of a training step: loss += weight * mean over rows and columns of (sum over ranks of out[:,
+ * :projection.rows] projection - target[row])^2. */
 typedef struct kd_denoiser_guidance {
     kd_mat projection; /* [guided ones of the columns that are here, the first of them; d] */
     kd_mat target;     /* [rows of x0, d], or columns of it where ranks divide them, */

@@ -79,7 +79,8 @@ kd_status kd_rank(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *dat
     KD_TRY(kd_ranker_allocate(&pool, count, data->items, 1, &k, &ranker));
     for (int64_t first = 0; first < count; first += ranker.tile) {
         int64_t some = count - first < ranker.tile ? count - first : ranker.tile;
-        KD_TRY(kd_ranker_lists(ctx, &ranker, kd_mat_rows(user_view, first, some), item_view, kd_csr_rows(train, first, some)));
+        KD_TRY(kd_ranker_lists(ctx, &ranker, kd_mat_rows(user_view, first, some), item_view,
+                               kd_csr_rows(train, first, some)));
         KD_TRY(download_lists(ctx, &ranker, first, some, k, item, score));
     }
 cleanup:

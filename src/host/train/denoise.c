@@ -100,8 +100,7 @@ cleanup:
     return status;
 }
 
-/* guidance.user_mean = the mean of every user's row, over all ranks' columns of it. */
-static kd_status user_means(kd_model *m) {
+kd_status kd_guide_users(kd_model *m) {
     kd_mat mean = kd_mat_make(m->guidance.user_mean, 1, m->shape.users);
     kd_status status = kd_row_mean(m->ctx, m->params.user, mean.data);
     if (status != KD_OK || !kd_is_divided(&m->shape)) return status;
@@ -118,7 +117,7 @@ static kd_status entity_guidance(kd_model *m) {
     kd_mat none = {0}, user = kd_mat_make(m->guidance.user_mean, s->users, 1);
     kd_mat entity = kd_mat_make(m->guidance.entity_mean, s->entities, 1);
     int64_t shared = s->users < s->entities ? s->users : s->entities;
-    KD_TRY(user_means(m));
+    KD_TRY(kd_guide_users(m));
     KD_TRY(kd_zero(m->ctx, entity.data, s->entities * (int64_t)sizeof(float)));
     if (m->config->guidance == KD_GUIDANCE_LINKED_USERS)
         KD_TRY(kd_spmm(m->ctx, 1.0f, m->graphs.linked_mean, user, 0.0f, none, kd_mat_rows(entity, 0, s->items)));
@@ -189,7 +188,7 @@ kd_status kd_rebuild_graphs(kd_model *m, int64_t epoch, const kd_observer *obser
     denoising what = {.stage = KD_STAGE_SAMPLE, .x0 = m->graphs.user_rows, .g = m->guidance.user_mean};
     what.total =
         m->shape.modalities * batches(m, m->shape.users) + (m->denoises_kg ? batches(m, m->shape.entities) : 0);
-    if (m->denoises_modalities) KD_TRY(user_means(m));
+    if (m->denoises_modalities) KD_TRY(kd_guide_users(m));
     for (int64_t i = 0; i < m->shape.modalities; i++) {
         kd_rng rng = {c->seed, KD_RNG_THIN_MODALITY, (uint32_t)i, (uint32_t)epoch, NULL};
         what.denoiser = &m->modality_denoiser[i];

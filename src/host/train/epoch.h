@@ -26,6 +26,9 @@ kd_status kd_denoise_kg(kd_model *model, int64_t epoch, const kd_observer *obser
 kd_status kd_guide_modality(kd_model *model, int64_t i, kd_denoiser_guidance *out);
 kd_status kd_guide_kg(kd_model *model, kd_denoiser_guidance *out);
 
+/* guidance.user_mean = the mean of every user's row: what guides a user's row when it is sampled. */
+kd_status kd_guide_users(kd_model *model);
+
 /* Samples all rows and rebuilds every A_m and the generated knowledge graph. */
 kd_status kd_rebuild_graphs(kd_model *model, int64_t epoch, const kd_observer *observer);
 

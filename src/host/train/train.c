@@ -54,7 +54,8 @@ cleanup:
     return status;
 }
 
-/* A snapshot of `value`, host NULL on ranks that only hand over their part of it; linear transforms are stored [F, dim] here and [dim, F] by those who published the names. */
+/* A snapshot of `value`, host NULL on ranks that only hand over their part of it; linear transforms are stored [F, dim]
+ * here and [dim, F] by those who published the names. */
 static kd_status copy_out(const kd_model *m, kd_mat value, bool divided, const char *name, float **host,
                           kd_tensor *out) {
     kd_status status = KD_OK;

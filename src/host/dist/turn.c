@@ -1,0 +1,112 @@
+#include "host/dist/turn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/util/memory.h"
+
+enum { PASSING = 4096 };
+
+kd_status kd_turn_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t most_here, int64_t width, kd_turn *out) {
+    static const char what[] = "turns between ranks";
+    kd_status status = KD_OK;
+    kd_mat columns, rows, passing;
+    *out = (kd_turn){.comm = comm, .width = width, .most = most, .most_here = most_here};
+    out->own = kd_comm_share(comm, kd_share_columns(width));
+    KD_TRY(kd_pool_mat(pool, most, out->own.count, what, &columns));
+    KD_TRY(kd_pool_mat(pool, most_here, width, what, &rows));
+    KD_TRY(kd_pool_mat(pool, PASSING, kd_share_most(kd_share_columns(width), kd_comm_ranks(comm)), what, &passing));
+    out->columns = columns.data;
+    out->passing = passing.data;
+    out->rows = rows.data;
+cleanup:
+    return status;
+}
+
+static int64_t column_of(const kd_turn *t, int64_t rank) {
+    return kd_share_begin(kd_share_columns(t->width), rank, kd_comm_ranks(t->comm));
+}
+
+/* Rank r's columns of this rank's rows, as they lie in t->rows: packed, one rank's after the other's. */
+static kd_mat packed_rows(const kd_turn *t, int64_t rows, int64_t r) {
+    return kd_mat_make(t->rows + rows * column_of(t, r), rows, column_of(t, r + 1) - column_of(t, r));
+}
+
+/* Both packed forms exchanged: forward from t->columns to t->rows, else the other way. */
+static kd_status exchange(kd_ctx *ctx, const kd_turn *t, kd_share share, bool forward) {
+    kd_status status = KD_OK;
+    int64_t ranks = kd_comm_ranks(t->comm), here = kd_comm_share(t->comm, share).count, *first = NULL;
+    KD_TRY(kd_host_alloc(&first, 2 * (ranks + 1), sizeof *first, "turns between ranks"));
+    for (int64_t r = 0; r <= ranks; r++) {
+        first[r] = kd_share_begin(share, r, ranks) * t->own.count * (int64_t)sizeof(float);
+        first[ranks + 1 + r] = here * column_of(t, r) * (int64_t)sizeof(float);
+    }
+    status = forward ? kd_comm_turn(t->comm, ctx, first, t->columns, first + ranks + 1, t->rows)
+                     : kd_comm_turn(t->comm, ctx, first + ranks + 1, t->rows, first, t->columns);
+cleanup:
+    free(first);
+    return status;
+}
+
+static kd_status check(const kd_turn *t, kd_share share, kd_mat columns, kd_mat rows) {
+    int64_t here = kd_comm_share(t->comm, share).count;
+    if (columns.rows == share.count && columns.rows <= t->most && columns.cols == t->own.count && rows.rows == here &&
+        here <= t->most_here && rows.cols == t->width)
+        return KD_OK;
+    return KD_FAIL(KD_ERR_ARGUMENT, "turns between ranks: shapes do not fit");
+}
+
+kd_status kd_turn_to_rows(kd_ctx *ctx, const kd_turn *t, kd_share share, kd_mat columns, kd_mat rows) {
+    kd_status status = KD_OK;
+    KD_TRY(check(t, share, columns, rows));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, columns, 0.0f, kd_mat_make(t->columns, columns.rows, columns.cols)));
+    KD_TRY(exchange(ctx, t, share, true));
+    for (int64_t r = 0; r < kd_comm_ranks(t->comm); r++) {
+        kd_mat packed = packed_rows(t, rows.rows, r);
+        KD_TRY(kd_add_scaled(ctx, 1.0f, packed, 0.0f, kd_mat_cols(rows, column_of(t, r), packed.cols)));
+    }
+cleanup:
+    return status;
+}
+
+kd_status kd_turn_to_columns(kd_ctx *ctx, const kd_turn *t, kd_share share, kd_mat rows, float beta, kd_mat columns) {
+    kd_status status = KD_OK;
+    KD_TRY(check(t, share, columns, rows));
+    for (int64_t r = 0; r < kd_comm_ranks(t->comm); r++) {
+        kd_mat packed = packed_rows(t, rows.rows, r);
+        KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_cols(rows, column_of(t, r), packed.cols), 0.0f, packed));
+    }
+    KD_TRY(exchange(ctx, t, share, false));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_make(t->columns, columns.rows, columns.cols), beta, columns));
+cleanup:
+    return status;
+}
+
+/* The passing rows of rank r from the device to their columns of host. */
+static kd_status unpack(kd_ctx *ctx, const kd_turn *t, int64_t r, int64_t rows, float *room, float *host,
+                        int64_t stride) {
+    int64_t column = column_of(t, r), count = column_of(t, r + 1) - column;
+    kd_status status = kd_download(ctx, room, t->passing, rows * count * (int64_t)sizeof *room);
+    for (int64_t i = 0; i < rows && status == KD_OK; i++)
+        memcpy(host + i * stride + column, room + i * count, (size_t)count * sizeof *room);
+    return status;
+}
+
+kd_status kd_turn_download(kd_ctx *ctx, const kd_turn *t, kd_mat columns, int64_t first, int64_t rows, float *host,
+                           int64_t stride) {
+    kd_status status = KD_OK;
+    float *room = NULL;
+    if (host) KD_TRY(kd_host_alloc(&room, PASSING * t->width, sizeof *room, "rows of all ranks"));
+    for (int64_t at = 0; at < rows; at += PASSING)
+        for (int64_t r = 0; r < kd_comm_ranks(t->comm); r++) {
+            int64_t some = rows - at < PASSING ? rows - at : PASSING, count = column_of(t, r + 1) - column_of(t, r);
+            if (r == kd_comm_rank(t->comm))
+                KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_rows(columns, first + at, some), 0.0f,
+                                     kd_mat_make(t->passing, some, count)));
+            KD_TRY(kd_comm_broadcast(t->comm, ctx, r, some * count * (int64_t)sizeof(float), t->passing));
+            if (host) KD_TRY(unpack(ctx, t, r, some, room, host + at * stride, stride));
+        }
+cleanup:
+    free(room);
+    return status;
+}

@@ -1,0 +1,33 @@
+/* Matrices that ranks divide: some columns of every row here, or every column of some rows; and how one is turned into
+ * the other. */
+#ifndef KD_DIST_TURN_H
+#define KD_DIST_TURN_H
+
+#include "host/dist/comm.h"
+#include "host/util/pool.h"
+
+typedef struct kd_turn {
+    kd_comm *comm;
+    kd_range own;   /* this rank's columns */
+    int64_t width;  /* columns of whole rows, which ranks divide by kd_share_columns */
+    float *columns; /* [most rows, this rank's columns] packed, on their way */
+    float *rows;    /* [most rows of this rank, width]: each rank's columns of them */
+    int64_t most, most_here;
+    float *passing; /* [PASSING rows, most columns of a rank] what one rank passes on to all */
+} kd_turn;
+
+/* For matrices of up to `most` rows, of which this rank has up to `most_here`. */
+kd_status kd_turn_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t most_here, int64_t width, kd_turn *out);
+
+/* rows [this rank's by `share`, width] = those rows of columns [share.count, this rank's columns]. */
+kd_status kd_turn_to_rows(kd_ctx *ctx, const kd_turn *turn, kd_share share, kd_mat columns, kd_mat rows);
+
+/* columns = the columns of rows + beta columns. */
+kd_status kd_turn_to_columns(kd_ctx *ctx, const kd_turn *turn, kd_share share, kd_mat rows, float beta, kd_mat columns);
+
+/* host [rows, width], in host memory with rows `stride` apart, = all ranks' columns of rows first .. first + rows - 1;
+ * NULL: this rank only hands over its own. */
+kd_status kd_turn_download(kd_ctx *ctx, const kd_turn *turn, kd_mat columns, int64_t first, int64_t rows, float *host,
+                           int64_t stride);
+
+#endif
