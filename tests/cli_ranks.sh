@@ -47,6 +47,38 @@ same "more ranks than columns: exit code" 2 $?
 holds "more ranks than columns: says so" grep -q "at most one for each four of a denoiser's 12 columns" err
 single "more ranks than columns"
 
+# Tables divided over the ranks by columns: the same numbers, less memory on each.
+for n in 2 3 4; do
+    ranks $n "$KDIFFE" train data --out=d$n $small --shard=true >out 2>err
+    same "$n ranks, divided: exit code" 0 $?
+    holds "$n ranks, divided: the same numbers" agree one d$n
+done
+check "divided: the model that is kept" 0 "recall" "$KDIFFE" eval d3
+mv out out3
+check "the model that one rank keeps" 0 "recall" "$KDIFFE" eval one
+holds "divided: the model that is kept ranks as one rank's" cmp -s <(grep recall out) <(grep recall out3)
+bytes_of() { ranks 4 "$KDIFFE" train data --dry-run --dim=64 "$@" 2>/dev/null | awk '$1 == "parameters" {print $2 * ($3 == "MB" ? 1024 : 1)}'; }
+whole=$(bytes_of) divided=$(bytes_of --shard=true)
+holds "divided: less than half of the parameters' memory ($divided of $whole)" \
+    awk "BEGIN {exit !($divided > 0 && 2 * $divided < $whole)}"
+ranks 3 "$KDIFFE" train data --out=none $small --dim=8 --shard=true >out 2>err
+same "divided, more ranks than columns: exit code" 2 $?
+holds "divided, more ranks than columns: says so" grep -q "shard: 3 ranks: at most one for each four of dim's 8 columns" err
+single "divided, more ranks than columns"
+divided() { # divided NAME OPTIONS: three ranks and one agree
+    local name=$1
+    shift
+    check "$name, one rank" 0 "" "$KDIFFE" train data --out=o $small --overwrite "$@"
+    ranks 3 "$KDIFFE" train data --out=d $small --overwrite --shard=true "$@" >out 2>err
+    holds "$name, 3 ranks, divided: the same numbers" agree o d
+}
+divided "paper's semantics" --semantics=paper --cl_method=0 --batch=50
+divided "two layers, two hops, matrices, noised chains" --gnn_layers=2 --kg_hops=2 --trans=0 --sampling_steps=2 --dim=22
+divided "without a knowledge graph" --use.kg=false
+divided "without contrast" --use.contrastive=false --seed=3
+divided "without multimodal views" --use.multimodal=false --guidance=linked_users
+divided "every formula as it stands" --naive=chain,output,views,rows,features,scores
+
 # Two jobs side by side know nothing of each other.
 ranks 2 "$KDIFFE" train data --out=left $small >out 2>err &
 left=$!
@@ -74,10 +106,11 @@ same "a wrong word on all ranks: exit code" 2 $?
 single "a wrong word on all ranks"
 holds "no run folder after errors" test ! -e odd
 
-# Killed at ten moments, each time by another rank's death; goes on with another number of ranks to the same numbers.
+# Killed at ten moments, each time by another rank's death; goes on with another number of ranks, every other time with
+# divided tables, to the same numbers.
 ranks_of() { pgrep -f "^$KDIFFE train.*=$1( |\$)"; }
 start() { ranks $1 "$KDIFFE" train data --out=killed --overwrite $small --epochs=6 --checkpoint-every=5steps; }
-go_on() { ranks $1 "$KDIFFE" train --resume=killed --checkpoint-every=5steps; }
+go_on() { ranks $1 "$KDIFFE" train --resume=killed --checkpoint-every=5steps --shard=$([ $((kills % 2)) = 0 ] && echo true || echo false); }
 moment() { echo "0.0$1"; }
 after_death() { :; } # the exit code and the lines are mpirun's
 die_often killed
@@ -105,7 +138,7 @@ kill -USR1 "$(ranks_of stopped | tail -n 1)"
 wait $job
 same "a signal to one rank: exit code" 138 $?
 single "a signal to one rank"
-timeout 60 mpirun -n 1 "$KDIFFE" train --resume=killed : -n 1 "$KDIFFE" train --resume=stopped >out 2>err
+timeout 60 mpirun -n 1 "$KDIFFE" train --resume=killed --shard=false : -n 1 "$KDIFFE" train --resume=stopped --shard=false >out 2>err
 same "another checkpoint on one rank: exit code" 6 $?
 holds "another checkpoint on one rank: names it" grep -q "rank 1 of 2 on .* has another newest checkpoint than rank 0" err
 single "another checkpoint on one rank"

@@ -23,6 +23,12 @@ for n in 2 3 4; do
     holds "$n ranks: the same numbers" agree one r$n
     same "$n ranks: one of them prints" 1 "$(grep -c 'run folder' out)"
 done
+wide="$small --dim=16"
+check "one GPU, wider rows" 0 "" "$KDIFFE" train data --out=wide $wide
+for n in 2 3 4; do
+    check "$n ranks, divided" 0 "" launch --gpus=$n -- train data --out=d$n $wide --shard=true
+    holds "$n ranks, divided: the same numbers" agree wide d$n
+done
 check "a trace" 0 "" launch --gpus=2 -- train data --out=traced --trace=trace.json $small --epochs=1
 holds "the trace shows sums beside the backward pass" \
     grep -q '"name":"sum_ranks beside","ph":"X","pid":1,"tid":2' trace.json
