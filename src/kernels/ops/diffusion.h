@@ -59,8 +59,8 @@ typedef struct kd_gram_loss_args {
 typedef kd_status kd_gram_loss_fn(kd_ctx *ctx, const kd_gram_loss_args *args);
 
 /* Guidance of n rows: row_loss[i] = (1/width) sum_c (y_i - target[row_i])^2; loss[0] += (weight / n) sum_i row_loss[i],
- * unless loss is NULL: another rank adds it; y <- d loss / d y = weight * 2 (y - target) / (width n), in place. width as
- * of kd_denoise_loss. */
+ * unless loss is NULL: another rank adds it; y <- d loss / d y = weight * 2 (y - target) / (width n), in place. width
+ * as of kd_denoise_loss. */
 typedef kd_status kd_guidance_loss_fn(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t width,
                                       kd_mat y, float *row_loss, double *loss);
 
