@@ -221,19 +221,24 @@ extern "C" kd_status kd_nccl_id(char *id) {
     return KD_OK;
 }
 
-/* Connections are made by the first sums, by each of NCCL's algorithms, of which sizes choose: none of them may be one
- * that is being recorded. */
+/* Connections are made by the first sums and broadcasts, by each of NCCL's algorithms, of which sizes choose: none of
+ * them may be one that is being recorded. */
 static kd_status warm_up(nccl_ranks *r, kd_ctx *ctx) {
     const int64_t most = 4 << 20;
     float *x = NULL;
+    int64_t *first = (int64_t *)calloc((size_t)r->count + 1, sizeof *first);
+    if (!first) return KD_FAIL(KD_ERR_MEMORY, "communicator: out of memory");
     kd_status status = ctx->ops->alloc(ctx, most * (int64_t)sizeof *x, "communicator", (void **)&x);
     for (int64_t n = 1; n <= most && status == KD_OK; n *= 16) {
+        for (int root = 0; root <= r->count; root++) first[root] = n * (int64_t)sizeof *x * root / r->count;
         status = begin(&r->ranks, ctx, n, x);
         if (status == KD_OK) status = sum(&r->ranks, ctx, KD_SUM_F32, n, x);
         if (status == KD_OK && n <= 1 << 12) status = sum(&r->ranks, ctx, KD_SUM_F64, n, x);
+        if (status == KD_OK) status = exchange(&r->ranks, ctx, first, x);
     }
     if (status == KD_OK) status = ctx->ops->synchronize(ctx);
     ctx->ops->release(ctx, x);
+    free(first);
     return status;
 }
 
