@@ -114,17 +114,17 @@ static void unit_rows_gradient_matches_differences(void **state) {
     }
 }
 
-/* InfoNCE by its formula: every anchor of the batch in turn, in double. da, db: start values, replaced by the results.
- */
-static double plain_infonce(int64_t count, const int32_t *node, int64_t keys, int64_t d, double temp, double weight,
-                            const float *a, const float *b, double *da, double *db) {
+/* InfoNCE by its formula: every entry of the batch in turn, in double: of node[i], whose anchor is row anchor[i] of a.
+ * da, db: start values, replaced by the results. */
+static double plain_infonce(int64_t count, const int32_t *node, const int32_t *anchor, int64_t keys, int64_t d,
+                            double temp, double weight, const float *a, const float *b, double *da, double *db) {
     double loss = 0.0, share = weight / (double)count, *e = malloc((size_t)keys * sizeof *e);
     for (int64_t i = 0; i < count; i++) {
-        int64_t u = node[i];
+        int64_t u = node[i], g = anchor[i];
         double sum = 0.0;
         for (int64_t j = 0; j < keys; j++) {
             double dot = 0.0;
-            for (int64_t c = 0; c < d; c++) dot += (double)a[u * d + c] * b[j * d + c];
+            for (int64_t c = 0; c < d; c++) dot += (double)a[g * d + c] * b[j * d + c];
             if (j == u) loss -= share * dot / temp;
             e[j] = exp(dot / temp);
             sum += e[j];
@@ -133,8 +133,8 @@ static double plain_infonce(int64_t count, const int32_t *node, int64_t keys, in
         for (int64_t j = 0; j < keys; j++) {
             double up = share / temp * (e[j] / sum - (j == u));
             for (int64_t c = 0; c < d; c++) {
-                da[u * d + c] += up * b[j * d + c];
-                db[j * d + c] += up * a[u * d + c];
+                da[g * d + c] += up * b[j * d + c];
+                db[j * d + c] += up * a[g * d + c];
             }
         }
     }
@@ -142,24 +142,38 @@ static double plain_infonce(int64_t count, const int32_t *node, int64_t keys, in
     return loss;
 }
 
-/* n anchors among `keys`, the first of them over and over. A weight of the batch's size makes gradients of the size of
- * their start. */
+/* The group that each entry of the batch is in. */
+static void groups_of(op_fixture *f, const kd_groups *groups, int64_t count, int32_t *group) {
+    int32_t *ptr = malloc((size_t)(count + 1) * sizeof *ptr), *member = malloc((size_t)count * sizeof *member);
+    int64_t n;
+    assert_ok(kd_download(f->ctx, &n, groups->count, sizeof n));
+    assert_ok(kd_download(f->ctx, ptr, groups->ptr, (n + 1) * (int64_t)sizeof *ptr));
+    assert_ok(kd_download(f->ctx, member, groups->member, count * (int64_t)sizeof *member));
+    for (int32_t g = 0; g < n; g++)
+        for (int32_t i = ptr[g]; i < ptr[g + 1]; i++) group[member[i]] = g;
+    free(ptr);
+    free(member);
+}
+
+/* `count` entries among `keys`, one key over and over; a and da have more rows than there are groups. A weight of the
+ * batch's size makes gradients of the size of their start. */
 static void check_infonce(op_fixture *f, int64_t count, int64_t keys, int64_t d, float temp) {
-    int32_t *node = malloc((size_t)count * sizeof *node);
-    float *host[4], *norm = op_zeros(f, keys, sizeof *norm);
+    int32_t *node = malloc((size_t)count * sizeof *node), *anchor = malloc((size_t)count * sizeof *anchor);
+    int64_t rows[2] = {count + 2, keys};
+    float *host[4], *norm = op_zeros(f, count + 2 + keys, sizeof *norm);
     double *want[2], loss = 0.0, expected;
     kd_mat mat[4];
     for (int64_t i = 0; i < count; i++) node[i] = (int32_t)(i % 3 ? i * 7919 % keys : keys / 2);
     for (int i = 0; i < 4; i++) {
-        float *values = op_host(keys * d, (uint64_t)i + 1);
-        mat[i] = op_mat(f, keys, d, d + i, values);
+        float *values = op_host(rows[i % 2] * d, (uint64_t)i + 1);
+        mat[i] = op_mat(f, rows[i % 2], d, d + i, values);
         if (i < 2) assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, mat[i], 0.0f, NULL, mat[i], norm));
         free(values);
         host[i] = op_read(f, mat[i]);
     }
     for (int i = 0; i < 2; i++) {
-        want[i] = malloc((size_t)(keys * d) * sizeof *want[i]);
-        for (int64_t k = 0; k < keys * d; k++) want[i][k] = host[2 + i][k];
+        want[i] = malloc((size_t)(rows[i] * d) * sizeof *want[i]);
+        for (int64_t k = 0; k < rows[i] * d; k++) want[i][k] = host[2 + i][k];
     }
     kd_infonce_args args = {.count = count,
                             .temp = temp,
@@ -172,21 +186,21 @@ static void check_infonce(op_fixture *f, int64_t count, int64_t keys, int64_t d,
                             .loss = op_copy(f, &loss, 1, sizeof loss)};
     assert_ok(kd_workspace_reserve(f->ctx, kd_infonce_workspace(count, d)));
     assert_ok(kd_infonce(f->ctx, &args));
-    expected = plain_infonce(count, node, keys, d, temp, (double)count, host[0], host[1], want[0], want[1]);
+    groups_of(f, &args.nodes, count, anchor);
+    expected = plain_infonce(count, node, anchor, keys, d, temp, (double)count, host[0], host[1], want[0], want[1]);
     assert_ok(kd_download(f->ctx, &loss, args.loss, sizeof loss));
     assert_near(loss, expected, 1e-6);
     for (int i = 0; i < 2; i++) {
         float *got = op_read(f, mat[2 + i]);
-        op_assert_close(got, want[i], keys * d, 1e-5);
+        op_assert_close(got, want[i], rows[i] * d, 1e-5);
         free(got);
     }
     for (int i = 0; i < 4; i++) free(host[i]);
     for (int i = 0; i < 2; i++) free(want[i]);
     free(node);
+    free(anchor);
 }
 
-/* Fewer keys than ranges, tiles that are not full, anchors in several blocks, and keys too many to keep exponentials.
- */
 /* Ranks one after the other: their denominators are noted first, then each is given the sum of all. */
 typedef struct rank_sums {
     double noted[2][256], total[256];
@@ -207,16 +221,17 @@ static void infonce_over_ranks_adds_up(void **state) {
     enum { COUNT = 200, KEYS = 1000, D = 24, CUT = 401 };
     op_fixture *f = *state;
     int32_t node[COUNT];
-    float *host[2] = {op_host(KEYS * D, 1), op_host(KEYS * D, 2)};
+    const int64_t rows[2] = {COUNT, KEYS}; /* of anchors and keys */
+    float *host[2] = {op_host(COUNT * D, 1), op_host(KEYS * D, 2)};
     for (int64_t i = 0; i < COUNT; i++) node[i] = (int32_t)(i * i * 7 % KEYS);
     kd_groups groups = op_groups(f, COUNT, node);
     kd_mat unit[2], whole[2], part[2];
     double *loss = op_zeros(f, 2, sizeof *loss), losses[2];
     float *norm = op_zeros(f, KEYS, sizeof *norm);
     for (int k = 0; k < 2; k++) {
-        unit[k] = op_mat(f, KEYS, D, D, host[k]);
-        whole[k] = op_mat(f, KEYS, D, D, NULL);
-        part[k] = op_mat(f, KEYS, D, D, NULL);
+        unit[k] = op_mat(f, rows[k], D, D, host[k]);
+        whole[k] = op_mat(f, rows[k], D, D, NULL);
+        part[k] = op_mat(f, rows[k], D, D, NULL);
         assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, unit[k], 0.0f, NULL, unit[k], norm));
     }
     assert_ok(kd_workspace_reserve(f->ctx, kd_infonce_workspace(COUNT, D)));
@@ -232,7 +247,7 @@ static void infonce_over_ranks_adds_up(void **state) {
     assert_ok(kd_infonce(f->ctx, &all));
     rank_sums sums = {.rank = 0};
     for (int pass = 0; pass < 2; pass++) {
-        for (int k = 0; k < 2; k++) assert_ok(kd_zero(f->ctx, part[k].data, KEYS * D * (int64_t)sizeof(float)));
+        for (int k = 0; k < 2; k++) assert_ok(kd_zero(f->ctx, part[k].data, rows[k] * D * (int64_t)sizeof(float)));
         assert_ok(kd_zero(f->ctx, loss + 1, sizeof *loss));
         for (int rank = 0; rank < 2; rank++) {
             int64_t first = rank ? CUT : 0, count = rank ? KEYS - CUT : CUT;
@@ -254,8 +269,8 @@ static void infonce_over_ranks_adds_up(void **state) {
     for (int k = 0; k < 2; k++) {
         float *got = op_read(f, part[k]), *want = op_read(f, whole[k]);
         double *wide = calloc(KEYS * D, sizeof *wide);
-        for (int64_t i = 0; i < KEYS * D; i++) wide[i] = want[i];
-        op_assert_close(got, wide, KEYS * D, 1e-5);
+        for (int64_t i = 0; i < rows[k] * D; i++) wide[i] = want[i];
+        op_assert_close(got, wide, rows[k] * D, 1e-5);
         free(got);
         free(want);
         free(wide);
@@ -265,6 +280,8 @@ static void infonce_over_ranks_adds_up(void **state) {
     assert_near(losses[1], losses[0], 1e-6); /* tiles are summed in float32 */
 }
 
+/* Fewer keys than ranges, tiles that are not full, anchors in several blocks, and keys too many to keep exponentials.
+ */
 static void infonce_matches_plain_sums(void **state) {
     check_infonce(*state, 1, 1, 1, 0.7f);
     check_infonce(*state, 13, 7, 33, 0.2f);
@@ -385,6 +402,29 @@ static void shapes_that_do_not_fit_are_refused(void **state) {
     assert_int_equal(kd_permutation(f->ctx, INT64_C(1) << 31, &(kd_rng){0}, NULL), KD_ERR_ARGUMENT);
 }
 
+static void infonce_refuses_what_does_not_fit(void **state) {
+    op_fixture *f = *state;
+    int32_t node[3] = {0, 4, 4};
+    kd_mat anchors = op_mat(f, 3, 8, 8, NULL), few = op_mat(f, 2, 8, 8, NULL), keys = op_mat(f, 5, 8, 8, NULL);
+    double *loss = op_zeros(f, 1, sizeof *loss);
+    kd_infonce_args args = {.count = 3,
+                            .temp = 0.5f,
+                            .weight = 1.0f,
+                            .nodes = op_groups(f, 3, node),
+                            .a = anchors,
+                            .b = keys,
+                            .da = op_mat(f, 3, 8, 8, NULL),
+                            .db = op_mat(f, 5, 8, 8, NULL),
+                            .loss = loss};
+    kd_infonce_args bad[4] = {args, args, args, args};
+    assert_ok(kd_infonce(f->ctx, &args));
+    bad[0].a = bad[0].da = few;
+    bad[1].first_key = -1;
+    bad[2].first_key = INT64_MAX - 2;
+    bad[3].most_keys = 4;
+    for (int i = 0; i < 4; i++) assert_int_equal(kd_infonce(f->ctx, &bad[i]), KD_ERR_ARGUMENT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spmm_matches_dense_sums),
@@ -398,6 +438,7 @@ int main(void) {
         cmocka_unit_test(topk_takes_the_lower_column_of_equals),
         cmocka_unit_test(metrics_match_a_hand_count),
         cmocka_unit_test(shapes_that_do_not_fit_are_refused),
+        cmocka_unit_test(infonce_refuses_what_does_not_fit),
     };
     return cmocka_run_group_tests(tests, op_set_up, op_tear_down);
 }

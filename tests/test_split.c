@@ -258,48 +258,6 @@ static void bpr_is_that_of_whole_rows(void **state) {
     check_cuts(state, ranking, 1);
 }
 
-/* Anchors that are there alone, in the order of their groups, give what they give in the whole table. */
-static void packed_anchors_are_those_of_a_table(void **state) {
-    enum { KEYS = 90, COUNT = 40, D = 20, FIRST = 30 };
-    op_fixture *f = *state;
-    int32_t *node = random_ints(f, COUNT, KEYS, 61);
-    double *loss = op_zeros(f, 2, sizeof *loss), losses[2];
-    float *norm = op_zeros(f, KEYS, sizeof *norm);
-    kd_mat a = random_mat(f, KEYS, D, 1, 1), b = random_mat(f, KEYS, D, 0, 2), db[2], da[2];
-    kd_mat anchors = op_mat(f, COUNT + 3, D, D + 2, NULL), back = random_mat(f, KEYS, D, 3, 3);
-    assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, a, 0.0f, NULL, a, norm));
-    assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, b, 0.0f, NULL, b, norm));
-    da[0] = random_mat(f, KEYS, D, 0, 3);
-    da[1] = op_mat(f, COUNT + 3, D, D, NULL);
-    for (int packed = 0; packed < 2; packed++) {
-        db[packed] = random_mat(f, KEYS - FIRST, D, 0, 4);
-        kd_infonce_args args = {.count = COUNT,
-                                .temp = 0.4f,
-                                .weight = COUNT,
-                                .nodes = op_groups(f, COUNT, node),
-                                .packed = packed,
-                                .a = packed ? anchors : a,
-                                .b = kd_mat_rows(b, FIRST, KEYS - FIRST),
-                                .da = da[packed],
-                                .db = db[packed],
-                                .loss = loss + packed,
-                                .first_key = FIRST};
-        if (packed) assert_ok(kd_take_rows(f->ctx, &args.nodes, a, anchors));
-        assert_ok(kd_infonce(f->ctx, &args));
-        if (packed) assert_ok(kd_give_rows(f->ctx, &args.nodes, da[1], back));
-    }
-    made got = {0}, want = {0};
-    put_columns(f, db[1], &got);
-    put_columns(f, back, &got);
-    put_columns(f, db[0], &want);
-    put_columns(f, da[0], &want);
-    compare_part(&(part){.cols = D, .all = D}, 0, &want, &got);
-    assert_ok(kd_download(f->ctx, losses, loss, sizeof losses));
-    assert_near(losses[1], losses[0], 1e-6);
-    forget(&got);
-    forget(&want);
-}
-
 static void taken_rows_are_given_back(void **state) {
     enum { ROWS = 50, COUNT = 21, MOST = 24, D = 9, FIRST = 4 };
     op_fixture *f = *state;
@@ -418,9 +376,8 @@ static void what_does_not_fit_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unit_rows_are_those_of_whole_rows), cmocka_unit_test(attention_is_that_of_whole_rows),
-        cmocka_unit_test(bpr_is_that_of_whole_rows),         cmocka_unit_test(packed_anchors_are_those_of_a_table),
-        cmocka_unit_test(taken_rows_are_given_back),         cmocka_unit_test(a_recorded_step_is_the_step),
-        cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(bpr_is_that_of_whole_rows),         cmocka_unit_test(taken_rows_are_given_back),
+        cmocka_unit_test(a_recorded_step_is_the_step),       cmocka_unit_test(what_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests_name("split", tests, op_set_up, op_tear_down);
 }

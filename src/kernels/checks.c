@@ -239,7 +239,8 @@ kd_status kd_bpr(kd_ctx *ctx, const kd_bpr_args *a) {
 kd_status kd_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
     REQUIRE(a->count >= 1 && a->nodes.capacity >= a->count && a->temp > 0.0f);
     REQUIRE(same_shape(a->a, a->da) && same_shape(a->b, a->db) && a->a.cols == a->b.cols);
-    REQUIRE(a->first_key >= 0 && a->a.rows >= (a->packed ? a->nodes.capacity : a->first_key + a->b.rows));
+    REQUIRE(a->a.rows >= a->nodes.capacity && a->first_key >= 0 && a->first_key <= INT32_MAX - a->b.rows);
+    REQUIRE(a->most_keys == 0 || a->most_keys >= a->b.rows);
     REQUIRE_WORKSPACE(kd_infonce_workspace(a->count, a->a.cols));
     FORWARD(infonce, ctx, a);
 }

@@ -167,29 +167,33 @@ static int64_t load_batch(golden_case *c, kd_model *m) {
 
 void golden_check_losses(golden_case *c, kd_model *m) {
     kd_pool pool;
-    kd_mat a, b, da, db;
+    kd_mat a, b, da, db, anchor, danchor;
     float *norm;
     double *device, loss;
     int64_t rows = m->shape.users, dim = m->shape.whole_dim, count = load_batch(c, m);
+    const kd_groups *nodes = &m->losses.users;
     kd_pool_init(&pool, c->ctx);
-    kd_mat *mats[] = {&a, &b, &da, &db};
-    for (int i = 0; i < 4; i++) golden_require(kd_pool_mat(&pool, rows, dim, "test", mats[i]), "test");
+    kd_mat *mats[] = {&a, &b, &da, &db, &anchor, &danchor};
+    for (int i = 0; i < 6; i++)
+        golden_require(kd_pool_mat(&pool, i < 4 ? rows : nodes->capacity, dim, "test", mats[i]), "test");
     golden_require(kd_pool_alloc(&pool, 2 * rows, sizeof(float), "test", &norm), "test");
     golden_require(kd_pool_alloc(&pool, 1, sizeof(double), "test", &device), "test");
     golden_upload(c, "nce_a", a, false);
     golden_upload(c, "nce_b", b, false);
     golden_require(kd_unit_rows_forward(c->ctx, NULL, NULL, a, 0.0f, NULL, a, norm), "unit rows");
     golden_require(kd_unit_rows_forward(c->ctx, NULL, NULL, b, 0.0f, NULL, b, norm + rows), "unit rows");
+    golden_require(kd_take_rows(c->ctx, nodes, a, anchor), "anchors");
     kd_infonce_args args = {.count = count,
                             .temp = (float)c->config.temp,
                             .weight = 1.0f,
-                            .nodes = m->losses.users,
-                            .a = a,
+                            .nodes = *nodes,
+                            .a = anchor,
                             .b = b,
-                            .da = da,
+                            .da = danchor,
                             .db = db,
                             .loss = device};
     golden_require(kd_infonce(c->ctx, &args), "infonce");
+    golden_require(kd_give_rows(c->ctx, nodes, danchor, da), "anchors");
     golden_require(kd_unit_rows_backward(c->ctx, NULL, NULL, 1.0f, a, norm, da, 0.0f, NULL, 0.0f, da), "unit rows");
     golden_require(kd_unit_rows_backward(c->ctx, NULL, NULL, 1.0f, b, norm + rows, db, 0.0f, NULL, 0.0f, db),
                    "unit rows");

@@ -7,7 +7,7 @@
 typedef struct contrast {
     kd_bench_entries batch;
     kd_infonce_args args;
-    float *a, *b, *da, *db; /* host; da and db before the call */
+    float *a, *b, *da, *db; /* host, row g of a and da that of group g; da and db before the call */
     int64_t groups;
     int32_t *node, *members; /* [groups] by ascending node */
     double *scale;           /* [groups] weight of exp((a_g . b_j - 1) / temp) in the gradients */
@@ -35,7 +35,7 @@ cleanup:
 static kd_status set_up(kd_bench *b, int64_t items) {
     kd_status status = KD_OK;
     contrast *s;
-    int64_t rows = items ? b->setting->data->items : b->setting->data->users, d = b->setting->config->dim;
+    int64_t rows = items ? b->setting->data->items : b->setting->data->users, d = b->setting->config->dim, anchors;
     KD_TRY(kd_bench_host(b, 1, sizeof *s, &s));
     b->state = s;
     KD_TRY(kd_bench_entries_make(b, &s->batch));
@@ -44,9 +44,10 @@ static kd_status set_up(kd_bench *b, int64_t items) {
                                 .temp = (float)b->setting->config->temp,
                                 .weight = (float)s->batch.count,
                                 .nodes = items ? s->batch.positives : s->batch.users};
-    KD_TRY(kd_bench_unit_mat(b, rows, d, &s->a, &s->args.a));
+    anchors = s->args.nodes.capacity;
+    KD_TRY(kd_bench_unit_mat(b, anchors, d, &s->a, &s->args.a));
     KD_TRY(kd_bench_unit_mat(b, rows, d, &s->b, &s->args.b));
-    KD_TRY(kd_bench_mat(b, rows, d, 1.0f, &s->da, &s->args.da));
+    KD_TRY(kd_bench_mat(b, anchors, d, 1.0f, &s->da, &s->args.da));
     KD_TRY(kd_bench_mat(b, rows, d, 1.0f, &s->db, &s->args.db));
     KD_TRY(kd_bench_zeros(b, 1, sizeof *s->args.loss, &s->args.loss));
     KD_TRY(kd_workspace_reserve(b->ctx, kd_infonce_workspace(s->batch.count, d)));
@@ -72,7 +73,7 @@ static double dot(const float *x, const float *y, int64_t n) {
 
 static double exponential(const contrast *s, int64_t group, int64_t key) {
     int64_t d = s->args.b.cols;
-    return exp((dot(s->a + s->node[group] * d, s->b + key * d, d) - 1.0) / s->args.temp);
+    return exp((dot(s->a + group * d, s->b + key * d, d) - 1.0) / s->args.temp);
 }
 
 /* Fills s->scale; returns the loss. */
@@ -80,7 +81,7 @@ static double denominators(const contrast *s) {
     double loss = 0.0, share = s->args.weight / (double)s->args.count, temp = s->args.temp;
     int64_t d = s->args.b.cols;
     for (int64_t g = 0; g < s->groups; g++) {
-        double sum = exponential(s, g, 0), positive = dot(s->a + s->node[g] * d, s->b + s->node[g] * d, d);
+        double sum = exponential(s, g, 0), positive = dot(s->a + g * d, s->b + s->node[g] * d, d);
         for (int64_t j = 1; j < s->args.b.rows; j++) sum += exponential(s, g, j);
         loss += share * s->members[g] * (log(sum) + (1.0 - positive) / temp);
         s->scale[g] = share * s->members[g] / (sum * temp);
@@ -99,7 +100,7 @@ static void anchor_gradient(const contrast *s, int64_t g, kd_bench_sum *out) {
     }
     for (int64_t c = 0; c < d; c++) {
         kd_bench_add(&out[c], -pull * s->b[node * d + c]);
-        kd_bench_add(&out[c], s->da[node * d + c]);
+        kd_bench_add(&out[c], s->da[g * d + c]);
     }
 }
 
@@ -109,7 +110,7 @@ static void key_gradient(const contrast *s, int64_t j, kd_bench_sum *out) {
     for (int64_t g = 0; g < s->groups; g++) {
         double e = s->scale[g] * exponential(s, g, j);
         double pull = s->node[g] == j ? s->args.weight * s->members[g] / ((double)s->args.count * s->args.temp) : 0.0;
-        for (int64_t c = 0; c < d; c++) kd_bench_add(&out[c], (e - pull) * s->a[s->node[g] * d + c]);
+        for (int64_t c = 0; c < d; c++) kd_bench_add(&out[c], (e - pull) * s->a[g * d + c]);
     }
     for (int64_t c = 0; c < d; c++) kd_bench_add(&out[c], s->db[j * d + c]);
 }
@@ -122,7 +123,7 @@ static kd_status check(kd_bench *b) {
     double *loss, tolerance = b->setting->dense_tolerance, expected = denominators(s);
     float *da, *db;
     kd_bench_sum *gradient;
-    KD_TRY(kd_bench_read(b, s->args.da.data, rows * d, sizeof *da, &da));
+    KD_TRY(kd_bench_read(b, s->args.da.data, s->groups * d, sizeof *da, &da));
     KD_TRY(kd_bench_read(b, s->args.db.data, rows * d, sizeof *db, &db));
     KD_TRY(kd_bench_read(b, s->args.loss, 1, sizeof *loss, &loss));
     KD_TRY(kd_bench_host(b, d, sizeof *gradient, &gradient));
@@ -131,7 +132,7 @@ static kd_status check(kd_bench *b) {
         int64_t g = kd_bench_sample(b, i, s->groups, SAMPLES);
         anchor_gradient(s, g, gradient);
         for (int64_t c = 0; c < d; c++)
-            kd_bench_real(b, da[s->node[g] * d + c], gradient[c].value, gradient[c].magnitude, tolerance);
+            kd_bench_real(b, da[g * d + c], gradient[c].value, gradient[c].magnitude, tolerance);
     }
     for (int64_t i = 0; i < kd_bench_samples(rows, SAMPLES); i++) {
         int64_t j = i % 2 ? s->node[kd_bench_below(b, s->groups)] : kd_bench_sample(b, i, rows, SAMPLES);

@@ -175,7 +175,6 @@ static kd_status contrast(kd_ctx *ctx, int64_t count, const kd_views *v, const k
                             .temp = (float)l->config.temp,
                             .weight = (float)l->config.ssl_reg,
                             .nodes = *s->batch,
-                            .packed = true,
                             .a = l->anchor,
                             .b = key_view(v, s->unit, slot),
                             .da = l->danchor,

@@ -153,9 +153,6 @@ static void keys_of_range(const kd_infonce_args *a, const scratch *s, const anch
 
 static double members_of(const kd_infonce_args *a, int64_t g) { return a->nodes.ptr[g + 1] - a->nodes.ptr[g]; }
 
-/* The row of a and da that is the group's. */
-static int64_t anchor_row(const kd_infonce_args *a, int64_t g) { return a->packed ? g : a->nodes.key[g]; }
-
 /* The row of b that is the group's positive; NULL if it is another rank's. */
 static float *positive_of(const kd_infonce_args *a, int64_t g, kd_mat table) {
     int64_t row = a->nodes.key[g] - a->first_key;
@@ -167,7 +164,7 @@ static double close_anchor(const kd_infonce_args *a, const scratch *s, int64_t g
     double share = (double)a->weight * members_of(a, g) / (double)a->count, sum = s->total[g], positive = 0.0;
     int64_t d = a->b.cols;
     const float *b = positive_of(a, g, a->b), *anchor = s->anchor + g * s->width;
-    float *da = a->da.data + anchor_row(a, g) * a->da.ld, *scaled = s->scaled + g * s->width;
+    float *da = a->da.data + g * a->da.ld, *scaled = s->scaled + g * s->width;
     float push = (float)(share / (sum * a->temp)), pull = (float)(share / a->temp);
     for (int64_t c = 0; c < d; c++) {
         float weighted = 0.0f;
@@ -188,7 +185,7 @@ static void load_anchors(const kd_infonce_args *a, const scratch *s, int64_t gro
     memset(s->anchor, 0, (size_t)(s->rows * s->width) * sizeof(float));
 #pragma omp parallel for schedule(static)
     for (int64_t g = 0; g < groups; g++)
-        memcpy(s->anchor + g * s->width, a->a.data + anchor_row(a, g) * a->a.ld, (size_t)a->a.cols * sizeof(float));
+        memcpy(s->anchor + g * s->width, a->a.data + g * a->a.ld, (size_t)a->a.cols * sizeof(float));
 }
 
 /* The positive pairs' share in the keys' gradients. */

@@ -16,20 +16,18 @@ enum {
     ACROSS = TILE / EACH
 };
 
-/* Rows of a table, through a list of keys or as they lie; `rows` of them, or *count where that is on the device. */
+/* The first *count rows of a table, a number on the device. */
 struct row_set {
     kd_mat table;
-    const int32_t *key;   /* NULL: row i is row i */
-    const int64_t *count; /* NULL: table.rows */
+    const int64_t *count; /* NULL: all of them */
     __device__ int64_t rows() const { return count ? *count : table.rows; }
-    __device__ const float *row(int64_t i) const { return table.data + (key ? key[i] : i) * table.ld; }
 };
 
-/* tile [TILE][PITCH] = columns first .. first + DEPTH - 1 of rows at .. at + TILE - 1, 0 beyond the table. */
-__device__ static inline void load_tile(const row_set &set, int64_t rows, int64_t at, int64_t first, float *tile) {
+/* tile [TILE][PITCH] = columns first .. first + DEPTH - 1 of rows at .. at + TILE - 1, 0 beyond `rows` and d. */
+__device__ static inline void load_tile(kd_mat table, int64_t rows, int64_t at, int64_t first, float *tile) {
     for (int i = threadIdx.x; i < TILE * DEPTH; i += KD_BLOCK) {
         int64_t r = at + i / DEPTH, c = first + i % DEPTH;
-        tile[i / DEPTH * PITCH + i % DEPTH] = r < rows && c < set.table.cols ? __ldg(set.row(r) + c) : 0.0f;
+        tile[i / DEPTH * PITCH + i % DEPTH] = r < rows && c < table.cols ? __ldg(table.data + r * table.ld + c) : 0.0f;
     }
 }
 
@@ -75,8 +73,8 @@ __global__ void __launch_bounds__(KD_BLOCK) weighted_sums(row_set x, row_set y, 
     for (int64_t y0 = begin; y0 < end; y0 += TILE) {
         float s[EACH][EACH] = {};
         for (int64_t k = 0; k < d; k += DEPTH) {
-            if (d > DEPTH || y0 == begin) load_tile(x, nx, x0, k, xs);
-            load_tile(y, ny, y0, k, ys);
+            if (d > DEPTH || y0 == begin) load_tile(x.table, nx, x0, k, xs);
+            load_tile(y.table, ny, y0, k, ys);
             __syncthreads();
             multiply(xs, ys, down, across, s);
             __syncthreads();
@@ -88,7 +86,7 @@ __global__ void __launch_bounds__(KD_BLOCK) weighted_sums(row_set x, row_set y, 
                 total[i] += w;
                 weight[(down + i) * PITCH + across + ACROSS * j] = w;
             }
-        if (d > DEPTH) load_tile(y, ny, y0, first_col, ys); /* else it is there already */
+        if (d > DEPTH) load_tile(y.table, ny, y0, first_col, ys); /* else it is there already */
         __syncthreads();
         accumulate(weight, ys, down, across, o);
         __syncthreads();
@@ -130,18 +128,18 @@ __global__ void __launch_bounds__(KD_BLOCK) close_anchors(kd_infonce_args a, int
         if (lane == 0) loss_part[g] = 0.0;
         return;
     }
-    int64_t node = a.nodes.key[g], own = node - a.first_key, row = a.packed ? g : node;
+    int64_t own = a.nodes.key[g] - a.first_key;
     double members = a.nodes.ptr[g + 1] - a.nodes.ptr[g], share = (double)a.weight / (double)a.count * members;
     double sum = total[g], positive = 0.0;
     bool here = own >= 0 && own < a.b.rows; /* the positive is among this rank's keys */
-    const float *anchor = a.a.data + row * a.a.ld, *b = a.b.data + own * a.b.ld;
+    const float *anchor = a.a.data + g * a.a.ld, *b = a.b.data + own * a.b.ld;
     for (int64_t c = lane; here && c < d; c += KD_WARP) positive += (double)anchor[c] * (double)b[c];
     positive = kd_lanes_sum(positive);
     float push = (float)(share / (sum * a.temp)), pull = (float)(share / a.temp);
     for (int64_t c = lane; c < d; c += KD_WARP) {
         float weighted = 0.0f;
         for (int chunk = 0; chunk < CHUNKS; chunk++) weighted += out[(chunk * pitch + g) * d + c];
-        a.da.data[row * a.da.ld + c] += push * weighted - (here ? pull * b[c] : 0.0f);
+        a.da.data[g * a.da.ld + c] += push * weighted - (here ? pull * b[c] : 0.0f);
         if (here) a.db.data[own * a.db.ld + c] -= pull * anchor[c];
     }
     if (lane > 0) return;
@@ -154,8 +152,7 @@ extern "C" kd_status kd_cuda_infonce(kd_ctx *ctx, const kd_infonce_args *args) {
     double *loss_part = (double *)ctx->workspace, *total = loss_part + count;
     float *out = (float *)(total + count), *z = out + CHUNKS * count * d, *scale = z + CHUNKS * count;
     size_t shared = 3 * TILE * PITCH * sizeof(float);
-    row_set anchors = {args->a, args->packed ? NULL : args->nodes.key, args->nodes.count};
-    row_set keys = {args->b, NULL, NULL};
+    row_set anchors = {args->a, args->nodes.count}, keys = {args->b, NULL};
     kd_mat none = {NULL, 0, 0, 0};
     unsigned depth = kd_blocks(d, DEPTH);
     KD_CUDA_TRY(

@@ -47,23 +47,21 @@ typedef kd_status kd_bpr_fn(kd_ctx *ctx, const kd_bpr_args *args);
 /* Adds x [n], on the device, up over the ranks of a job, in the order of the context's stream. */
 typedef kd_status kd_rank_sum_fn(void *context, kd_ctx *ctx, int64_t n, double *x);
 
-/* InfoNCE of the grouped nodes: with unit rows a (anchors) and b, both [rows, d], and m_g the size of group g of node
- * k_g, loss[0] += weight * (1/count) sum_g m_g ( log sum_j exp(a_k . b_j / temp) - a_k . b_k / temp ); da +=, db +=
- * (gradients with respect to the unit rows). Logits are never stored: memory is O(count d). The logits are at most
- * 1/temp in magnitude since rows are unit, so 1/temp is subtracted in place of a running maximum. Workspace:
+/* InfoNCE of the grouped nodes: with unit rows a (anchors) and b (keys), and m_g the size of group g of node k_g,
+ * loss[0] += weight * (1/count) sum_g m_g ( log sum_j exp(a_g . b_j / temp) - a_g . b_k / temp ), k = k_g; da +=, db +=
+ * (gradients with respect to the unit rows). b and db [keys, d] are of all nodes; a and da [nodes.capacity or more
+ * rows, d] of the anchors alone: row g is that of node k_g (kd_take_rows makes such a table, kd_give_rows gives da
+ * back), and rows beyond the groups are left alone. Logits are never stored: memory is O(count d). The logits are at
+ * most 1/temp in magnitude since rows are unit, so 1/temp is subtracted in place of a running maximum. Workspace:
  * kd_infonce_workspace. Source: MODEL section 4.
  *
- * packed: only the anchors' rows are there, a and da are [nodes.capacity or more rows, d], and row g is that of group
- * g's node k_g (kd_take_rows makes such a table); rows beyond the groups are left alone.
- *
- * Over several ranks each takes a range of keys: b and db are rows first_key .. of the tables, at most most_keys on any
- * rank, the denominators pass through `sum`, and loss, da and db are the rank's share: those of the positives among its
- * keys, and of its keys' exponentials. */
+ * Over several ranks each takes a range of keys: b and db are rows first_key .. first_key + b.rows - 1 of the tables,
+ * at most most_keys on any rank, the denominators pass through `sum`, and loss, da and db are the rank's share: those
+ * of the positives among its keys, and of its keys' exponentials. */
 typedef struct kd_infonce_args {
     int64_t count; /* batch entries, repeats counted */
     float temp, weight;
     kd_groups nodes;
-    bool packed;
     kd_mat a, b, da, db;
     double *loss;
     int64_t first_key, most_keys; /* most_keys 0: b.rows */
