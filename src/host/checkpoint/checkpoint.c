@@ -119,7 +119,7 @@ static void widest_first(run_arrays *a) {
 static void list_arrays(kd_model *m, kd_position at, run_arrays *a) {
     /* between steps a denoiser's output is not read; what all ranks have room for */
     *a = (run_arrays){.ctx = m->ctx, .comm = m->comm, .turn = &m->views.turn, .passing = m->diffusion.out};
-    a->passing_bytes = m->diffusion.batch * 4 * (int64_t)sizeof(float);
+    a->passing_bytes = m->diffusion.batch * m->diffusion.columns * (int64_t)sizeof(float);
     add_parameters(a, m, "value", m->params.value);
     add_parameters(a, m, "adam_m", m->params.m);
     add_parameters(a, m, "adam_v", m->params.v);

@@ -33,6 +33,7 @@ kd_status kd_diffusion_scratch_allocate(kd_pool *pool, const kd_comm *comm, int6
     KD_TRY(kd_pool_alloc(pool, lists * q, sizeof(int32_t), what, &out->best));
     KD_TRY(kd_pool_alloc(pool, lists * q, sizeof(float), what, &out->best_value));
     out->batch = batch;
+    out->columns = width;
     out->x = x.data;
     out->out = o.data;
     out->h = h.data;

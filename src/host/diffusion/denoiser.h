@@ -22,14 +22,13 @@ static inline int64_t kd_denoiser_wide(int64_t hidden) { return (hidden + 1 + 3)
 
 /* Buffers that all denoisers of a run share: only one is at work at a time. */
 typedef struct kd_diffusion_scratch {
-    int64_t batch;
-    float *x, *out; /* [batch, most columns of a rank] */
-    float *h, *dh,
-        *xw;       /* [batch, wide]; column `hidden` of h is 1, those after it 0. dh is also W1 x [batch, hidden] */
-    float *square; /* [wide, wide] Gram matrices, or the chain's [W2 b2]^T W1 */
-    float *guided; /* [batch, guidance_width] */
-    float *reach;  /* [wide, guidance_width] what the guidance sees of a hidden unit */
-    float *dreach; /* [guidance_width, wide] */
+    int64_t batch, columns; /* columns: the most that any rank has of any denoiser */
+    float *x, *out;         /* [batch, columns] */
+    float *h, *dh, *xw; /* [batch, wide]; column `hidden` of h is 1, those after it 0; dh is also W1 x, before tanh */
+    float *square;      /* [wide, wide] Gram matrices, or the chain's [W2 b2]^T W1 */
+    float *guided;      /* [batch, guidance_width] */
+    float *reach;       /* [wide, guidance_width] what the guidance sees of a hidden unit */
+    float *dreach;      /* [guidance_width, wide] */
     float *row_loss[2]; /* [batch] reconstruction and guidance */
     int32_t *t, *row;   /* [batch] */
     int32_t *place;     /* [rows] where in the batch a row is, or -1 */

@@ -92,7 +92,7 @@ static kd_status bpr(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_ste
 typedef struct side {
     kd_mat output, doutput; /* [all of them, ...] the views and their gradients */
     kd_mat unit, dunit;     /* [those that are keys here, ...] */
-    const float *norm;
+    float *norm;
     int64_t norm_stride; /* from one view's norms to the next one's */
     kd_range keys;
     kd_share share;
@@ -121,7 +121,7 @@ static kd_mat key_view(const kd_views *v, kd_mat stack, int64_t slot) {
 /* Unit rows of a view at this rank's keys. */
 static kd_status keys_forward(kd_ctx *ctx, const kd_views *v, const side *s, int64_t slot) {
     kd_mat from = kd_slot(v, s->output, slot), unit = key_view(v, s->unit, slot);
-    float *norm = (float *)(uintptr_t)s->norm + slot * s->norm_stride;
+    float *norm = s->norm + slot * s->norm_stride;
     if (!kd_is_divided(&v->shape))
         return kd_unit_rows_forward(ctx, NULL, NULL, kd_mat_rows(from, s->keys.first, s->keys.count), 0.0f, NULL, unit,
                                     norm);
