@@ -297,7 +297,9 @@ void golden_check_evaluation(golden_case *c, kd_model *m) {
     int32_t *expected, *list;
     kd_view_pass pass = {.training = false, .main_kg = &m->graphs.generated};
     kd_metrics metrics[2];
-    kd_mat user, item;
+    kd_ranked ranked;
+    bool divided = kd_is_divided(&m->shape);
+    int64_t width = m->views.slots.score * m->shape.whole_dim;
     const kd_csr held_out[2] = {m->test, {0}};
     kd_ranker ranker;
     kd_pool pool;
@@ -309,16 +311,17 @@ void golden_check_evaluation(golden_case *c, kd_model *m) {
     k = shape[1];
     kd_pool_init(&pool, c->ctx);
     golden_require(kd_views_forward(c->ctx, &m->params, &m->graphs, &pass, &m->views), "forward");
-    golden_require(kd_ranker_allocate(&pool, m->shape.users, m->shape.items, 1, &k, &ranker), "rank");
+    golden_require(kd_ranker_allocate(&pool, divided ? &m->views.turn : NULL, width, m->shape.users, m->shape.items, 1,
+                                      &k, &ranker),
+                   "rank");
     ranker.comm = c->comm;
-    user = golden_whole(c, m, &pool, kd_model_user_view(m));
-    item = golden_whole(c, m, &pool, kd_model_item_view(m));
-    golden_require(kd_ranker_lists(c->ctx, &ranker, user, item, m->graphs.train), "rank");
+    golden_require(kd_model_ranked(m, &ranked), "rank");
+    if (!divided) /* else ranks make the lists together, below */
+        golden_require(kd_ranker_lists(c->ctx, &ranker, ranked.user, ranked.item, ranked.train), "rank");
+    golden_require(kd_ranker_metrics(c->ctx, &ranker, &ranked, held_out, metrics), "rank");
     golden_require(kd_host_alloc(&list, m->shape.users * k, sizeof *list, "test"), "test");
     golden_require(kd_download(c->ctx, list, ranker.list, m->shape.users * k * (int64_t)sizeof *list), "rank");
     golden_compare_ints(c, name, list, m->shape.users * k);
-    golden_require(kd_model_ranked_views(m, &user, &item), "rank");
-    golden_require(kd_ranker_metrics(c->ctx, &ranker, user, item, m->graphs.train, held_out, metrics), "rank");
     double actual[3] = {metrics[0].recall[0], metrics[0].ndcg[0], metrics[0].precision[0]};
     golden_compare_doubles(c, "eval_metrics_f64", actual, 3, 1e-5);
     kd_pool_free(&pool);

@@ -11,8 +11,7 @@ kd_status kd_diffusion_scratch_allocate(kd_pool *pool, const kd_comm *comm, int6
                                         kd_diffusion_scratch *out) {
     static const char what[] = "diffusion batch";
     kd_status status = KD_OK;
-    int64_t width = kd_share_most(kd_share_columns(widest->width), kd_comm_ranks(comm)),
-            wide = kd_denoiser_wide(widest->hidden);
+    int64_t width = kd_share_most(widest->width, 4, kd_comm_ranks(comm)), wide = kd_denoiser_wide(widest->hidden);
     int64_t lists = comm ? kd_comm_ranks(comm) * batch : 0;
     kd_mat x, o, h, dh, xw, square, guided, reach, dreach;
     *out = (kd_diffusion_scratch){0};

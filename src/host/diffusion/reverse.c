@@ -103,7 +103,7 @@ static kd_status hidden_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_de
         KD_TRY(kd_gemm(ctx, false, false, (float)d->schedule.coef1[i], mine.wide, chain_of(d),
                        (float)d->schedule.coef2[i], mine.p));
     }
-    KD_TRY(kd_comm_gather(d->comm, ctx, c->wide.rows, 1, c->wide.ld * (int64_t)sizeof(float), c->wide.data));
+    KD_TRY(kd_comm_gather(d->comm, ctx, c->wide.rows, c->wide.ld * (int64_t)sizeof(float), c->wide.data));
     KD_TRY(kd_gemm(ctx, false, true, 1.0f, c->wide, d->output, 0.0f, out));
 cleanup:
     return status;
@@ -124,8 +124,8 @@ kd_status kd_reverse_best(kd_ctx *ctx, const kd_denoiser *d, kd_mat out, int64_t
     int64_t rank = kd_comm_rank(d->comm), ranks = kd_comm_ranks(d->comm), list = out.rows * q;
     if (!d->comm) return kd_topk_rows(ctx, out, none, q, top, NULL);
     KD_TRY(kd_topk_rows(ctx, out, none, q, s->best + rank * list, s->best_value + rank * list));
-    KD_TRY(kd_comm_gather(d->comm, ctx, ranks, 1, list * (int64_t)sizeof(int32_t), s->best));
-    KD_TRY(kd_comm_gather(d->comm, ctx, ranks, 1, list * (int64_t)sizeof(float), s->best_value));
+    KD_TRY(kd_comm_gather(d->comm, ctx, ranks, list * (int64_t)sizeof(int32_t), s->best));
+    KD_TRY(kd_comm_gather(d->comm, ctx, ranks, list * (int64_t)sizeof(float), s->best_value));
     KD_TRY(kd_merge_top(ctx, out.rows, q, ranks, d->first_column, s->best, s->best_value, top));
 cleanup:
     return status;

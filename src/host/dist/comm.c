@@ -277,15 +277,12 @@ cleanup:
     return status;
 }
 
-kd_status kd_comm_gather(kd_comm *c, kd_ctx *ctx, int64_t n, int64_t unit, int64_t bytes, void *x) {
+kd_status kd_comm_gather(kd_comm *c, kd_ctx *ctx, int64_t n, int64_t bytes, void *x) {
     kd_status status = KD_OK;
-    int64_t *first = NULL, units = (n + unit - 1) / unit;
+    int64_t *first = NULL;
     if (!c) return KD_OK;
     KD_TRY(kd_host_alloc(&first, c->ranks + 1, sizeof *first, "communicator"));
-    for (int64_t r = 0; r <= c->ranks; r++) {
-        int64_t element = kd_share_first(units, r, c->ranks) * unit;
-        first[r] = (element < n ? element : n) * bytes;
-    }
+    for (int64_t r = 0; r <= c->ranks; r++) first[r] = kd_share_first(n, r, c->ranks) * bytes;
     status = kd_comm_exchange(c, ctx, first, x);
 cleanup:
     free(first);

@@ -57,10 +57,10 @@ static inline int64_t kd_share_begin(kd_share s, int64_t r, int64_t ranks) {
     return first < s.count ? first : s.count;
 }
 
-/* The most that any rank has of as many, or fewer. */
-static inline int64_t kd_share_most(kd_share s, int64_t ranks) {
-    int64_t most = ((s.count + s.unit - 1) / s.unit + ranks - 1) / ranks * s.unit;
-    return most < s.count ? most : s.count;
+/* The most that any rank has where `count` or fewer are divided in units. */
+static inline int64_t kd_share_most(int64_t count, int64_t unit, int64_t ranks) {
+    int64_t most = ((count + unit - 1) / unit + ranks - 1) / ranks * unit;
+    return most < count ? most : count;
 }
 
 /* This rank's: first .. first + count - 1. */
@@ -119,8 +119,7 @@ kd_status kd_comm_turn(kd_comm *comm, kd_ctx *ctx, const int64_t *send_first, co
  * memory and time, of which a job without turns has no use. KD_ERR_MEMORY, KD_ERR_MPI, KD_ERR_NCCL. */
 kd_status kd_comm_connect(kd_comm *comm, kd_ctx *ctx);
 
-/* x [n * bytes], device memory: each rank's part of 0 .. n - 1 (kd_share_first, in units of `unit` elements) is sent to
- * all others. */
-kd_status kd_comm_gather(kd_comm *comm, kd_ctx *ctx, int64_t n, int64_t unit, int64_t bytes, void *x);
+/* x [n * bytes], device memory: each rank's part of 0 .. n - 1 (kd_share_first) is sent to all others. */
+kd_status kd_comm_gather(kd_comm *comm, kd_ctx *ctx, int64_t n, int64_t bytes, void *x);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "host/util/memory.h"
 
-enum { PASSING = 4096 };
+enum { PASSING = 4096 /* rows */ };
 
 kd_status kd_turn_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t most_here, int64_t width, kd_turn *out) {
     static const char what[] = "turns between ranks";
@@ -15,7 +15,8 @@ kd_status kd_turn_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t m
     out->own = kd_comm_share(comm, kd_share_columns(width));
     KD_TRY(kd_pool_mat(pool, most, out->own.count, what, &columns));
     KD_TRY(kd_pool_mat(pool, most_here, width, what, &rows));
-    KD_TRY(kd_pool_mat(pool, PASSING, kd_share_most(kd_share_columns(width), kd_comm_ranks(comm)), what, &passing));
+    out->passing_rows = most < PASSING ? most : PASSING;
+    KD_TRY(kd_pool_mat(pool, out->passing_rows, kd_share_most(width, 4, kd_comm_ranks(comm)), what, &passing));
     out->columns = columns.data;
     out->passing = passing.data;
     out->rows = rows.data;
@@ -82,6 +83,18 @@ cleanup:
     return status;
 }
 
+kd_status kd_turn_whole(kd_ctx *ctx, const kd_turn *t, kd_mat columns, kd_mat whole) {
+    kd_status status = KD_OK;
+    int64_t blocks = columns.cols / t->own.count;
+    KD_TRY(kd_zero(ctx, whole.data, whole.rows * whole.cols * (int64_t)sizeof(float)));
+    for (int64_t i = 0; i < blocks; i++)
+        KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_cols(columns, i * t->own.count, t->own.count), 0.0f,
+                             kd_mat_cols(whole, i * t->width + t->own.first, t->own.count)));
+    KD_TRY(kd_comm_sum_f32(t->comm, ctx, whole.rows * whole.cols, whole.data));
+cleanup:
+    return status;
+}
+
 /* The passing rows of rank r from the device to their columns of host. */
 static kd_status unpack(kd_ctx *ctx, const kd_turn *t, int64_t r, int64_t rows, float *room, float *host,
                         int64_t stride) {
@@ -96,10 +109,11 @@ kd_status kd_turn_download(kd_ctx *ctx, const kd_turn *t, kd_mat columns, int64_
                            int64_t stride) {
     kd_status status = KD_OK;
     float *room = NULL;
-    if (host) KD_TRY(kd_host_alloc(&room, PASSING * t->width, sizeof *room, "rows of all ranks"));
-    for (int64_t at = 0; at < rows; at += PASSING)
+    if (host) KD_TRY(kd_host_alloc(&room, t->passing_rows * t->width, sizeof *room, "rows of all ranks"));
+    for (int64_t at = 0; at < rows; at += t->passing_rows)
         for (int64_t r = 0; r < kd_comm_ranks(t->comm); r++) {
-            int64_t some = rows - at < PASSING ? rows - at : PASSING, count = column_of(t, r + 1) - column_of(t, r);
+            int64_t some = rows - at < t->passing_rows ? rows - at : t->passing_rows,
+                    count = column_of(t, r + 1) - column_of(t, r);
             if (r == kd_comm_rank(t->comm))
                 KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_rows(columns, first + at, some), 0.0f,
                                      kd_mat_make(t->passing, some, count)));

@@ -13,7 +13,8 @@ typedef struct kd_turn {
     float *columns; /* [most rows, this rank's columns] packed, on their way */
     float *rows;    /* [most rows of this rank, width]: each rank's columns of them */
     int64_t most, most_here;
-    float *passing; /* [PASSING rows, most columns of a rank] what one rank passes on to all */
+    float *passing; /* [passing_rows, most columns of a rank] what one rank passes on to all */
+    int64_t passing_rows;
 } kd_turn;
 
 /* For matrices of up to `most` rows, of which this rank has up to `most_here`. */
@@ -24,6 +25,10 @@ kd_status kd_turn_to_rows(kd_ctx *ctx, const kd_turn *turn, kd_share share, kd_m
 
 /* columns = the columns of rows + beta columns. */
 kd_status kd_turn_to_columns(kd_ctx *ctx, const kd_turn *turn, kd_share share, kd_mat rows, float beta, kd_mat columns);
+
+/* whole [columns.rows, blocks * width] = all ranks' columns, on each of them; columns has `blocks` blocks of this
+ * rank's. whole lies without gaps. */
+kd_status kd_turn_whole(kd_ctx *ctx, const kd_turn *turn, kd_mat columns, kd_mat whole);
 
 /* host [rows, width], in host memory with rows `stride` apart, = all ranks' columns of rows first .. first + rows - 1;
  * NULL: this rank only hands over its own. */

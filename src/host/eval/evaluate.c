@@ -76,7 +76,7 @@ kd_status kd_rank(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *dat
     KD_TRY(upload_views(&pool, views, count, rows, &user_view, &item_view));
     KD_TRY(kd_pool_upload(&pool, ptr, count + 1, sizeof *ptr, "training rows", &train.row_ptr));
     KD_TRY(kd_pool_upload(&pool, col, ptr[count], sizeof *col, "training rows", &train.col));
-    KD_TRY(kd_ranker_allocate(&pool, count, data->items, 1, &k, &ranker));
+    KD_TRY(kd_ranker_allocate(&pool, NULL, 0, count, data->items, 1, &k, &ranker));
     for (int64_t first = 0; first < count; first += ranker.tile) {
         int64_t some = count - first < ranker.tile ? count - first : ranker.tile;
         KD_TRY(kd_ranker_lists(ctx, &ranker, kd_mat_rows(user_view, first, some), item_view,
@@ -96,16 +96,16 @@ kd_status kd_evaluate(kd_ctx *ctx, const kd_views_host *views, const kd_dataset 
     kd_status status = KD_OK;
     kd_pool pool;
     kd_ranker ranker;
-    kd_mat user_view, item_view;
-    kd_csr train, held[2] = {{0}};
+    kd_ranked ranked;
+    kd_csr held[2] = {{0}};
     kd_metrics metrics[2];
     kd_pool_init(&pool, ctx);
     KD_TRY(check_views(views, data));
-    KD_TRY(upload_views(&pool, views, views->users, views->user, &user_view, &item_view));
-    KD_TRY(kd_interactions_csr(&pool, data->users, data->items, &data->train, "ranking", &train));
+    KD_TRY(upload_views(&pool, views, views->users, views->user, &ranked.user, &ranked.item));
+    KD_TRY(kd_interactions_csr(&pool, data->users, data->items, &data->train, "ranking", &ranked.train));
     KD_TRY(kd_interactions_csr(&pool, data->users, data->items, held_out, "ranking", &held[0]));
-    KD_TRY(kd_ranker_allocate(&pool, data->users, data->items, topk_count, topk, &ranker));
-    KD_TRY(kd_ranker_metrics(ctx, &ranker, user_view, item_view, train, held, metrics));
+    KD_TRY(kd_ranker_allocate(&pool, NULL, 0, data->users, data->items, topk_count, topk, &ranker));
+    KD_TRY(kd_ranker_metrics(ctx, &ranker, &ranked, held, metrics));
     *out = metrics[0];
 cleanup:
     kd_pool_free(&pool);

@@ -22,33 +22,45 @@ cleanup:
     return status;
 }
 
-int64_t kd_ranker_tile(int64_t items) {
-    int64_t tile = items > 0 ? SCORES_AT_ONCE / items : MOST_TILE;
-    return tile < 1 ? 1 : tile > MOST_TILE ? MOST_TILE : tile;
-}
-
-kd_share kd_ranker_share(int64_t users, int64_t items) {
-    return (kd_share){.count = users, .unit = kd_ranker_tile(items)};
-}
-
-kd_status kd_ranker_allocate(kd_pool *pool, int64_t users, int64_t items, int64_t topk_count, const int64_t *topk,
-                             kd_ranker *out) {
+static kd_status allocate_division(kd_pool *pool, int64_t width, kd_ranker *r) {
     static const char what[] = "ranking";
     kd_status status = KD_OK;
-    int64_t most = topk[topk_count - 1];
-    *out = (kd_ranker){.users = users, .items = items, .topk_count = topk_count};
+    int64_t ranks = kd_comm_ranks(r->turn->comm), lists;
+    int32_t *first = NULL;
+    KD_TRY(kd_host_alloc(&first, ranks, sizeof *first, what));
+    for (int64_t rank = 0; rank < ranks; rank++)
+        first[rank] = (int32_t)kd_share_begin(kd_share_columns(r->items), rank, ranks);
+    if (__builtin_mul_overflow(ranks * r->tile, r->topk[r->topk_count - 1], &lists))
+        KD_FAIL_TO_CLEANUP(KD_ERR_MEMORY, "%s: does not fit in any memory", what);
+    KD_TRY(kd_pool_upload(pool, first, ranks, sizeof *first, what, &r->first_item));
+    KD_TRY(kd_pool_mat(pool, r->tile, width, what, &r->rows));
+    KD_TRY(kd_pool_alloc(pool, lists, sizeof(int32_t), what, &r->ranks_list));
+    KD_TRY(kd_pool_alloc(pool, lists, sizeof(float), what, &r->ranks_value));
+cleanup:
+    free(first);
+    return status;
+}
+
+kd_status kd_ranker_allocate(kd_pool *pool, const kd_turn *turn, int64_t width, int64_t users, int64_t items,
+                             int64_t topk_count, const int64_t *topk, kd_ranker *out) {
+    static const char what[] = "ranking";
+    kd_status status = KD_OK;
+    int64_t tile = items > 0 ? SCORES_AT_ONCE / items : MOST_TILE, most = topk[topk_count - 1];
+    int64_t here = turn ? kd_comm_share(turn->comm, kd_share_columns(items)).count : items;
+    *out = (kd_ranker){.users = users, .items = items, .topk_count = topk_count, .turn = turn};
     memcpy(out->topk, topk, (size_t)topk_count * sizeof *topk);
-    out->tile = kd_ranker_tile(items);
-    KD_TRY(kd_pool_alloc(pool, out->tile * items, sizeof(float), what, &out->score));
+    out->tile = tile < 1 ? 1 : tile > MOST_TILE ? MOST_TILE : tile;
+    KD_TRY(kd_pool_alloc(pool, out->tile * here, sizeof(float), what, &out->score));
     KD_TRY(kd_pool_alloc(pool, out->tile * most, sizeof(int32_t), what, &out->list));
     KD_TRY(kd_pool_alloc(pool, out->tile * most, sizeof(float), what, &out->value));
     KD_TRY(kd_pool_alloc(pool, 2 * (3 * topk_count + 1), sizeof(double), what, &out->sums));
+    if (turn) KD_TRY(allocate_division(pool, width, out));
 cleanup:
     return status;
 }
 
 kd_status kd_ranker_lists(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, kd_mat item_view, kd_csr train) {
-    kd_mat score = kd_mat_make(r->score, user_view.rows, r->items);
+    kd_mat score = kd_mat_make(r->score, user_view.rows, item_view.rows);
     int64_t depth = r->depth > 0 ? r->depth : user_view.cols;
     for (int64_t c = 0; c < user_view.cols; c += depth) {
         kd_status status = kd_gemm(ctx, false, true, 1.0f, kd_mat_cols(user_view, c, depth),
@@ -70,18 +82,41 @@ static void average(const kd_ranker *r, const double *sums, kd_metrics *out) {
     }
 }
 
-kd_status kd_ranker_metrics(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, kd_mat item_view, kd_csr train,
-                            const kd_csr held_out[2], kd_metrics out[2]) {
+/* r->list of users first .. first + count - 1: the best of every rank's items. */
+static kd_status divided_lists(kd_ctx *ctx, const kd_ranker *r, const kd_ranked *v, int64_t first, int64_t count) {
+    kd_status status = KD_OK;
+    const kd_turn *t = r->turn;
+    int64_t most = r->topk[r->topk_count - 1], rank = kd_comm_rank(t->comm), ranks = kd_comm_ranks(t->comm);
+    int64_t list = count * most, bytes = list * (int64_t)sizeof *r->list;
+    kd_mat rows = kd_mat_rows(r->rows, 0, count);
+    kd_ranker own = *r; /* with lists of this rank's items */
+    own.list = r->ranks_list + rank * list;
+    own.value = r->ranks_value + rank * list;
+    KD_TRY(kd_turn_whole(ctx, t, kd_mat_rows(v->user, first, count), rows));
+    KD_TRY(kd_ranker_lists(ctx, &own, rows, v->item, kd_csr_rows(v->train, first, count)));
+    KD_TRY(kd_comm_gather(t->comm, ctx, ranks, bytes, r->ranks_list));
+    KD_TRY(kd_comm_gather(t->comm, ctx, ranks, bytes, r->ranks_value));
+    KD_TRY(kd_merge_top(ctx, count, most, ranks, r->first_item, r->ranks_list, r->ranks_value, r->list));
+cleanup:
+    return status;
+}
+
+kd_status kd_ranker_metrics(kd_ctx *ctx, const kd_ranker *r, const kd_ranked *v, const kd_csr held_out[2],
+                            kd_metrics out[2]) {
     kd_status status = KD_OK;
     int64_t width = 3 * r->topk_count + 1, most = r->topk[r->topk_count - 1];
     double sums[2 * (3 * KD_MAX_TOPK + 1)];
-    kd_range users = kd_comm_share(r->comm, kd_ranker_share(r->users, r->items));
+    int64_t tiles = (r->users + r->tile - 1) / r->tile, rank = kd_comm_rank(r->comm), ranks = kd_comm_ranks(r->comm);
     KD_TRY(kd_zero(ctx, r->sums, 2 * width * (int64_t)sizeof(double)));
-    for (int64_t at = 0; at < users.count; at += r->tile) {
-        int64_t first = users.first + at, count = users.count - at < r->tile ? users.count - at : r->tile;
-        KD_TRY(kd_ranker_lists(ctx, r, kd_mat_rows(user_view, at, count), item_view, kd_csr_rows(train, first, count)));
+    for (int64_t i = r->turn ? 0 : rank; i < tiles; i += r->turn ? 1 : ranks) {
+        int64_t first = i * r->tile, count = r->users - first < r->tile ? r->users - first : r->tile;
+        if (r->turn)
+            KD_TRY(divided_lists(ctx, r, v, first, count));
+        else
+            KD_TRY(kd_ranker_lists(ctx, r, kd_mat_rows(v->user, first, count), v->item,
+                                   kd_csr_rows(v->train, first, count)));
         for (int s = 0; s < 2; s++)
-            if (held_out[s].row_ptr)
+            if (held_out[s].row_ptr && i % ranks == rank)
                 KD_TRY(kd_rank_metrics(ctx, count, most, r->list, kd_csr_rows(held_out[s], first, count), r->topk_count,
                                        r->topk, r->sums + s * width));
     }

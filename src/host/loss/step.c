@@ -181,7 +181,7 @@ static kd_status contrast(kd_ctx *ctx, int64_t count, const kd_views *v, const k
                             .db = key_view(v, s->dunit, slot),
                             .loss = loss,
                             .first_key = s->keys.first,
-                            .most_keys = kd_share_most(s->share, kd_comm_ranks(l->comm)),
+                            .most_keys = kd_share_most(s->share.count, s->share.unit, kd_comm_ranks(l->comm)),
                             .sum = l->comm ? sum_over_ranks : NULL,
                             .sum_context = l->comm};
     return kd_infonce(ctx, &args);

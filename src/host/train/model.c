@@ -146,15 +146,13 @@ kd_status kd_model_allocate(kd_model *m) {
     KD_TRY(kd_step_losses_allocate(&m->pool, &m->views, &loss, &m->losses));
     KD_TRY(allocate_diffusion(m));
     KD_TRY(allocate_batches(m));
-    KD_TRY(kd_ranker_allocate(&m->pool, m->shape.users, m->shape.items, c->topk_count, c->topk, &m->ranker));
+    bool divided = kd_is_divided(&m->shape);
+    int64_t width = m->views.slots.score * m->shape.whole_dim;
+    KD_TRY(kd_ranker_allocate(&m->pool, divided ? &m->views.turn : NULL, width, m->shape.users, m->shape.items,
+                              c->topk_count, c->topk, &m->ranker));
+    if (divided) KD_TRY(kd_pool_mat(&m->pool, m->sizes.items.count, width, "ranking", &m->ranked_item));
     if (c->naive & KD_NAIVE_SCORES) m->ranker.depth = c->dim;
     m->ranker.comm = m->comm;
-    if (kd_is_divided(&m->shape)) {
-        int64_t users = kd_comm_share(m->comm, kd_ranker_share(m->shape.users, m->shape.items)).count;
-        int64_t width = m->views.slots.score * m->shape.whole_dim;
-        KD_TRY(kd_pool_mat(&m->pool, users, width, "ranking", &m->ranked_user));
-        KD_TRY(kd_pool_mat(&m->pool, m->shape.items, width, "ranking", &m->ranked_item));
-    }
     if (m->ctx)
         KD_TRY(kd_workspace_reserve(m->ctx, workspace_bytes(m, &loss)));
     else
@@ -227,27 +225,17 @@ static kd_mat score_view(const kd_model *m) { return kd_score_of(&m->views, m->v
 kd_mat kd_model_user_view(const kd_model *m) { return kd_mat_rows(score_view(m), 0, m->shape.users); }
 kd_mat kd_model_item_view(const kd_model *m) { return kd_mat_rows(score_view(m), m->shape.users, m->shape.items); }
 
-kd_status kd_model_ranked_views(const kd_model *m, kd_mat *user, kd_mat *item) {
+kd_status kd_model_ranked(const kd_model *m, kd_ranked *out) {
     kd_status status = KD_OK;
     const kd_model_shape *s = &m->shape;
-    kd_share share = kd_ranker_share(s->users, s->items);
-    kd_range here = kd_comm_share(m->comm, share);
-    kd_mat users = kd_model_user_view(m), items = kd_model_item_view(m), whole = m->ranked_item;
-    *user = m->ranked_user;
-    *item = whole;
-    if (!kd_is_divided(s)) {
-        *user = kd_mat_rows(users, here.first, here.count);
-        *item = items;
-        return KD_OK;
-    }
-    KD_TRY(kd_zero(m->ctx, whole.data, whole.rows * whole.cols * (int64_t)sizeof(float)));
-    for (int64_t i = 0; i < m->views.slots.score; i++) {
-        KD_TRY(kd_turn_to_rows(m->ctx, &m->views.turn, share, kd_mat_cols(users, i * s->dim, s->dim),
-                               kd_mat_cols(*user, i * s->whole_dim, s->whole_dim)));
-        KD_TRY(kd_add_scaled(m->ctx, 1.0f, kd_mat_cols(items, i * s->dim, s->dim), 0.0f,
-                             kd_mat_cols(whole, i * s->whole_dim + s->column, s->dim)));
-    }
-    KD_TRY(kd_comm_sum_f32(m->comm, m->ctx, whole.rows * whole.cols, whole.data));
+    *out = (kd_ranked){kd_model_user_view(m), kd_model_item_view(m), m->graphs.train};
+    if (!kd_is_divided(s)) return KD_OK;
+    for (int64_t i = 0; i < m->views.slots.score; i++)
+        KD_TRY(kd_turn_to_rows(m->ctx, &m->views.turn, kd_share_columns(s->items),
+                               kd_mat_cols(out->item, i * s->dim, s->dim),
+                               kd_mat_cols(m->ranked_item, i * s->whole_dim, s->whole_dim)));
+    out->item = m->ranked_item;
+    out->train = m->graphs.user_rows;
 cleanup:
     return status;
 }

@@ -49,8 +49,8 @@ typedef struct kd_model {
     kd_views views;
     kd_step_losses losses;
     kd_ranker ranker;
-    kd_mat ranked_user, ranked_item; /* views that rank where columns are divided: of this rank's users and all items */
-    kd_csr valid, test;              /* held-out rows; row_ptr NULL where the split is empty */
+    kd_mat ranked_item; /* [items here, score slots * whole_dim] where columns are divided: whole rows of what ranks */
+    kd_csr valid, test; /* held-out rows; row_ptr NULL where the split is empty */
     bool denoises_modalities, denoises_kg;
     kd_diffusion_scratch diffusion;
     kd_denoiser modality_denoiser[KD_MAX_MODALITIES], kg_denoiser;
@@ -88,8 +88,8 @@ const kd_kg *kd_model_eval_kg(const kd_model *model);
 kd_mat kd_model_user_view(const kd_model *model);
 kd_mat kd_model_item_view(const kd_model *model);
 
-/* The same in whole rows: *user of the users that this rank ranks, *item of all. */
-kd_status kd_model_ranked_views(const kd_model *model, kd_mat *user, kd_mat *item);
+/* The same as the ranker takes them. */
+kd_status kd_model_ranked(const kd_model *model, kd_ranked *out);
 
 /* host [value.rows, whole columns] = a matrix of parameters or views of all ranks. Where columns are divided, value has
  * one or several blocks of this rank's, all ranks call it, and host may be NULL on those that have no use for it. */

@@ -60,10 +60,10 @@ kd_status kd_evaluate_epoch(kd_model *m, int64_t epoch, kd_epoch_record *record)
     kd_view_pass pass = {.training = false, .main_kg = kd_model_eval_kg(m), .seed = m->config->seed, .step = epoch};
     const kd_csr held_out[2] = {m->valid, m->test};
     kd_metrics metrics[2];
-    kd_mat user, item;
+    kd_ranked ranked;
     KD_TRY(kd_views_forward(m->ctx, &m->params, &m->graphs, &pass, &m->views));
-    KD_TRY(kd_model_ranked_views(m, &user, &item));
-    KD_TRY(kd_ranker_metrics(m->ctx, &m->ranker, user, item, m->graphs.train, held_out, metrics));
+    KD_TRY(kd_model_ranked(m, &ranked));
+    KD_TRY(kd_ranker_metrics(m->ctx, &m->ranker, &ranked, held_out, metrics));
     record->valid = metrics[0];
     record->test = metrics[1];
     record->evaluated = true;

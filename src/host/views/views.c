@@ -1,8 +1,6 @@
 /* Memory of the views and their forward pass. */
 #include "host/views/views.h"
 
-#include "host/eval/ranker.h"
-
 #include <string.h>
 
 kd_views_config kd_views_configure(const kd_config *c, int64_t modalities) {
@@ -55,9 +53,9 @@ static kd_status sum_over_ranks(void *comm, kd_ctx *ctx, int64_t n, float *x) {
 static kd_status allocate_division(kd_pool *pool, kd_views *v) {
     const kd_model_shape *s = &v->shape;
     const kd_share turned[] = {kd_share_rows(s->users), kd_share_rows(s->items), kd_share_columns(s->items),
-                               kd_share_guided(s), kd_ranker_share(s->users, s->items)};
+                               kd_share_guided(s)};
     int64_t most = s->users > s->items ? s->users : s->items, here = 0;
-    for (int i = 0; i < 5; i++) {
+    for (size_t i = 0; i < sizeof turned / sizeof turned[0]; i++) {
         int64_t count = kd_comm_share(v->comm, turned[i]).count;
         here = count > here ? count : here;
     }
