@@ -28,7 +28,7 @@ def arguments():
         p.add_argument("--" + name, type=int)
     p.add_argument("--features")
     for name, value in (("dim", 64), ("hidden", 1000), ("batch", 1024), ("steps", 10), ("time-dim", 10), ("layers", 1),
-                        ("q", 10), ("cl-method", 1)):
+                        ("q", 10), ("cl-method", 1), ("topk", 20)):
         p.add_argument("--" + name, type=int, default=value)
     p.add_argument("--hops", type=int, default=1)
     p.add_argument("--shard", action="store_true", help="tables divided over the ranks by columns")
@@ -119,7 +119,8 @@ class Model:
             "what guides sampling": 4 * a.users * (bool(a.features) + bool(a.triples))
             + bool(a.triples) * 4 * (a.items - min(share(a.entities, 4, ranks), a.items)) * share(a.dim, 4, ranks),
             "the model that is kept, if it is the best": 4 * (self.tables + 2 * a.dim * nodes),
-            "views that rank": 2 * self.turn(ranks, a.users, tile(a.items)) + 4 * a.items * 2 * a.dim,
+            "views that rank, and lists": 4 * a.users * 2 * a.dim + 8 * a.users * a.topk * ranks
+            + 2 * self.turn(ranks, a.items, 4),
         })
         return parts
 
@@ -195,11 +196,6 @@ class Model:
 def share(count, unit, ranks):
     """What rank 0 has of `count` in whole units (src/host/dist/comm.h)."""
     return min(count, unit * -(-(-(-count // unit)) // ranks))
-
-
-def tile(items):
-    """Users that are ranked at once (src/host/eval/ranker.c)."""
-    return max(1, min(1024, (1 << 24) // items))
 
 
 def main():

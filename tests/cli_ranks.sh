@@ -142,6 +142,9 @@ timeout 60 mpirun -n 1 "$KDIFFE" train --resume=killed --shard=false : -n 1 "$KD
 same "another checkpoint on one rank: exit code" 6 $?
 holds "another checkpoint on one rank: names it" grep -q "rank 1 of 2 on .* has another newest checkpoint than rank 0" err
 single "another checkpoint on one rank"
+ranks 3 "$KDIFFE" train --resume=stopped --seed=5 >out 2>err
+same "goes on with another seed: exit code" 2 $?
+single "goes on with another seed"
 ranks 2 "$KDIFFE" train --resume=stopped >out 2>err
 same "goes on with fewer: exit code" 0 $?
 holds "goes on with fewer: the same numbers" agree six stopped

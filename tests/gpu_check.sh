@@ -93,18 +93,19 @@ on_this_card() {
 
 ranks() {
     local n losses=$run/losses status
-    local options="--epochs=2 --cl_method=1 --precision=fp32 --device=cuda --config=datasets/demo.yaml"
+    local options="--epochs=2 --cl_method=1 --precision=fp32 --device=cuda --config=datasets/demo.yaml" more name
     for n in 2 3; do
         KDIFFE_TEST_DEVICE=cuda run_program "test_ranks, $n ranks on this card" on_this_card $n "$build/tests/test_ranks"
     done
-    for n in 1 2 3; do
-        started=$SECONDS
-        on_this_card $n "$build/kdiffe" train "$run/data" $options --out="$run/ranks" --overwrite >"$log"
+    for name in 1 2 3 "2, divided" "3, divided"; do # without walks: nothing is exchanged before a step is recorded
+        started=$SECONDS n=${name%,*} more=--use.attention=false
+        [ "$n" = "$name" ] || more="$more --shard=true"
+        on_this_card $n "$build/kdiffe" train "$run/data" $options $more --out="$run/ranks" --overwrite >"$log"
         grep -o '"loss":[0-9.e-]*' "$run/ranks/metrics.jsonl" 2>/dev/null | cut -d: -f2 >"$losses.$n"
         paste "$losses.1" "$losses.$n" | awk '{d = $1 - $2; if (d < 0) d = -d; if (!($1 > 0 && d <= 1e-5 * $1)) bad = 1}
             END {exit bad || NR != 2}'
         status=$?
-        add "$n ranks on this card" $status $((status == 0)) $((status != 0)) 0
+        add "$name ranks on this card" $status $((status == 0)) $((status != 0)) 0
         grep -h '^ranks: ' "$log" | sed 's/^/    /'
         rm -rf "$run/ranks"
     done

@@ -10,186 +10,11 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "host/checkpoint/safetensors.h"
+#include "host/checkpoint/arrays.h"
 #include "host/util/memory.h"
 #include "kdiffe/version.h"
 
-enum { MOST_ARRAYS = 32 + 14 * KD_MAX_MODALITIES };
-
 static const char PREFIX[] = "checkpoint-", SUFFIX[] = ".safetensors";
-
-/* The device arrays that a run is made of at a position: whole on every rank, or a range of rows or of columns on each.
- */
-typedef struct run_arrays {
-    kd_ctx *ctx;
-    kd_comm *comm;
-    const kd_turn *turn; /* of divided columns */
-    float *passing;      /* where ranks pass on what is only on one of them */
-    int64_t passing_bytes, count;
-    kd_tensor tensor[MOST_ARRAYS]; /* as in the file, without data */
-    void *device[MOST_ARRAYS];
-    struct {
-        int64_t rows, bytes; /* kd_share_columns divides `rows` rows of `bytes` bytes; rows 0: not */
-        kd_mat columns;      /* some of whose columns are here; data NULL: not */
-    } split[MOST_ARRAYS];
-} run_arrays;
-
-static void add(run_arrays *a, const char *prefix, const char *name, kd_dtype dtype, int64_t n, void *device) {
-    kd_tensor *t = &a->tensor[a->count];
-    *t = (kd_tensor){.rank = 1, .shape = {n, 1}, .dtype = dtype};
-    snprintf(t->name, sizeof t->name, "%s%s%s", prefix, prefix[0] ? "." : "", name);
-    a->device[a->count++] = device;
-}
-
-/* The model's tables and all else of one of the copies of its parameters. */
-static void add_parameters(run_arrays *a, const kd_model *m, const char *prefix, const float *copy) {
-    const kd_params *p = &m->params;
-    const char *const name[] = {"users", "items", "entities"};
-    const kd_mat table[] = {p->user, p->item, p->entity};
-    int64_t rest = p->relation.data - p->value;
-    for (int i = 0; i < 3; i++) {
-        kd_mat here = table[i];
-        here.data = (float *)(uintptr_t)copy + (table[i].data - p->value);
-        add(a, prefix, name[i], KD_DTYPE_F32, here.rows * m->shape.whole_dim, here.data);
-        if (kd_is_divided(&m->shape)) a->split[a->count - 1].columns = here;
-    }
-    add(a, prefix, "others", KD_DTYPE_F32, p->count - rest, (float *)(uintptr_t)copy + rest);
-}
-
-/* The rows of a denoiser's wide layer that are here. */
-static void add_layer(run_arrays *a, const char *prefix, const char *name, const kd_denoiser *d, kd_mat layer,
-                      float *copy) {
-    add(a, prefix, name, KD_DTYPE_F32, d->shape.width * layer.cols, copy + (layer.data - d->value));
-    a->split[a->count - 1].rows = d->shape.width;
-    a->split[a->count - 1].bytes = layer.cols * (int64_t)sizeof(float);
-}
-
-static void add_denoiser(run_arrays *a, const char *of, kd_denoiser *d) {
-    char prefix[80];
-    const char *const what[] = {"value", "adam_m", "adam_v"};
-    float *const copy[] = {d->value, d->m, d->v};
-    int64_t whole = d->w1_time.data - d->value;
-    for (int i = 0; i < 3; i++) {
-        snprintf(prefix, sizeof prefix, "denoiser.%s.%s", of, what[i]);
-        add_layer(a, prefix, "input", d, d->w1, copy[i]);
-        add_layer(a, prefix, "output", d, d->output, copy[i]);
-        add(a, prefix, "time", KD_DTYPE_F32, d->count - whole, copy[i] + whole);
-    }
-    snprintf(prefix, sizeof prefix, "denoiser.%s", of);
-    add(a, prefix, "cursor", KD_DTYPE_I64, sizeof(kd_cursor) / sizeof(int64_t), d->cursor);
-}
-
-/* What the sample stage has rebuilt and the rest of the epoch reads. */
-static void add_graphs(run_arrays *a, kd_model *m) {
-    for (int64_t i = 0; i < m->shape.modalities; i++) {
-        const kd_modality_graph *g = &m->graphs.modality[i];
-        int64_t entries = g->nodes + 2 * g->users * g->q;
-        char prefix[80];
-        snprintf(prefix, sizeof prefix, "graph.%s", m->shape.modality[i]);
-        add(a, prefix, "row_ptr", KD_DTYPE_I64, g->nodes + 1, g->row_ptr);
-        add(a, prefix, "col", KD_DTYPE_I32, entries, g->col);
-        add(a, prefix, "val", KD_DTYPE_F32, entries, g->val);
-        add(a, prefix, "val_transpose", KD_DTYPE_F32, entries, g->val_transpose);
-    }
-    if (!m->denoises_kg) return;
-    const kd_kg *kg = &m->graphs.generated;
-    add(a, "kg", "head_ptr", KD_DTYPE_I64, kg->entities + 1, kg->head_ptr);
-    add(a, "kg", "tail", KD_DTYPE_I32, kg->capacity, kg->tail);
-    add(a, "kg", "relation", KD_DTYPE_I32, kg->capacity, kg->relation);
-    add(a, "kg", "tail_ptr", KD_DTYPE_I64, kg->entities + 1, kg->tail_ptr);
-    add(a, "kg", "in_head", KD_DTYPE_I32, kg->capacity, kg->in_head);
-    add(a, "kg", "in_edge", KD_DTYPE_I64, kg->capacity, kg->in_edge);
-}
-
-static bool is_wide(const kd_tensor *t) { return t->dtype == KD_DTYPE_F64 || t->dtype == KD_DTYPE_I64; }
-
-/* Eight-byte elements first, so that they are aligned in the file. */
-static void widest_first(run_arrays *a) {
-    run_arrays from = *a;
-    a->count = 0;
-    for (int wide = 1; wide >= 0; wide--)
-        for (int64_t i = 0; i < from.count; i++) {
-            if (is_wide(&from.tensor[i]) != wide) continue;
-            a->tensor[a->count] = from.tensor[i];
-            a->split[a->count] = from.split[i];
-            a->device[a->count++] = from.device[i];
-        }
-}
-
-static void list_arrays(kd_model *m, kd_position at, run_arrays *a) {
-    /* between steps a denoiser's output is not read; what all ranks have room for */
-    *a = (run_arrays){.ctx = m->ctx, .comm = m->comm, .turn = &m->views.turn, .passing = m->diffusion.out};
-    a->passing_bytes = m->diffusion.batch * m->diffusion.columns * (int64_t)sizeof(float);
-    add_parameters(a, m, "value", m->params.value);
-    add_parameters(a, m, "adam_m", m->params.m);
-    add_parameters(a, m, "adam_v", m->params.v);
-    add(a, "", "cursor", KD_DTYPE_I64, sizeof(kd_cursor) / sizeof(int64_t), m->cursor);
-    for (int64_t i = 0; i < m->shape.modalities; i++) add_denoiser(a, m->shape.modality[i], &m->modality_denoiser[i]);
-    if (m->denoises_kg) {
-        add_denoiser(a, "/kg", &m->kg_denoiser); /* no modality is called so */
-        add(a, "", "entity_mean", KD_DTYPE_F32, m->shape.entities, m->guidance.entity_mean);
-    }
-    if (at.batch > 0) add(a, "", "losses", KD_DTYPE_F64, m->loss_steps * KD_LOSS_PARTS, m->loss);
-    if (at.stage > KD_STAGE_SAMPLE) add_graphs(a, m);
-    widest_first(a);
-}
-
-/* The bytes of a split array that are rank r's. */
-static int64_t first_byte(const run_arrays *a, int64_t i, int64_t r) {
-    return kd_share_begin(kd_share_columns(a->split[i].rows), r, kd_comm_ranks(a->comm)) * a->split[i].bytes;
-}
-
-/* Bytes first .. end - 1 of array i, all of them rank r's, through all ranks' memories into the first one's `to`. */
-static kd_status pass_on(const run_arrays *a, int64_t i, int64_t r, int64_t first, int64_t end, char *to) {
-    kd_status status = KD_OK;
-    for (int64_t at = first; at < end; at += a->passing_bytes) {
-        int64_t bytes = end - at < a->passing_bytes ? end - at : a->passing_bytes, n = bytes / (int64_t)sizeof(float);
-        const char *mine = (const char *)a->device[i] + (at - first_byte(a, i, r));
-        if (r == kd_comm_rank(a->comm))
-            KD_TRY(kd_add_scaled(a->ctx, 1.0f, kd_mat_make((float *)(uintptr_t)mine, 1, n), 0.0f,
-                                 kd_mat_make(a->passing, 1, n)));
-        KD_TRY(kd_comm_broadcast(a->comm, a->ctx, r, bytes, a->passing));
-        if (to) KD_TRY(kd_download(a->ctx, to + (at - first), a->passing, bytes));
-    }
-cleanup:
-    return status;
-}
-
-/* The rows of divided columns that bytes first .. first + bytes - 1 lie in. */
-static kd_range rows_around(const run_arrays *a, int64_t first, int64_t bytes) {
-    int64_t row = a->turn->width * (int64_t)sizeof(float), begin = first / row;
-    return (kd_range){begin, (first + bytes + row - 1) / row - begin};
-}
-
-static kd_status read_columns(const run_arrays *a, int64_t i, int64_t first, int64_t bytes, void *to) {
-    kd_status status = KD_OK;
-    int64_t width = a->turn->width;
-    kd_range rows = rows_around(a, first, bytes);
-    float *room = NULL;
-    if (to) KD_TRY(kd_host_alloc(&room, rows.count * width, sizeof *room, "rows of all ranks"));
-    KD_TRY(kd_turn_download(a->ctx, a->turn, a->split[i].columns, rows.first, rows.count, room, width));
-    if (to) memcpy(to, (const char *)room + (first - rows.first * width * (int64_t)sizeof *room), (size_t)bytes);
-cleanup:
-    free(room);
-    return status;
-}
-
-/* A piece of an array; `to` NULL: for another rank. */
-static kd_status read_device(void *context, int64_t i, int64_t first, int64_t bytes, void *to) {
-    kd_status status = KD_OK;
-    const run_arrays *a = context;
-    if (a->split[i].columns.data) return read_columns(a, i, first, bytes, to);
-    if (!a->comm || a->split[i].rows == 0)
-        return to ? kd_download(a->ctx, to, (const char *)a->device[i] + first, bytes) : KD_OK;
-    for (int64_t r = 0; r < kd_comm_ranks(a->comm); r++) {
-        int64_t begin = first_byte(a, i, r), end = first_byte(a, i, r + 1);
-        begin = begin > first ? begin : first;
-        end = end < first + bytes ? end : first + bytes;
-        if (begin < end) KD_TRY(pass_on(a, i, r, begin, end, to ? (char *)to + (begin - first) : NULL));
-    }
-cleanup:
-    return status;
-}
 
 /* Names in the order of positions, newest last: what sorts as text. */
 static int format_name(kd_position at, char *out, size_t size) {
@@ -263,15 +88,16 @@ static kd_status write_checkpoint(kd_model *m, kd_position at) {
     kd_status status = KD_OK;
     const kd_checkpointing *c = m->run.checkpoints;
     char name[96], *path = NULL, *identity = NULL;
-    run_arrays arrays;
+    kd_run_arrays arrays;
     metadata about;
-    list_arrays(m, at, &arrays);
-    if (kd_comm_rank(m->comm) > 0) return kd_safetensors_ask(arrays.count, arrays.tensor, read_device, &arrays);
+    kd_run_arrays_list(m, at, &arrays);
+    if (kd_comm_rank(m->comm) > 0) return kd_safetensors_ask(arrays.count, arrays.tensor, kd_run_arrays_read, &arrays);
     KD_TRY(kd_config_identity(m->config, &identity));
     format_name(at, name, sizeof name);
     KD_TRY(kd_path_join(c->folder, name, &path));
     describe(m, at, identity, &about);
-    KD_TRY(kd_safetensors_save(path, arrays.count, arrays.tensor, about.count, about.pair, read_device, &arrays));
+    KD_TRY(
+        kd_safetensors_save(path, arrays.count, arrays.tensor, about.count, about.pair, kd_run_arrays_read, &arrays));
     kd_checkpoint_prune(c->folder, c->keep);
 cleanup:
     free(path);
@@ -374,41 +200,16 @@ static kd_status take_run(const char *path, const kd_safetensors *file, kd_model
     return KD_OK;
 }
 
-/* The columns that are here, of whole rows in the file. */
-static kd_status take_columns(const run_arrays *a, int64_t i, const float *whole) {
-    kd_status status = KD_OK;
-    kd_mat here = a->split[i].columns;
-    float *packed;
-    KD_TRY(kd_host_alloc(&packed, here.rows * here.cols, sizeof *packed, "columns of a checkpoint"));
-    for (int64_t r = 0; r < here.rows; r++)
-        memcpy(packed + r * here.cols, whole + r * a->turn->width + a->turn->own.first,
-               (size_t)here.cols * sizeof *packed);
-    status = kd_mat_upload(a->ctx, packed, here);
-    if (status == KD_OK) status = kd_synchronize(a->ctx); /* before it is freed */
-cleanup:
-    free(packed);
-    return status;
-}
-
 static kd_status take_arrays(const char *path, const kd_safetensors *file, kd_model *m) {
     kd_status status = KD_OK;
-    run_arrays arrays;
-    list_arrays(m, m->run.start, &arrays);
+    kd_run_arrays arrays;
+    kd_run_arrays_list(m, m->run.start, &arrays);
     for (int64_t i = 0; i < arrays.count; i++) {
         const kd_tensor *want = &arrays.tensor[i], *got = kd_safetensors_find(file, want->name);
-        int64_t bytes = want->shape[0] * (is_wide(want) ? 8 : 4), first = 0;
         if (!got || got->dtype != want->dtype || got->rank != 1 || got->shape[0] != want->shape[0])
-            KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: array '%s': expected one of %" PRId64 " elements", path, want->name,
-                               want->shape[0]);
-        if (arrays.split[i].columns.data) {
-            KD_TRY(take_columns(&arrays, i, got->data));
-            continue;
-        }
-        if (arrays.split[i].rows > 0) {
-            first = first_byte(&arrays, i, kd_comm_rank(m->comm));
-            bytes = first_byte(&arrays, i, kd_comm_rank(m->comm) + 1) - first;
-        }
-        KD_TRY(kd_upload(m->ctx, arrays.device[i], (const char *)got->data + first, bytes));
+            KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: array '%s': %s, expected one of %" PRId64 " elements", path,
+                               want->name, got ? "is of another kind" : "is not there", want->shape[0]);
+        KD_TRY(kd_run_arrays_take(&arrays, i, got->data));
     }
     if (kd_comm_rank(m->comm) > 0) KD_TRY(kd_zero(m->ctx, m->loss, m->loss_steps * KD_LOSS_PARTS * 8));
     KD_TRY(kd_synchronize(m->ctx)); /* the file stays mapped until it is all there */
@@ -454,18 +255,31 @@ static uint64_t hash_of(const char *path) {
     return XXH3_64bits_withSeed(name, strlen(name), size);
 }
 
+static kd_status open_newest(const char *folder, char **path, kd_safetensors *file) {
+    kd_status status = kd_checkpoint_newest(folder, path);
+    if (status != KD_OK) return status;
+    if (!*path) return KD_FAIL(KD_ERR_FORMAT, "%s: holds no checkpoint", folder);
+    return kd_safetensors_open(*path, true, file);
+}
+
+static kd_status take(const char *path, const kd_safetensors *file, kd_model *m) {
+    kd_status status = KD_OK;
+    KD_TRY(check_origin(path, file, m));
+    KD_TRY(take_run(path, file, m));
+    KD_TRY(take_arrays(path, file, m));
+cleanup:
+    return status;
+}
+
+/* What is wrong with a file is wrong for all ranks, of which one says it. */
 kd_status kd_checkpoint_load(kd_model *m) {
     kd_status status = KD_OK;
     const char *folder = m->run.checkpoints->folder;
     kd_safetensors file = {0};
     char *path = NULL;
-    KD_TRY(kd_checkpoint_newest(folder, &path));
-    if (!path) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: holds no checkpoint", folder);
-    KD_TRY(kd_safetensors_open(path, true, &file));
+    KD_TRY(kd_comm_settle(m->comm, open_newest(folder, &path, &file)));
     KD_TRY(kd_comm_settle(m->comm, kd_comm_same(m->comm, "newest checkpoint", hash_of(path))));
-    KD_TRY(check_origin(path, &file, m));
-    KD_TRY(take_run(path, &file, m));
-    KD_TRY(take_arrays(path, &file, m));
+    KD_TRY(kd_comm_settle(m->comm, take(path, &file, m)));
     if (kd_comm_rank(m->comm) == 0) prune(folder, 0, is_half_written);
 cleanup:
     kd_safetensors_close(&file);

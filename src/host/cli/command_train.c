@@ -30,7 +30,7 @@ static const char HELP[] =
     "  --comm-timeout=S  of several ranks: seconds that one waits for the others before the job ends [30]\n"
     "  --rendezvous=HOST:PORT or file:PATH   where ranks meet that MPI did not start [MASTER_ADDR:MASTER_PORT]\n"
     "  --resume=RUN      go on from RUN's newest checkpoint to the result of a run that was never stopped; epochs,\n"
-    "                    patience, eval_every, device and threads may be given anew\n"
+    "                    patience, eval_every, device, threads and shard may be given anew\n"
     "  --config=FILE     configuration keys as YAML; --key=value comes after it and wins\n"
     "  --dry-run         print the memory plan and stop\n"
     "  --trace=FILE      write every stage and op as a Chrome trace (chrome://tracing, ui.perfetto.dev); slower\n"
@@ -122,10 +122,10 @@ static void say_what_is_kept(const training *t, kd_status status) {
 /* Between CPUs; what GPUs replay is not counted. */
 static void say_what_was_sent(const training *t) {
     char text[32];
-    int64_t sums, bytes;
-    kd_comm_traffic(t->comm, &sums, &bytes);
+    int64_t exchanges, bytes;
+    kd_comm_traffic(t->comm, &exchanges, &bytes);
     if (t->comm && !kd_ctx_is_gpu(t->ctx))
-        printf("exchanged: %s in %" PRId64 " sums\n", kd_console_bytes(bytes, text), sums);
+        printf("exchanged: %s in %" PRId64 " exchanges\n", kd_console_bytes(bytes, text), exchanges);
 }
 
 /* The run itself, once everything that can be wrong beforehand has been checked. */

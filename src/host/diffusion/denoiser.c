@@ -154,7 +154,8 @@ static void fill_normal(const kd_rng *rng, uint32_t tensor, double deviation, in
     int64_t n = value.rows * value.cols, before = first * value.cols;
     for (int64_t i = 0; i < n; i += 4) {
         uint32_t bits[4];
-        kd_rng_draw4(rng, tensor, (uint32_t)((before + i) / 4), bits);
+        uint64_t block = (uint64_t)(before + i) / 4; /* of more than 2^32 the rest goes beside the tensor's number */
+        kd_rng_draw4(rng, tensor | (uint32_t)(block >> 32) << 8, (uint32_t)block, bits);
         for (int64_t k = 0; k < 4 && i + k < n; k++) {
             double radius = sqrt(-2.0 * log(1.0 - kd_uniform(bits[k & 2])));
             double angle = 6.283185307179586 * kd_uniform(bits[(k & 2) + 1]);

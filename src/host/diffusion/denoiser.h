@@ -107,8 +107,8 @@ typedef struct kd_denoiser_batch {
 } kd_denoiser_batch;
 
 /* Gradients = those of the batch's loss; loss[0] += this rank's share of it; scratch->row_loss hold the rows' parts: a
- * rank's share of the reconstruction, the whole of the guidance. Sums over the ranks are under way beside what does not
- * need them. */
+ * rank's share of the reconstruction and, of a divided target, of the guidance, else the whole of it. Sums over the
+ * ranks are under way beside what does not need them. */
 kd_status kd_denoiser_gradient(kd_ctx *ctx, const kd_denoiser_batch *batch, const kd_denoiser_guidance *guidance,
                                kd_denoiser *denoiser, double *loss);
 

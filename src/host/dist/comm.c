@@ -27,7 +27,7 @@ struct kd_comm {
     kd_ctx *ctx;    /* NULL: not bound yet */
     kd_ranks *sums; /* as well */
     kd_watch *watch;
-    int64_t sums_made, bytes; /* traffic */
+    int64_t exchanges, bytes; /* traffic */
 };
 
 /* A machine, by its name and this start of it (names may be the same), and the cores a rank may use there. */
@@ -195,15 +195,15 @@ cleanup:
 
 bool kd_comm_meets(const kd_comm *c, int64_t step) { return !c || !c->ahead || step % AHEAD == 0; }
 
-void kd_comm_traffic(const kd_comm *c, int64_t *sums, int64_t *bytes) {
-    *sums = c ? c->sums_made : 0;
+void kd_comm_traffic(const kd_comm *c, int64_t *exchanges, int64_t *bytes) {
+    *exchanges = c ? c->exchanges : 0;
     *bytes = c ? c->bytes : 0;
 }
 
 /* Sums are ranges of the trace like ops. */
 static kd_status sum(kd_comm *c, kd_ctx *ctx, kd_sum_type type, int64_t n, void *x) {
     if (!c) return KD_OK;
-    c->sums_made++;
+    c->exchanges++;
     c->bytes += n * (type == KD_SUM_F32 ? 4 : 8);
     kd_range_push(ctx, "sum_ranks");
     kd_status status = c->sums->sum(c->sums, ctx, type, n, x);
@@ -216,7 +216,7 @@ kd_status kd_comm_sum_f64(kd_comm *c, kd_ctx *ctx, int64_t n, double *x) { retur
 
 kd_status kd_comm_begin_sum(kd_comm *c, kd_ctx *ctx, int64_t n, float *x) {
     if (!c || n == 0) return KD_OK;
-    c->sums_made++;
+    c->exchanges++;
     c->bytes += n * (int64_t)sizeof(float);
     kd_trace_span_begin(ctx, "sum_ranks beside");
     return c->sums->begin(c->sums, ctx, n, x);
@@ -233,6 +233,7 @@ kd_status kd_comm_finish(kd_comm *c, kd_ctx *ctx) {
 
 kd_status kd_comm_exchange(kd_comm *c, kd_ctx *ctx, const int64_t *first, void *x) {
     if (!c) return KD_OK;
+    c->exchanges++;
     c->bytes += first[c->ranks];
     kd_range_push(ctx, "exchange_ranks");
     kd_status status = c->sums->exchange(c->sums, ctx, first, x);
@@ -254,6 +255,7 @@ cleanup:
 
 kd_status kd_comm_turn(kd_comm *c, kd_ctx *ctx, const int64_t *send_first, const void *send, const int64_t *take_first,
                        void *take) {
+    c->exchanges++;
     c->bytes += send_first[c->ranks] - send_first[0] - (send_first[c->rank + 1] - send_first[c->rank]);
     kd_range_push(ctx, "turn_ranks");
     kd_status status = c->sums->turn(c->sums, ctx, send_first, send, take_first, take);

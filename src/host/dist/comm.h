@@ -96,9 +96,9 @@ kd_status kd_comm_sum_f64(kd_comm *comm, kd_ctx *ctx, int64_t n, double *x);
 kd_status kd_comm_begin_sum(kd_comm *comm, kd_ctx *ctx, int64_t n, float *x);
 kd_status kd_comm_finish(kd_comm *comm, kd_ctx *ctx);
 
-/* Sums so far, and the bytes of what was summed or exchanged, a rank's copy, or turned, what left this rank. A step
- * that was recorded counts once. */
-void kd_comm_traffic(const kd_comm *comm, int64_t *sums, int64_t *bytes);
+/* Sums and other exchanges so far, and the bytes of what was summed or exchanged, a rank's copy, or turned, what left
+ * this rank. A step that was recorded counts once. */
+void kd_comm_traffic(const kd_comm *comm, int64_t *exchanges, int64_t *bytes);
 
 /* Bytes first[r] .. first[r + 1] - 1 of x, device memory, are rank r's and are sent to all others; first [ranks + 1] is
  * the same on all of them. */

@@ -49,8 +49,9 @@ cleanup:
     return status;
 }
 
-int64_t kd_step_losses_workspace(const kd_loss_config *c, int64_t dim) {
-    int64_t infonce = kd_infonce_workspace(c->batch, dim), group = kd_group_workspace(2 * c->batch);
+int64_t kd_step_losses_workspace(const kd_views *v, const kd_loss_config *c) {
+    int64_t infonce = contrasts(v) ? kd_infonce_workspace(c->batch, v->shape.whole_dim) : 0,
+            group = kd_group_workspace(2 * c->batch);
     int64_t bpr = c->batch * (int64_t)sizeof(float), most = infonce > group ? infonce : group;
     return most > bpr ? most : bpr;
 }

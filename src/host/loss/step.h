@@ -29,7 +29,7 @@ typedef struct kd_step_losses {
 
 kd_status kd_step_losses_allocate(kd_pool *pool, const kd_views *views, const kd_loss_config *config,
                                   kd_step_losses *out);
-int64_t kd_step_losses_workspace(const kd_loss_config *config, int64_t dim);
+int64_t kd_step_losses_workspace(const kd_views *views, const kd_loss_config *config);
 
 /* Takes a batch of `count` <= batch triples from the epoch's arrays: entry i is interaction order[*first + i]. */
 kd_status kd_step_load(kd_ctx *ctx, int64_t count, const int64_t *first, const int32_t *order, const int32_t *user,

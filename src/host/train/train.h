@@ -51,7 +51,7 @@ typedef struct kd_observer {
     void (*progress)(void *context, int64_t epoch, kd_stage stage, int64_t done, int64_t total);
     kd_status (*epoch)(void *context, const kd_epoch_record *record);
     /* parameters under their published names and shapes, and "view.user" [U,w], "view.item" [I,w] whose rows' dot
-     * products are the scores */
+     * products are the scores; in host memory on the first rank, without data on the others */
     kd_status (*best)(void *context, int64_t epoch, int64_t count, const kd_tensor *tensors);
     /* once, before a run goes on in `epoch`; best_epoch: the best of the earlier ones, -1 for none */
     kd_status (*resumed)(void *context, int64_t epoch, int64_t best_epoch);

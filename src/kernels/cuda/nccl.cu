@@ -150,11 +150,12 @@ static kd_status exchange(kd_ranks *ranks, kd_ctx *ctx, const int64_t *first, vo
 }
 
 /* Connections between two GPUs are made by the first that they send each other, and not while that is recorded. */
-static kd_status connected(nccl_ranks *r, kd_ctx *ctx) {
+static kd_status connected(const nccl_ranks *r, kd_ctx *ctx) {
     cudaStreamCaptureStatus recording;
     KD_CUDA_TRY(cudaStreamIsCapturing(kd_stream(ctx), &recording));
-    r->turned = r->turned || recording == cudaStreamCaptureStatusNone;
-    return r->turned ? KD_OK : KD_FAIL(KD_ERR_ARGUMENT, "a turn between ranks is recorded before they are connected");
+    return r->turned || recording == cudaStreamCaptureStatusNone
+               ? KD_OK
+               : KD_FAIL(KD_ERR_ARGUMENT, "a turn between ranks is recorded before they are connected");
 }
 
 static kd_status turn(kd_ranks *ranks, kd_ctx *ctx, const int64_t *send_first, const void *send,
@@ -178,6 +179,7 @@ static kd_status turn(kd_ranks *ranks, kd_ctx *ctx, const int64_t *send_first, c
                 __func__);
     }
     NCCL_CALL(r, ctx, nccl.ncclGroupEnd());
+    r->turned = r->turned || status == KD_OK;
     return status;
 }
 
