@@ -46,8 +46,8 @@ typedef kd_status kd_unit_rows_forward_fn(kd_ctx *ctx, const kd_split *split, co
 
 /* dX = alpha drop'( (dY - Y (Y . dY)) / norm ) + beta dX, with Y and norm from the forward pass. dX may be dY or Y.
  * Rows that are no key of `only` are left alone. split: Y . dY is over all ranks' columns; it passes through the
- * workspace, packed by group with `only`: kd_unit_rows_workspace of Y.rows or only->capacity; none is needed without.
- */
+ * workspace, packed by group with `only`: kd_unit_rows_workspace of Y.rows or only->capacity. None is needed without
+ * split. */
 typedef kd_status kd_unit_rows_backward_fn(kd_ctx *ctx, const kd_split *split, const kd_groups *only, float alpha,
                                            kd_mat y, const float *norm, kd_mat dy, float p, const kd_rng *rng,
                                            float beta, kd_mat dx);
