@@ -110,7 +110,7 @@ class Model:
         parts.update({
             "steps' gradients": 4 * self.others * self.steps,
             "attention's logits and norms": self.steps * (1 + a.cl_method) * hop(capped) + hop(full) // 2,
-            "residuals' norms": (2 * self.steps + 1) * 4 * nodes,
+            "residuals' norms": 2 * self.steps * 3 * 4 * a.batch + 4 * nodes,
             "features": (self.steps + 1) * len(a.features) * self.turn_back(ranks, a.items, 4)
             + self.steps * len(a.features) * self.turn(ranks, a.items, 4),
             "margins": 4 * a.interactions,
@@ -181,7 +181,8 @@ class Model:
         each = (graph + attention + adam) / a.memory_rate + products
         sums = 2 * self.terms * self.sum_seconds(2 * a.batch, ranks)
         if a.shard:
-            sums += self.sum_seconds(self.others, ranks) + 2 * self.sum_seconds(nodes, ranks)
+            sums += self.sum_seconds(self.others, ranks)
+            sums += 2 * (self.sum_seconds(a.batch, ranks) + self.sum_seconds(2 * a.batch, ranks))
             sums += 4 * a.hops * (self.sum_seconds(2 * a.triples, ranks) + self.sum_seconds(a.entities, ranks))
             sums += 4 * self.anchors * self.sum_seconds(a.batch * a.dim, ranks)
             sums += 4 * self.keys * self.turn_seconds(nodes / 2 * a.dim / ranks, ranks)

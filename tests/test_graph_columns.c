@@ -14,8 +14,8 @@ static void message_passing(op_fixture *f, int64_t n, outputs *out) {
 }
 COMPARE_ON_SIZES(message_passing)
 
-/* Unit rows, their gradients and products of the rows that a batch names, some of them twice, and these rows apart; the
- * others stay. */
+/* Unit rows, also of divided rows, their gradients and products of the rows that a batch names, some of them twice, and
+ * these rows apart; the others stay. */
 static void rows_of_a_batch(op_fixture *f, int64_t n, outputs *out) {
     enum { ROWS = 300 };
     int32_t *node = random_ints(f, n, ROWS, 81);
@@ -37,6 +37,12 @@ static void rows_of_a_batch(op_fixture *f, int64_t n, outputs *out) {
     keep(f, to, out);
     for (int64_t r = 0; r < ROWS; r++) assert_ok(kd_upload(f->ctx, norm + r, (float[]){1.0f + (float)r}, sizeof *norm));
     assert_ok(kd_unit_rows_backward(f->ctx, NULL, &only, 0.7f, to, norm, y, 0.3f, &RNG, 0.5f, y));
+    keep(f, y, out);
+    kd_split split = {68, twice, NULL};
+    assert_ok(kd_unit_rows_forward(f->ctx, &split, &only, y, 0.3f, &RNG, to, norm));
+    keep(f, to, out);
+    keep_floats(f, norm, ROWS, out);
+    assert_ok(kd_unit_rows_backward(f->ctx, &split, &only, 0.7f, to, norm, y, 0.3f, &RNG, 0.5f, y));
     keep(f, y, out);
 }
 COMPARE_ON_SIZES(rows_of_a_batch)

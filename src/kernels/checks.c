@@ -111,13 +111,14 @@ kd_status kd_squared_norm(kd_ctx *ctx, float weight, kd_mat x, kd_mat dx, double
 kd_status kd_unit_rows_forward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, kd_mat x, float p,
                                const kd_rng *rng, kd_mat y, float *norm) {
     REQUIRE(split_fits(split) && same_shape(x, y) && norm && p >= 0.0f && p < 1.0f && (rng || p == 0.0f));
+    if (split && only) REQUIRE_WORKSPACE(kd_unit_rows_workspace(only->capacity));
     FORWARD(unit_rows_forward, ctx, split, only, x, p, rng, y, norm);
 }
 kd_status kd_unit_rows_backward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, float alpha, kd_mat y,
                                 const float *norm, kd_mat dy, float p, const kd_rng *rng, float beta, kd_mat dx) {
     REQUIRE(split_fits(split) && same_shape(y, dy) && same_shape(y, dx));
     REQUIRE(norm && p >= 0.0f && p < 1.0f && (rng || p == 0.0f));
-    if (split) REQUIRE_WORKSPACE(kd_unit_rows_backward_workspace(y.rows));
+    if (split) REQUIRE_WORKSPACE(kd_unit_rows_workspace(only ? only->capacity : y.rows));
     FORWARD(unit_rows_backward, ctx, split, only, alpha, y, norm, dy, p, rng, beta, dx);
 }
 kd_status kd_take_rows(kd_ctx *ctx, const kd_groups *groups, kd_mat x, kd_mat y) {

@@ -109,7 +109,7 @@ cleanup:
 /* The workspace is one block for all ops: as large as the hungriest of them. */
 static int64_t workspace_bytes(const kd_model *m, const kd_loss_config *loss) {
     const kd_model_shape *s = &m->shape;
-    int64_t bytes = kd_views_workspace(s, &m->sizes),
+    int64_t bytes = kd_views_workspace(s, &m->sizes, loss->batch),
             rows = larger(m->data->train.count, larger(s->users, s->entities));
     bytes = larger(bytes, kd_step_losses_workspace(&m->views, loss));
     bytes = larger(bytes, kd_permutation_workspace(rows));

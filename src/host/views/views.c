@@ -92,11 +92,11 @@ cleanup:
     return status;
 }
 
-int64_t kd_views_workspace(const kd_model_shape *s, const kd_graph_sizes *sizes) {
+int64_t kd_views_workspace(const kd_model_shape *s, const kd_graph_sizes *sizes, int64_t batch) {
     int64_t nodes = s->users + s->items, rows = nodes > s->entities ? nodes : s->entities;
     if (!kd_is_divided(s)) return kd_rgat_backward_workspace(s->relations, s->dim, 0);
     int64_t attention = kd_rgat_backward_workspace(s->relations, s->dim, sizes->kg_edges);
-    int64_t units = kd_unit_rows_backward_workspace(rows);
+    int64_t units = kd_unit_rows_workspace(rows > 2 * batch ? rows : 2 * batch);
     return attention > units ? attention : units;
 }
 

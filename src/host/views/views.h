@@ -72,8 +72,8 @@ typedef struct kd_views {
 kd_status kd_views_allocate(kd_pool *pool, kd_comm *comm, const kd_model_shape *shape, const kd_graph_sizes *sizes,
                             const kd_views_config *config, kd_views *out);
 
-/* Bytes of workspace that forward and backward need. */
-int64_t kd_views_workspace(const kd_model_shape *shape, const kd_graph_sizes *sizes);
+/* Bytes of workspace that forward and backward need; a pass's groups have room for twice the batch at most. */
+int64_t kd_views_workspace(const kd_model_shape *shape, const kd_graph_sizes *sizes, int64_t batch);
 
 /* How the views' columns are divided over the ranks; NULL: not. */
 static inline const kd_split *kd_views_split(const kd_views *views) {

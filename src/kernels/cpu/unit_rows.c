@@ -11,6 +11,11 @@ static const float SMALLEST_NORM = 1e-12f;
 static int64_t rows_of(const kd_groups *only, int64_t all) { return only ? only->count[0] : all; }
 static int64_t row_of(const kd_groups *only, int64_t i) { return only ? only->key[i] : i; }
 
+int64_t kd_unit_rows_workspace(int64_t sums) { return sums * (int64_t)sizeof(float); }
+
+/* How many sums the ranks add up, the i-th row's the i-th: groups that a batch does not have are among them, as 0. */
+static int64_t sums_of(const kd_groups *only, int64_t all) { return only ? only->capacity : all; }
+
 static int64_t first_column(const kd_split *split) { return split ? split->first : 0; }
 
 typedef struct unit_pass {
@@ -57,18 +62,19 @@ static void unit_row(const unit_pass *u, int64_t r, double square) {
 kd_status kd_cpu_unit_rows_forward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, kd_mat x, float p,
                                    const kd_rng *rng, kd_mat y, float *norm) {
     kd_status status = KD_OK;
+    int64_t sums = sums_of(only, x.rows);
+    float *sum = only ? ctx->workspace : norm;
     unit_pass u = {first_column(split), p, x, y, norm, p > 0.0f ? kd_rng_now(*rng) : (kd_rng){0}};
     if (split) {
-        memset(norm, 0, (size_t)x.rows * sizeof *norm);
+        memset(sum, 0, (size_t)sums * sizeof *sum);
 #pragma omp parallel for schedule(static)
-        for (int64_t i = 0; i < rows_of(only, x.rows); i++)
-            norm[row_of(only, i)] = (float)row_square(&u, row_of(only, i));
-        KD_TRY(kd_split_sum(split, ctx, x.rows, norm));
+        for (int64_t i = 0; i < rows_of(only, x.rows); i++) sum[i] = (float)row_square(&u, row_of(only, i));
+        KD_TRY(kd_split_sum(split, ctx, sums, sum));
     }
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < rows_of(only, x.rows); i++) {
         int64_t r = row_of(only, i);
-        unit_row(&u, r, split ? norm[r] : row_square(&u, r));
+        unit_row(&u, r, split ? sum[i] : row_square(&u, r));
     }
 cleanup:
     return status;
@@ -109,24 +115,22 @@ static void unit_row_backward(const unit_gradient *g, int64_t r, float along) {
     }
 }
 
-int64_t kd_unit_rows_backward_workspace(int64_t rows) { return rows * (int64_t)sizeof(float); }
-
 kd_status kd_cpu_unit_rows_backward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, float alpha, kd_mat y,
                                     const float *norm, kd_mat dy, float p, const kd_rng *rng, float beta, kd_mat dx) {
     kd_status status = KD_OK;
+    int64_t sums = sums_of(only, y.rows);
     float *along = ctx->workspace;
     unit_gradient g = {first_column(split), alpha, beta, p, y, dy, dx, norm, p > 0.0f ? kd_rng_now(*rng) : (kd_rng){0}};
     if (split) {
-        memset(along, 0, (size_t)y.rows * sizeof *along);
+        memset(along, 0, (size_t)sums * sizeof *along);
 #pragma omp parallel for schedule(static)
-        for (int64_t i = 0; i < rows_of(only, y.rows); i++)
-            along[row_of(only, i)] = (float)row_along(&g, row_of(only, i));
-        KD_TRY(kd_split_sum(split, ctx, y.rows, along));
+        for (int64_t i = 0; i < rows_of(only, y.rows); i++) along[i] = (float)row_along(&g, row_of(only, i));
+        KD_TRY(kd_split_sum(split, ctx, sums, along));
     }
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < rows_of(only, y.rows); i++) {
         int64_t r = row_of(only, i);
-        unit_row_backward(&g, r, split ? along[r] : (float)row_along(&g, r));
+        unit_row_backward(&g, r, split ? along[i] : (float)row_along(&g, r));
     }
 cleanup:
     return status;

@@ -38,18 +38,21 @@ typedef kd_status kd_squared_norm_fn(kd_ctx *ctx, float weight, kd_mat x, kd_mat
 
 /* Y = unit rows of drop(X): x / max(|x|, 1e-12), norm [rows] = max(|drop(x)|, 1e-12). drop keeps an element with
  * probability 1 - p and divides it by 1 - p, keyed (rng, row, column); p = 0: no dropout. Y may be X. Rows that are no
- * key of `only` are left alone; NULL: every row. split: |.| is over all ranks' columns, column the one of the whole
- * row; the sums of squares pass through norm, where rows that are no key of `only` get 0. */
+ * key of `only` are left alone, here and in norm; NULL: every row. split: |.| is over all ranks' columns, column the
+ * one of the whole row; the sums of squares pass through norm, or, with `only`, packed by group through the workspace,
+ * of which this case alone needs kd_unit_rows_workspace(only->capacity). */
 typedef kd_status kd_unit_rows_forward_fn(kd_ctx *ctx, const kd_split *split, const kd_groups *only, kd_mat x, float p,
                                           const kd_rng *rng, kd_mat y, float *norm);
 
 /* dX = alpha drop'( (dY - Y (Y . dY)) / norm ) + beta dX, with Y and norm from the forward pass. dX may be dY or Y.
  * Rows that are no key of `only` are left alone. split: Y . dY is over all ranks' columns; it passes through the
- * workspace, kd_unit_rows_backward_workspace; none is needed without. */
+ * workspace, packed by group with `only`: kd_unit_rows_workspace of Y.rows or only->capacity. None is needed without
+ * split. */
 typedef kd_status kd_unit_rows_backward_fn(kd_ctx *ctx, const kd_split *split, const kd_groups *only, float alpha,
                                            kd_mat y, const float *norm, kd_mat dy, float p, const kd_rng *rng,
                                            float beta, kd_mat dx);
-int64_t kd_unit_rows_backward_workspace(int64_t rows);
+/* Of `sums` rows whose sums the ranks add up. */
+int64_t kd_unit_rows_workspace(int64_t sums);
 
 /* Y [groups->capacity or more rows, X.cols]: row g = row groups->key[g] of X for each group g, 0 in the rows beyond. */
 typedef kd_status kd_take_rows_fn(kd_ctx *ctx, const kd_groups *groups, kd_mat x, kd_mat y);
