@@ -78,10 +78,9 @@ static inline kd_status on_epoch(void *context, const kd_epoch_record *r) {
     return KD_OK;
 }
 
-static inline kd_status on_best(void *context, int64_t epoch, int64_t count, const kd_tensor *tensors) {
+static inline kd_status on_best(void *context, int64_t epoch, const kd_snapshot *snapshot) {
     (void)epoch;
-    (void)tensors;
-    ((outcome *)context)->snapshot = count > 0;
+    ((outcome *)context)->snapshot = snapshot->count > 0;
     return KD_OK;
 }
 

@@ -37,16 +37,22 @@ static kd_status note_epoch(void *context, const kd_epoch_record *r) {
     return KD_OK;
 }
 
-static kd_status note_best(void *context, int64_t epoch, int64_t count, const kd_tensor *tensors) {
+/* In pieces that do not end with rows. */
+static kd_status note_best(void *context, int64_t epoch, const kd_snapshot *s) {
     report *o = context;
+    kd_status status = KD_OK;
     o->best_epoch = epoch;
     o->model = 14695981039346656037u; /* FNV-1a */
-    for (int64_t i = 0; i < count; i++) {
-        const unsigned char *byte = tensors[i].data;
-        int64_t bytes = 4 * tensors[i].shape[0] * tensors[i].shape[1];
-        for (int64_t k = 0; k < bytes; k++) o->model = (o->model ^ byte[k]) * 1099511628211u;
+    for (int64_t i = 0; i < s->count; i++) {
+        unsigned char piece[100];
+        int64_t bytes = 4 * s->tensor[i].shape[0] * s->tensor[i].shape[1];
+        for (int64_t at = 0; at < bytes && status == KD_OK; at += sizeof piece) {
+            int64_t some = bytes - at < (int64_t)sizeof piece ? bytes - at : (int64_t)sizeof piece;
+            status = s->source(s->context, i, at, some, piece);
+            for (int64_t k = 0; k < some; k++) o->model = (o->model ^ piece[k]) * 1099511628211u;
+        }
     }
-    return KD_OK;
+    return status;
 }
 
 static kd_status note_resumed(void *context, int64_t epoch, int64_t best_epoch) {

@@ -13,10 +13,6 @@ typedef struct kd_safetensors {
     kd_mapped_file file;
 } kd_safetensors;
 
-/* Where the bytes of an array that is not in host memory come from: `bytes` of array i from byte `first` on into `to`.
- */
-typedef kd_status kd_tensor_source(void *context, int64_t i, int64_t first, int64_t bytes, void *to);
-
 /* Writes `path` (temporary file, fsync, rename, fsync of the folder). metadata: pairs key, value (2 * metadata_count).
  * KD_ERR_ARGUMENT for a rank other than 1 or 2, a size that is negative or overflows, a name that is given twice;
  * KD_ERR_IO, KD_ERR_MEMORY. On failure a file that was there stays. Arrays whose data is NULL come from `source` in

@@ -66,7 +66,7 @@ static kd_status on_epoch(void *context, const kd_epoch_record *record) {
     return kd_metrics_log_epoch(&t->log, record);
 }
 
-static kd_status on_best(void *context, int64_t epoch, int64_t count, const kd_tensor *tensors) {
+static kd_status on_best(void *context, int64_t epoch, const kd_snapshot *s) {
     training *t = context;
     char number[32], hash[32];
     snprintf(number, sizeof number, "%" PRId64, epoch);
@@ -74,8 +74,8 @@ static kd_status on_best(void *context, int64_t epoch, int64_t count, const kd_t
     const char *const metadata[] = {"format", "kdiffe",    "version", KDIFFE_VERSION, "epoch",
                                     number,   "data_hash", hash,      "data_path",    t->data_path};
     t->best_epoch = epoch;
-    if (kd_comm_rank(t->comm) > 0) return KD_OK;
-    return kd_safetensors_save(t->run.model, count, tensors, 5, metadata, NULL, NULL);
+    if (kd_comm_rank(t->comm) > 0) return kd_safetensors_ask(s->count, s->tensor, s->source, s->context);
+    return kd_safetensors_save(t->run.model, s->count, s->tensor, 5, metadata, s->source, s->context);
 }
 
 static kd_status on_resumed(void *context, int64_t epoch, int64_t best_epoch) {

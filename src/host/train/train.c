@@ -10,6 +10,7 @@
 #include "host/attention/attention.h"
 #include "host/checkpoint/checkpoint.h"
 #include "host/train/epoch.h"
+#include "host/train/snapshot.h"
 #include "host/util/memory.h"
 
 const char *kd_stage_name(kd_stage stage) {
@@ -54,53 +55,6 @@ cleanup:
     return status;
 }
 
-/* A snapshot of `value`, host NULL on ranks that only hand over their part of it; linear transforms are stored [F, dim]
- * here and [dim, F] by those who published the names. */
-static kd_status copy_out(const kd_model *m, kd_mat value, bool divided, const char *name, float **host,
-                          kd_tensor *out) {
-    kd_status status = KD_OK;
-    int64_t cols = divided ? value.cols / m->shape.dim * m->shape.whole_dim : value.cols;
-    const char *suffix = strstr(name, "_trans.weight");
-    float *turned;
-    *out = (kd_tensor){.rank = 2, .shape = {value.rows, cols}};
-    snprintf(out->name, sizeof out->name, "%s", name);
-    if (kd_comm_rank(m->comm) > 0) return kd_model_download(m, value, divided, NULL);
-    KD_TRY(kd_host_alloc(host, value.rows * cols, sizeof **host, "snapshot"));
-    KD_TRY(kd_model_download(m, value, divided, *host));
-    if (suffix && suffix[strlen("_trans.weight")] == '\0') {
-        KD_TRY(kd_host_alloc(&turned, value.rows * value.cols, sizeof *turned, "snapshot"));
-        for (int64_t i = 0; i < value.rows * value.cols; i++)
-            turned[i % value.cols * value.rows + i / value.cols] = (*host)[i];
-        free(*host);
-        *host = turned;
-        out->shape[0] = value.cols;
-        out->shape[1] = value.rows;
-    }
-    out->data = *host;
-cleanup:
-    return status;
-}
-
-/* Hands the parameters and the evaluated views to the observer. */
-static kd_status hand_over(kd_model *m, int64_t epoch, const kd_observer *observer) {
-    enum { MOST = KD_MAX_PARAMS + 2 };
-    kd_status status = KD_OK;
-    kd_tensor tensor[MOST];
-    float *host[MOST] = {0};
-    int64_t count = m->params.entries + 2;
-    for (int64_t i = 0; i < count; i++) {
-        int64_t view = i - m->params.entries;
-        kd_mat value = view < 0 ? m->params.entry[i].value : view == 0 ? kd_model_user_view(m) : kd_model_item_view(m);
-        const char *name = view < 0 ? m->params.entry[i].name : view == 0 ? "view.user" : "view.item";
-        bool divided = view < 0 ? m->params.entry[i].divided : kd_is_divided(&m->shape);
-        KD_TRY(copy_out(m, value, divided, name, &host[i], &tensor[i]));
-    }
-    if (observer->best) status = observer->best(observer->context, epoch, count, tensor);
-cleanup:
-    for (int64_t i = 0; i < count; i++) free(host[i]);
-    return status;
-}
-
 /* Recall at the largest cut-off of the split that selects; test where there is no validation split. */
 static double selecting_recall(const kd_model *m, const kd_epoch_record *record) {
     bool valid = m->config->select_on == KD_SELECT_ON_VALID && m->data->valid.count > 0;
@@ -129,7 +83,7 @@ static kd_status select_epoch(kd_model *m, const kd_observer *observer, kd_epoch
     if (!record->best) return KD_OK;
     run->best = recall;
     run->best_epoch = record->epoch;
-    return hand_over(m, record->epoch, observer);
+    return kd_snapshot_hand_over(m, record->epoch, observer);
 }
 
 static kd_status run_epochs(kd_model *m, const kd_observer *observer, double attention_seconds) {

@@ -37,7 +37,7 @@ typedef struct kd_epoch_record {
 
 typedef enum kd_dtype { KD_DTYPE_F32, KD_DTYPE_F64, KD_DTYPE_I32, KD_DTYPE_I64, KD_DTYPE_COUNT } kd_dtype;
 
-/* One array of a model snapshot, in host memory, row-major. */
+/* One array, row-major; data in host memory, or NULL: it comes from elsewhere. */
 typedef struct kd_tensor {
     char name[96];
     int64_t rank, shape[2];
@@ -45,14 +45,26 @@ typedef struct kd_tensor {
     kd_dtype dtype; /* of parameters and views float32 */
 } kd_tensor;
 
+/* Where the bytes of an array that is not in host memory come from: `bytes` of array i from byte `first` on into `to`.
+ * Where several ranks hold it, all ask for the same in the same order, those that have no use for it with `to` NULL. */
+typedef kd_status kd_tensor_source(void *context, int64_t i, int64_t first, int64_t bytes, void *to);
+
+/* Arrays without data, and their source. */
+typedef struct kd_snapshot {
+    int64_t count;
+    const kd_tensor *tensor;
+    kd_tensor_source *source;
+    void *context; /* of source */
+} kd_snapshot;
+
 /* Called by the trainer; a failure stops the run. The snapshot is valid during the call only. */
 typedef struct kd_observer {
     void *context;
     void (*progress)(void *context, int64_t epoch, kd_stage stage, int64_t done, int64_t total);
     kd_status (*epoch)(void *context, const kd_epoch_record *record);
     /* parameters under their published names and shapes, and "view.user" [U,w], "view.item" [I,w] whose rows' dot
-     * products are the scores; in host memory on the first rank, without data on the others */
-    kd_status (*best)(void *context, int64_t epoch, int64_t count, const kd_tensor *tensors);
+     * products are the scores */
+    kd_status (*best)(void *context, int64_t epoch, const kd_snapshot *snapshot);
     /* once, before a run goes on in `epoch`; best_epoch: the best of the earlier ones, -1 for none */
     kd_status (*resumed)(void *context, int64_t epoch, int64_t best_epoch);
 } kd_observer;
