@@ -185,7 +185,7 @@ class Model:
             sums += 2 * (self.sum_seconds(a.batch, ranks) + self.sum_seconds(2 * a.batch, ranks))
             sums += 4 * a.hops * (self.sum_seconds(2 * a.triples, ranks) + self.sum_seconds(a.entities, ranks))
             sums += 4 * self.anchors * self.sum_seconds(a.batch * a.dim, ranks)
-            sums += 4 * self.keys * self.turn_seconds(nodes / 2 * a.dim / ranks, ranks)
+            sums += 4 * self.turn_seconds(self.keys * nodes / 2 * a.dim / ranks, ranks)
             sums += 2 * m * self.turn_seconds(a.items * a.dim / ranks, ranks)
         else:
             early = a.dim * (a.entities + a.relations + 2 * a.dim)

@@ -7,19 +7,21 @@
 
 enum { PASSING = 4096 /* rows */ };
 
-kd_status kd_turn_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t most_here, int64_t width, kd_turn *out) {
+kd_status kd_turn_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t most_here, int64_t most_blocks,
+                           int64_t width, kd_turn *out) {
     static const char what[] = "turns between ranks";
     kd_status status = KD_OK;
+    int64_t ranks = kd_comm_ranks(comm);
     kd_mat columns, rows, passing;
-    *out = (kd_turn){.comm = comm, .width = width, .most = most, .most_here = most_here};
+    *out = (kd_turn){.comm = comm, .width = width, .most = most, .most_here = most_here, .most_blocks = most_blocks};
     out->own = kd_comm_share(comm, kd_share_columns(width));
-    KD_TRY(kd_pool_mat(pool, most, out->own.count, what, &columns));
-    KD_TRY(kd_pool_mat(pool, most_here, width, what, &rows));
     out->passing_rows = most < PASSING ? most : PASSING;
-    KD_TRY(kd_pool_mat(pool, out->passing_rows, kd_share_most(width, 4, kd_comm_ranks(comm)), what, &passing));
+    KD_TRY(kd_pool_mat(pool, most, most_blocks * out->own.count, what, &columns));
+    KD_TRY(kd_pool_mat(pool, most_here, most_blocks * width, what, &rows));
+    KD_TRY(kd_pool_mat(pool, out->passing_rows, kd_share_most(width, 4, ranks), what, &passing));
     out->columns = columns.data;
-    out->passing = passing.data;
     out->rows = rows.data;
+    out->passing = passing.data;
 cleanup:
     return status;
 }
@@ -28,19 +30,15 @@ static int64_t column_of(const kd_turn *t, int64_t rank) {
     return kd_share_begin(kd_share_columns(t->width), rank, kd_comm_ranks(t->comm));
 }
 
-/* Rank r's columns of this rank's rows, as they lie in t->rows: packed, one rank's after the other's. */
-static kd_mat packed_rows(const kd_turn *t, int64_t rows, int64_t r) {
-    return kd_mat_make(t->rows + rows * column_of(t, r), rows, column_of(t, r + 1) - column_of(t, r));
-}
-
 /* Both packed forms exchanged: forward from t->columns to t->rows, else the other way. */
-static kd_status exchange(kd_ctx *ctx, const kd_turn *t, kd_share share, bool forward) {
+static kd_status exchange(kd_ctx *ctx, const kd_turn *t, kd_share share, int64_t blocks, bool forward) {
     kd_status status = KD_OK;
     int64_t ranks = kd_comm_ranks(t->comm), here = kd_comm_share(t->comm, share).count, *first = NULL;
+    int64_t number = blocks * (int64_t)sizeof(float);
     KD_TRY(kd_host_alloc(&first, 2 * (ranks + 1), sizeof *first, "turns between ranks"));
     for (int64_t r = 0; r <= ranks; r++) {
-        first[r] = kd_share_begin(share, r, ranks) * t->own.count * (int64_t)sizeof(float);
-        first[ranks + 1 + r] = here * column_of(t, r) * (int64_t)sizeof(float);
+        first[r] = kd_share_begin(share, r, ranks) * t->own.count * number;
+        first[ranks + 1 + r] = here * column_of(t, r) * number;
     }
     status = forward ? kd_comm_turn(t->comm, ctx, first, t->columns, first + ranks + 1, t->rows)
                      : kd_comm_turn(t->comm, ctx, first + ranks + 1, t->rows, first, t->columns);
@@ -49,10 +47,28 @@ cleanup:
     return status;
 }
 
+/* Between rows and t->rows, where each rank's columns of all blocks are packed, one rank's after the other's. */
+static kd_status copy_rows(kd_ctx *ctx, const kd_turn *t, kd_mat rows, bool pack) {
+    kd_status status = KD_OK;
+    int64_t blocks = rows.cols / t->width;
+    for (int64_t r = 0; r < kd_comm_ranks(t->comm); r++) {
+        int64_t column = column_of(t, r), count = column_of(t, r + 1) - column;
+        kd_mat packed = kd_mat_make(t->rows + rows.rows * blocks * column, rows.rows, blocks * count);
+        for (int64_t i = 0; i < blocks; i++) {
+            kd_mat there = kd_mat_cols(packed, i * count, count),
+                   here = kd_mat_cols(rows, i * t->width + column, count);
+            KD_TRY(kd_add_scaled(ctx, 1.0f, pack ? here : there, 0.0f, pack ? there : here));
+        }
+    }
+cleanup:
+    return status;
+}
+
 static kd_status check(const kd_turn *t, kd_share share, kd_mat columns, kd_mat rows) {
-    int64_t here = kd_comm_share(t->comm, share).count;
-    if (columns.rows == share.count && columns.rows <= t->most && columns.cols == t->own.count && rows.rows == here &&
-        here <= t->most_here && rows.cols == t->width)
+    int64_t here = kd_comm_share(t->comm, share).count, blocks = rows.cols / t->width;
+    if (columns.rows == share.count && columns.rows <= t->most && rows.rows == here && here <= t->most_here &&
+        blocks >= 1 && blocks <= t->most_blocks && rows.cols == blocks * t->width &&
+        columns.cols == blocks * t->own.count)
         return KD_OK;
     return KD_FAIL(KD_ERR_ARGUMENT, "turns between ranks: shapes do not fit");
 }
@@ -61,11 +77,8 @@ kd_status kd_turn_to_rows(kd_ctx *ctx, const kd_turn *t, kd_share share, kd_mat 
     kd_status status = KD_OK;
     KD_TRY(check(t, share, columns, rows));
     KD_TRY(kd_add_scaled(ctx, 1.0f, columns, 0.0f, kd_mat_make(t->columns, columns.rows, columns.cols)));
-    KD_TRY(exchange(ctx, t, share, true));
-    for (int64_t r = 0; r < kd_comm_ranks(t->comm); r++) {
-        kd_mat packed = packed_rows(t, rows.rows, r);
-        KD_TRY(kd_add_scaled(ctx, 1.0f, packed, 0.0f, kd_mat_cols(rows, column_of(t, r), packed.cols)));
-    }
+    KD_TRY(exchange(ctx, t, share, rows.cols / t->width, true));
+    KD_TRY(copy_rows(ctx, t, rows, false));
 cleanup:
     return status;
 }
@@ -73,11 +86,8 @@ cleanup:
 kd_status kd_turn_to_columns(kd_ctx *ctx, const kd_turn *t, kd_share share, kd_mat rows, float beta, kd_mat columns) {
     kd_status status = KD_OK;
     KD_TRY(check(t, share, columns, rows));
-    for (int64_t r = 0; r < kd_comm_ranks(t->comm); r++) {
-        kd_mat packed = packed_rows(t, rows.rows, r);
-        KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_cols(rows, column_of(t, r), packed.cols), 0.0f, packed));
-    }
-    KD_TRY(exchange(ctx, t, share, false));
+    KD_TRY(copy_rows(ctx, t, rows, true));
+    KD_TRY(exchange(ctx, t, share, rows.cols / t->width, false));
     KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_make(t->columns, columns.rows, columns.cols), beta, columns));
 cleanup:
     return status;

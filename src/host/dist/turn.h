@@ -6,21 +6,24 @@
 #include "host/dist/comm.h"
 #include "host/util/pool.h"
 
+/* Views side by side are turned together: a matrix of some columns has a block of this rank's for each, one of some
+ * rows a block of whole rows. */
 typedef struct kd_turn {
     kd_comm *comm;
-    kd_range own;   /* this rank's columns */
-    int64_t width;  /* columns of whole rows, which ranks divide by kd_share_columns */
-    float *columns; /* [most rows, this rank's columns] packed, on their way */
-    float *rows;    /* [most rows of this rank, width]: each rank's columns of them */
-    int64_t most, most_here;
+    kd_range own;   /* this rank's columns of a block */
+    int64_t width;  /* columns of a whole row, which ranks divide by kd_share_columns */
+    float *columns; /* [most, most_blocks * own.count] packed, on their way */
+    float *rows;    /* [most_here, most_blocks * width]: each rank's columns of them */
+    int64_t most, most_here, most_blocks;
     float *passing; /* [passing_rows, most columns of a rank] what one rank passes on to all */
     int64_t passing_rows;
 } kd_turn;
 
-/* For matrices of up to `most` rows, of which this rank has up to `most_here`. */
-kd_status kd_turn_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t most_here, int64_t width, kd_turn *out);
+/* For matrices of up to `most` rows, of which this rank has up to `most_here`, and up to `most_blocks` blocks. */
+kd_status kd_turn_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t most_here, int64_t most_blocks,
+                           int64_t width, kd_turn *out);
 
-/* rows [this rank's by `share`, width] = those rows of columns [share.count, this rank's columns]. */
+/* rows [this rank's by `share`, blocks * width] = those rows of columns [share.count, blocks * own.count]. */
 kd_status kd_turn_to_rows(kd_ctx *ctx, const kd_turn *turn, kd_share share, kd_mat columns, kd_mat rows);
 
 /* columns = the columns of rows + beta columns. */

@@ -23,7 +23,29 @@ cleanup:
     return status;
 }
 
-static bool contrasts(const kd_views *v) { return v->slots.second_kg >= 0 || v->slots.modality >= 0; }
+/* Whether views are contrasted, `a` the anchor and b the key. Method 0: every pair of modalities; 1: the main KG view
+ * against each modality. With 1 also the full-graph KG view against the main one. */
+static bool is_term(const kd_views *v, int64_t cl_method, int64_t a, int64_t b) {
+    const kd_view_slots *s = &v->slots;
+    bool modality = s->modality >= 0 && b >= s->modality && b < s->modality + v->shape.modalities;
+    if (a == s->second_kg) return b == s->kg;
+    if (cl_method == 1) return a == s->kg && modality;
+    return modality && a >= s->modality && a < b;
+}
+
+/* The views that are keys: they lie side by side. */
+static kd_range find_keys(const kd_views *v, int64_t cl_method) {
+    kd_range keys = {0, 0};
+    for (int64_t b = 0; b <= v->slots.kg; b++)
+        for (int64_t a = 0; a < v->slots.count; a++) {
+            if (!is_term(v, cl_method, a, b)) continue;
+            if (keys.count == 0) keys.first = b;
+            keys.count = b + 1 - keys.first;
+        }
+    return keys;
+}
+
+static bool contrasts(const kd_step_losses *l) { return l->key_slots.count > 0; }
 
 kd_status kd_step_losses_allocate(kd_pool *pool, const kd_views *v, const kd_loss_config *c, kd_step_losses *out) {
     static const char what[] = "contrastive loss";
@@ -34,10 +56,12 @@ kd_status kd_step_losses_allocate(kd_pool *pool, const kd_views *v, const kd_los
     KD_TRY(allocate_groups(pool, c->batch, &out->users));
     KD_TRY(allocate_groups(pool, c->batch, &out->positives));
     KD_TRY(allocate_groups(pool, 2 * c->batch, &out->items));
-    if (contrasts(v)) {
+    out->key_slots = find_keys(v, c->cl_method);
+    if (contrasts(out)) {
         out->user_keys = kd_comm_share(v->comm, kd_share_rows(v->shape.users));
         out->item_keys = kd_comm_share(v->comm, kd_share_rows(v->shape.items));
-        int64_t keys = out->user_keys.count + out->item_keys.count, views = v->slots.kg + 1, width = v->shape.whole_dim;
+        int64_t keys = out->user_keys.count + out->item_keys.count, views = out->key_slots.count;
+        int64_t width = v->shape.whole_dim;
         KD_TRY(kd_pool_mat(pool, keys, views * width, what, &out->unit));
         KD_TRY(kd_pool_mat(pool, keys, views * width, what, &out->dunit));
         KD_TRY(kd_pool_alloc(pool, views * keys, sizeof(float), what, &out->norm));
@@ -49,10 +73,10 @@ cleanup:
     return status;
 }
 
-int64_t kd_step_losses_workspace(const kd_views *v, const kd_loss_config *c) {
-    int64_t infonce = contrasts(v) ? kd_infonce_workspace(c->batch, v->shape.whole_dim) : 0,
-            group = kd_group_workspace(2 * c->batch);
-    int64_t bpr = c->batch * (int64_t)sizeof(float), most = infonce > group ? infonce : group;
+int64_t kd_step_losses_workspace(const kd_step_losses *l) {
+    int64_t batch = l->config.batch, infonce = contrasts(l) ? kd_infonce_workspace(batch, l->anchor.cols) : 0;
+    int64_t group = kd_group_workspace(2 * batch), bpr = batch * (int64_t)sizeof(float);
+    int64_t most = infonce > group ? infonce : group;
     return most > bpr ? most : bpr;
 }
 
@@ -114,32 +138,42 @@ static side side_of(const kd_views *v, const kd_step_losses *l, bool items) {
                   .batch = items ? &l->positives : &l->users};
 }
 
-/* A view among those that are keys. */
-static kd_mat key_view(const kd_views *v, kd_mat stack, int64_t slot) {
-    return kd_mat_cols(stack, slot * v->shape.whole_dim, v->shape.whole_dim);
+/* The i-th of the views that are keys. */
+static kd_mat key_view(const kd_views *v, kd_mat stack, int64_t i) {
+    return kd_mat_cols(stack, i * v->shape.whole_dim, v->shape.whole_dim);
 }
 
-/* Unit rows of a view at this rank's keys. */
-static kd_status keys_forward(kd_ctx *ctx, const kd_views *v, const side *s, int64_t slot) {
-    kd_mat from = kd_slot(v, s->output, slot), unit = key_view(v, s->unit, slot);
-    float *norm = s->norm + slot * s->norm_stride;
-    if (!kd_is_divided(&v->shape))
-        return kd_unit_rows_forward(ctx, NULL, NULL, kd_mat_rows(from, s->keys.first, s->keys.count), 0.0f, NULL, unit,
-                                    norm);
-    kd_status status = kd_turn_to_rows(ctx, &v->turn, s->share, from, unit);
-    if (status != KD_OK) return status;
-    return kd_unit_rows_forward(ctx, NULL, NULL, unit, 0.0f, NULL, unit, norm);
+/* Their columns, here, of a stack of all views. */
+static kd_mat key_slots(const kd_views *v, const kd_step_losses *l, kd_mat stack) {
+    return kd_mat_cols(stack, l->key_slots.first * v->shape.dim, l->key_slots.count * v->shape.dim);
 }
 
-static kd_status keys_backward(kd_ctx *ctx, const kd_views *v, const side *s, int64_t slot) {
-    kd_mat to = kd_slot(v, s->doutput, slot), unit = key_view(v, s->unit, slot), dunit = key_view(v, s->dunit, slot);
-    const float *norm = s->norm + slot * s->norm_stride;
-    if (!kd_is_divided(&v->shape))
-        return kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, unit, norm, dunit, 0.0f, NULL, 1.0f,
-                                     kd_mat_rows(to, s->keys.first, s->keys.count));
-    kd_status status = kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, unit, norm, dunit, 0.0f, NULL, 0.0f, dunit);
-    if (status != KD_OK) return status;
-    return kd_turn_to_columns(ctx, &v->turn, s->share, dunit, 1.0f, to);
+/* Unit rows of the views that are keys at this rank's keys. */
+static kd_status keys_forward(kd_ctx *ctx, const kd_views *v, const kd_step_losses *l, const side *s) {
+    kd_status status = KD_OK;
+    bool divided = kd_is_divided(&v->shape);
+    if (divided) KD_TRY(kd_turn_to_rows(ctx, &v->turn, s->share, key_slots(v, l, s->output), s->unit));
+    for (int64_t i = 0; i < l->key_slots.count; i++) {
+        kd_mat unit = key_view(v, s->unit, i), view = kd_slot(v, s->output, l->key_slots.first + i);
+        kd_mat from = divided ? unit : kd_mat_rows(view, s->keys.first, s->keys.count);
+        KD_TRY(kd_unit_rows_forward(ctx, NULL, NULL, from, 0.0f, NULL, unit, s->norm + i * s->norm_stride));
+    }
+cleanup:
+    return status;
+}
+
+static kd_status keys_backward(kd_ctx *ctx, const kd_views *v, const kd_step_losses *l, const side *s) {
+    kd_status status = KD_OK;
+    bool divided = kd_is_divided(&v->shape);
+    for (int64_t i = 0; i < l->key_slots.count; i++) {
+        kd_mat d = key_view(v, s->dunit, i), view = kd_slot(v, s->doutput, l->key_slots.first + i);
+        kd_mat to = divided ? d : kd_mat_rows(view, s->keys.first, s->keys.count);
+        KD_TRY(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, key_view(v, s->unit, i), s->norm + i * s->norm_stride, d,
+                                     0.0f, NULL, divided ? 0.0f : 1.0f, to));
+    }
+    if (divided) KD_TRY(kd_turn_to_columns(ctx, &v->turn, s->share, s->dunit, 1.0f, key_slots(v, l, s->doutput)));
+cleanup:
+    return status;
 }
 
 /* Unit rows of a view at the batch's nodes, on every rank. */
@@ -169,17 +203,17 @@ cleanup:
     return status;
 }
 
-/* InfoNCE of the anchors against this rank's keys of view `slot`. */
+/* InfoNCE of the anchors against this rank's keys of the i-th view that has them. */
 static kd_status contrast(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, const side *s,
-                          int64_t slot, double *loss) {
+                          int64_t i, double *loss) {
     kd_infonce_args args = {.count = count,
                             .temp = (float)l->config.temp,
                             .weight = (float)l->config.ssl_reg,
                             .nodes = *s->batch,
                             .a = l->anchor,
-                            .b = key_view(v, s->unit, slot),
+                            .b = key_view(v, s->unit, i),
                             .da = l->danchor,
-                            .db = key_view(v, s->dunit, slot),
+                            .db = key_view(v, s->dunit, i),
                             .loss = loss,
                             .first_key = s->keys.first,
                             .most_keys = kd_share_most(s->share.count, s->share.unit, kd_comm_ranks(l->comm)),
@@ -188,31 +222,15 @@ static kd_status contrast(kd_ctx *ctx, int64_t count, const kd_views *v, const k
     return kd_infonce(ctx, &args);
 }
 
-/* Whether views are contrasted, `a` the anchor and b the key. Method 0: every pair of modalities; 1: the main KG view
- * against each modality. With 1 also the full-graph KG view against the main one. */
-static bool is_term(const kd_views *v, const kd_step_losses *l, int64_t a, int64_t b) {
-    const kd_view_slots *s = &v->slots;
-    bool modality = s->modality >= 0 && b >= s->modality && b < s->modality + v->shape.modalities;
-    if (a == s->second_kg) return b == s->kg;
-    if (l->config.cl_method == 1) return a == s->kg && modality;
-    return modality && a >= s->modality && a < b;
-}
-
-static bool is_key(const kd_views *v, const kd_step_losses *l, int64_t slot) {
-    for (int64_t a = 0; a < v->slots.count; a++)
-        if (is_term(v, l, a, slot)) return true;
-    return false;
-}
-
 /* All terms of an anchor. */
 static kd_status anchor_terms(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, const side *s,
                               int64_t a, double *loss) {
     kd_status status = KD_OK;
     bool any = false;
-    for (int64_t b = 0; b <= v->slots.kg; b++) {
-        if (!is_term(v, l, a, b)) continue;
+    for (int64_t i = 0; i < l->key_slots.count; i++) {
+        if (!is_term(v, l->config.cl_method, a, l->key_slots.first + i)) continue;
         if (!any) KD_TRY(anchors_forward(ctx, v, l, s, a));
-        KD_TRY(contrast(ctx, count, v, l, s, b, loss));
+        KD_TRY(contrast(ctx, count, v, l, s, i, loss));
         any = true;
     }
     if (any) KD_TRY(anchors_backward(ctx, v, l, s, a));
@@ -226,11 +244,9 @@ static kd_status contrastive(kd_ctx *ctx, int64_t count, const kd_views *v, cons
     kd_status status = KD_OK;
     side s = side_of(v, l, items);
     KD_TRY(kd_zero(ctx, s.dunit.data, s.dunit.rows * s.dunit.ld * (int64_t)sizeof(float)));
-    for (int64_t b = 0; b <= v->slots.kg; b++)
-        if (is_key(v, l, b)) KD_TRY(keys_forward(ctx, v, &s, b));
+    KD_TRY(keys_forward(ctx, v, l, &s));
     for (int64_t a = 0; a < v->slots.count; a++) KD_TRY(anchor_terms(ctx, count, v, l, &s, a, loss));
-    for (int64_t b = 0; b <= v->slots.kg; b++)
-        if (is_key(v, l, b)) KD_TRY(keys_backward(ctx, v, &s, b));
+    KD_TRY(keys_backward(ctx, v, l, &s));
 cleanup:
     return status;
 }
@@ -241,7 +257,7 @@ kd_status kd_step_losses_gradient(kd_ctx *ctx, int64_t count, const kd_params *p
     kd_mat nodes = kd_params_nodes(p);
     KD_TRY(kd_zero(ctx, v->doutput.data, v->doutput.rows * v->doutput.ld * (int64_t)sizeof(float)));
     KD_TRY(bpr(ctx, count, v, l, loss + KD_LOSS_BPR));
-    for (int items = 0; items < 2 && contrasts(v); items++)
+    for (int items = 0; items < 2 && contrasts(l); items++)
         KD_TRY(contrastive(ctx, count, v, l, items, loss + KD_LOSS_CONTRASTIVE));
     KD_TRY(kd_squared_norm(ctx, (float)(l->config.reg * rank_share(v, l)), nodes, kd_gradient_of(p, nodes),
                            loss + KD_LOSS_WEIGHT_DECAY));

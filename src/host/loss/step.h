@@ -20,16 +20,17 @@ typedef struct kd_step_losses {
     int32_t *item; /* [2 batch] positives, then negatives */
     kd_groups users, positives, items;
     kd_range user_keys, item_keys; /* which users and items are keys on this rank */
-    kd_mat unit, dunit;            /* [keys here, (kg slot + 1) * whole_dim] unit rows, in whole rows, of the views that
-                                    * are keys, users first, and their gradients */
-    float *norm;                   /* [kg slot + 1, keys here] */
-    kd_mat anchor, danchor;        /* [batch, whole_dim] unit rows of one view at the batch's nodes, and gradients */
-    float *anchor_norm;            /* [batch] */
+    kd_range key_slots;            /* which views are keys */
+    kd_mat unit, dunit;     /* [keys here, key slots * whole_dim] their unit rows, in whole rows, users first, and
+                             * gradients */
+    float *norm;            /* [key slots, keys here] */
+    kd_mat anchor, danchor; /* [batch, whole_dim] unit rows of one view at the batch's nodes, and gradients */
+    float *anchor_norm;     /* [batch] */
 } kd_step_losses;
 
 kd_status kd_step_losses_allocate(kd_pool *pool, const kd_views *views, const kd_loss_config *config,
                                   kd_step_losses *out);
-int64_t kd_step_losses_workspace(const kd_views *views, const kd_loss_config *config);
+int64_t kd_step_losses_workspace(const kd_step_losses *losses);
 
 /* Takes a batch of `count` <= batch triples from the epoch's arrays: entry i is interaction order[*first + i]. */
 kd_status kd_step_load(kd_ctx *ctx, int64_t count, const int64_t *first, const int32_t *order, const int32_t *user,

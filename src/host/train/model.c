@@ -111,7 +111,7 @@ static int64_t workspace_bytes(const kd_model *m, const kd_loss_config *loss) {
     const kd_model_shape *s = &m->shape;
     int64_t bytes = kd_views_workspace(s, &m->sizes, loss->batch),
             rows = larger(m->data->train.count, larger(s->users, s->entities));
-    bytes = larger(bytes, kd_step_losses_workspace(&m->views, loss));
+    bytes = larger(bytes, kd_step_losses_workspace(&m->losses));
     bytes = larger(bytes, kd_permutation_workspace(rows));
     bytes = larger(bytes, kd_modality_graph_workspace(s->users + s->items));
     bytes = larger(bytes, kd_kg_generate_workspace(m->sizes.kg_edges));

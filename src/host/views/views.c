@@ -49,7 +49,8 @@ static kd_status sum_over_ranks(void *comm, kd_ctx *ctx, int64_t n, float *x) {
     return kd_comm_sum_f32(comm, ctx, n, x);
 }
 
-/* Of divided columns: what passes them on, and room for the tallest matrices that are turned. */
+/* Of divided columns: what passes them on, and room for the tallest matrices that are turned and for the views that are
+ * keys of the contrast, which are turned together. */
 static kd_status allocate_division(kd_pool *pool, kd_views *v) {
     const kd_model_shape *s = &v->shape;
     const kd_share turned[] = {kd_share_rows(s->users), kd_share_rows(s->items), kd_share_columns(s->items),
@@ -61,7 +62,7 @@ static kd_status allocate_division(kd_pool *pool, kd_views *v) {
     }
     v->split = (kd_split){.first = s->column, .sum = sum_over_ranks, .context = v->comm};
     v->rgat.split = &v->split;
-    kd_status status = kd_turn_allocate(pool, v->comm, most, here, s->whole_dim, &v->turn);
+    kd_status status = kd_turn_allocate(pool, v->comm, most, here, v->slots.kg + 1, s->whole_dim, &v->turn);
     if (status != KD_OK) return status;
     return kd_pool_mat(pool, s->item.count, s->whole_dim, "modality views", &v->feature_rows);
 }
