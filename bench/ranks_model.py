@@ -76,14 +76,16 @@ class Model:
     def batches(self, rows):
         return -(-rows // self.a.batch)
 
+    def own(self, ranks):
+        """A table's columns on rank 0."""
+        return share(self.a.dim, 4 if ranks <= -(-self.a.dim // 4) else 1, ranks)
+
     def turn(self, ranks, rows, unit=1):
         """Bytes that leave rank 0 when a matrix of whole width is turned from columns to rows: rows of other ranks."""
-        here, own = share(rows, unit, ranks), share(self.a.dim, 4, ranks)
-        return 4 * (rows - here) * own
+        return 4 * (rows - share(rows, unit, ranks)) * self.own(ranks)
 
     def turn_back(self, ranks, rows, unit=1):
-        here, own = share(rows, unit, ranks), share(self.a.dim, 4, ranks)
-        return 4 * here * (self.a.dim - own)
+        return 4 * share(rows, unit, ranks) * (self.a.dim - self.own(ranks))
 
     def sent(self, ranks):
         """Bytes that rank 0 sums, exchanges or turns in an epoch, by what for."""
@@ -117,7 +119,7 @@ class Model:
             "keys and their gradients": self.steps * self.keys * (view(self.turn) + view(self.turn_back)),
             "anchors and their gradients": self.steps * self.anchors * 2 * 2 * 4 * a.batch * a.dim,
             "what guides sampling": 4 * a.users * (bool(a.features) + bool(a.triples))
-            + bool(a.triples) * 4 * (a.items - min(share(a.entities, 4, ranks), a.items)) * share(a.dim, 4, ranks),
+            + bool(a.triples) * 4 * (a.items - min(share(a.entities, 4, ranks), a.items)) * self.own(ranks),
             "the model that is kept, if it is the best": 4 * (self.tables + 2 * a.dim * nodes),
             "views that rank, and lists": 4 * a.users * 2 * a.dim + 8 * a.users * a.topk * ranks
             + 2 * self.turn(ranks, a.items, 4),
@@ -201,8 +203,8 @@ def share(count, unit, ranks):
 
 def main():
     a = arguments()
-    if a.shard and max(int(r) for r in a.ranks.split(",")) > -(-a.dim // 4):
-        sys.exit("ranks_model.py: --shard is for one rank for each four of --dim's columns at most")
+    if a.shard and max(int(r) for r in a.ranks.split(",")) > a.dim:
+        sys.exit("ranks_model.py: --shard is for one rank for each of --dim's columns at most")
     model = Model(a)
     numbers = [int(r) for r in a.ranks.split(",")]
     several = next((r for r in numbers if r > 1), 2)

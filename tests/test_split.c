@@ -142,13 +142,14 @@ static void check_ranks(op_fixture *f, played *run, int64_t variant, int64_t ran
     for (int64_t i = 0; i < MOST_SUMS; i++) free(sums.total[i]);
 }
 
-/* Two ranks and three, a rank without columns, and, but where kernels are instrumented, more columns than a warp or a
- * block of draws has. */
+/* Two ranks and three, a rank without columns, cuts that are no fours, and, but where kernels are instrumented, more
+ * columns than a warp or a block of draws has. */
 static void check_cuts(void **state, played *run, int64_t variant) {
     check_ranks(*state, run, variant, 2, (int64_t[]){0, 4, 12});
     check_ranks(*state, run, variant, 3, (int64_t[]){0, 4, 8, 13});
     if (!getenv("KDIFFE_TEST_MOST")) check_ranks(*state, run, variant, 3, (int64_t[]){0, 68, 72, 141});
     check_ranks(*state, run, variant, 3, (int64_t[]){0, 8, 8, 11});
+    check_ranks(*state, run, variant, 3, (int64_t[]){0, 1, 6, 74}); /* draws that ranks share */
 }
 
 /* Of a batch: none of its entries where it is empty. */
@@ -373,7 +374,7 @@ static void what_does_not_fit_is_refused(void **state) {
     int32_t node[3] = {0, 1, 2};
     kd_groups groups = op_groups(f, 3, op_copy(f, node, 3, sizeof *node));
     float *norm = op_zeros(f, 3, sizeof *norm);
-    kd_split odd = {2, twice, NULL}, silent = {4, NULL, NULL};
+    kd_split odd = {-4, twice, NULL}, silent = {4, NULL, NULL};
     kd_bpr_args args = triples(f, &(part){.cols = 4, .all = 4}, 0);
     assert_int_equal(kd_unit_rows_forward(f->ctx, &odd, NULL, x, 0.0f, NULL, x, norm), KD_ERR_ARGUMENT);
     assert_int_equal(kd_unit_rows_backward(f->ctx, &silent, NULL, 1.0f, x, norm, x, 0.0f, NULL, 0.0f, x),

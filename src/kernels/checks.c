@@ -24,7 +24,7 @@
     } while (0)
 
 static bool sane(kd_mat m) { return m.rows >= 0 && m.cols >= 0 && m.ld >= m.cols; }
-static bool split_fits(const kd_split *s) { return !s || (s->first >= 0 && s->first % 4 == 0 && s->sum); }
+static bool split_fits(const kd_split *s) { return !s || (s->first >= 0 && s->sum); }
 static bool same_shape(kd_mat a, kd_mat b) { return sane(a) && sane(b) && a.rows == b.rows && a.cols == b.cols; }
 
 /* Memory. */

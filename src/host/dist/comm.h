@@ -50,6 +50,10 @@ typedef struct kd_share {
 static inline kd_share kd_share_rows(int64_t rows) { return (kd_share){.count = rows, .unit = 1}; }
 /* Columns go by fours, since random draws do. */
 static inline kd_share kd_share_columns(int64_t columns) { return (kd_share){.count = columns, .unit = 4}; }
+/* Those of a table as well, so that rows stay aligned, as long as every rank gets some; else they go one by one. */
+static inline kd_share kd_share_table(int64_t columns, int64_t ranks) {
+    return (kd_share){.count = columns, .unit = ranks <= (columns + 3) / 4 ? 4 : 1};
+}
 
 /* Where rank r's begin, out of `ranks`. */
 static inline int64_t kd_share_begin(kd_share s, int64_t r, int64_t ranks) {

@@ -14,11 +14,12 @@ kd_status kd_turn_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t m
     int64_t ranks = kd_comm_ranks(comm);
     kd_mat columns, rows, passing;
     *out = (kd_turn){.comm = comm, .width = width, .most = most, .most_here = most_here, .most_blocks = most_blocks};
-    out->own = kd_comm_share(comm, kd_share_columns(width));
+    kd_share table = kd_share_table(width, ranks);
+    out->own = kd_comm_share(comm, table);
     out->passing_rows = most < PASSING ? most : PASSING;
     KD_TRY(kd_pool_mat(pool, most, most_blocks * out->own.count, what, &columns));
     KD_TRY(kd_pool_mat(pool, most_here, most_blocks * width, what, &rows));
-    KD_TRY(kd_pool_mat(pool, out->passing_rows, kd_share_most(width, 4, ranks), what, &passing));
+    KD_TRY(kd_pool_mat(pool, out->passing_rows, kd_share_most(width, table.unit, ranks), what, &passing));
     out->columns = columns.data;
     out->rows = rows.data;
     out->passing = passing.data;
@@ -27,7 +28,8 @@ cleanup:
 }
 
 static int64_t column_of(const kd_turn *t, int64_t rank) {
-    return kd_share_begin(kd_share_columns(t->width), rank, kd_comm_ranks(t->comm));
+    int64_t ranks = kd_comm_ranks(t->comm);
+    return kd_share_begin(kd_share_table(t->width, ranks), rank, ranks);
 }
 
 /* Both packed forms exchanged: forward from t->columns to t->rows, else the other way. */

@@ -11,7 +11,7 @@
 typedef struct kd_turn {
     kd_comm *comm;
     kd_range own;   /* this rank's columns of a block */
-    int64_t width;  /* columns of a whole row, which ranks divide by kd_share_columns */
+    int64_t width;  /* columns of a whole row, which ranks divide by kd_share_table */
     float *columns; /* [most, most_blocks * own.count] packed, on their way */
     float *rows;    /* [most_here, most_blocks * width]: each rank's columns of them */
     int64_t most, most_here, most_blocks;

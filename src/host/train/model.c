@@ -18,9 +18,9 @@ static bool linear_transform(int64_t trans, const char *modality) {
 static kd_status divide_columns(kd_model *m) {
     kd_model_shape *s = &m->shape;
     int64_t ranks = kd_comm_ranks(m->comm);
-    kd_range own = kd_comm_share(m->comm, kd_share_columns(s->whole_dim));
-    if (ranks > (s->whole_dim + 3) / 4)
-        return KD_FAIL(KD_ERR_ARGUMENT, "shard: %lld ranks: at most one for each four of dim's %lld columns",
+    kd_range own = kd_comm_share(m->comm, kd_share_table(s->whole_dim, ranks));
+    if (ranks > s->whole_dim)
+        return KD_FAIL(KD_ERR_ARGUMENT, "shard: %lld ranks: at most one for each of dim's %lld columns",
                        (long long)ranks, (long long)s->whole_dim);
     s->column = own.first;
     s->dim = own.count;

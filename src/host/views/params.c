@@ -76,15 +76,17 @@ kd_status kd_params_allocate(kd_pool *pool, const kd_model_shape *shape, kd_para
     return KD_OK;
 }
 
-/* Columns of whole rows from `column` on, a multiple of four. */
+/* Columns of whole rows from `column` on. */
 static void fill_uniform(float *x, kd_mat m, int64_t column, double bound, uint64_t seed, uint32_t tensor) {
     kd_rng rng = {seed, KD_RNG_INIT, tensor, 0, NULL};
     for (int64_t r = 0; r < m.rows; r++)
-        for (int64_t c = 0; c < m.cols; c += 4) {
+        for (int64_t block = column / 4; 4 * block < column + m.cols; block++) {
             uint32_t draw[4];
-            kd_rng_draw4(&rng, (uint32_t)r, (uint32_t)((column + c) / 4), draw);
-            for (int64_t i = 0; i < 4 && c + i < m.cols; i++)
-                x[r * m.cols + c + i] = (float)((2.0 * kd_uniform(draw[i]) - 1.0) * bound);
+            kd_rng_draw4(&rng, (uint32_t)r, (uint32_t)block, draw);
+            for (int64_t i = 0; i < 4; i++) {
+                int64_t c = 4 * block + i - column;
+                if (c >= 0 && c < m.cols) x[r * m.cols + c] = (float)((2.0 * kd_uniform(draw[i]) - 1.0) * bound);
+            }
         }
 }
 

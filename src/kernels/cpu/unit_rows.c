@@ -26,15 +26,28 @@ typedef struct unit_pass {
     kd_rng rng;
 } unit_pass;
 
+/* Columns begin .. end - 1 of a row that are drawn at once: draws go by fours of the whole row, whose column `column`
+ * is the first one here, so that a strip may begin before it, at `first` < 0. */
+typedef struct strip {
+    int64_t first, begin, end;
+} strip;
+static strip first_strip(int64_t column, int64_t cols) {
+    int64_t first = -(column % 4), end = first + KD_RANDOM_WIDTH;
+    return (strip){first, 0, end < cols ? end : cols};
+}
+static void next_strip(strip *s, int64_t cols) {
+    s->begin = s->first += KD_RANDOM_WIDTH;
+    s->end = s->first + KD_RANDOM_WIDTH < cols ? s->first + KD_RANDOM_WIDTH : cols;
+}
+
 /* Y's row = X's after dropout. */
 static void drop_row(const unit_pass *u, int64_t r) {
     const float *from = u->x.data + r * u->x.ld;
     float *to = u->y.data + r * u->y.ld;
-    for (int64_t first = 0; first < u->x.cols; first += KD_RANDOM_WIDTH) {
+    for (strip s = first_strip(u->column, u->x.cols); s.begin < u->x.cols; next_strip(&s, u->x.cols)) {
         float scale[KD_RANDOM_WIDTH];
-        int64_t count = u->x.cols - first < KD_RANDOM_WIDTH ? u->x.cols - first : KD_RANDOM_WIDTH;
-        kd_dropout_scale(&u->rng, (uint32_t)r, (uint32_t)(u->column + first), u->p, scale);
-        for (int64_t c = 0; c < count; c++) to[first + c] = from[first + c] * scale[c];
+        kd_dropout_scale(&u->rng, (uint32_t)r, (uint32_t)(u->column + s.first), u->p, scale);
+        for (int64_t c = s.begin; c < s.end; c++) to[c] = from[c] * scale[c - s.first];
     }
 }
 
@@ -101,15 +114,14 @@ static void unit_row_backward(const unit_gradient *g, int64_t r, float along) {
     const float *unit = g->y.data + r * g->y.ld, *up = g->dy.data + r * g->dy.ld;
     float *to = g->dx.data + r * g->dx.ld, norm = g->norm[r];
     float shrink = g->alpha / norm, inner = norm > SMALLEST_NORM ? along : 0.0f;
-    for (int64_t first = 0; first < cols; first += KD_RANDOM_WIDTH) {
+    for (strip s = first_strip(g->column, cols); s.begin < cols; next_strip(&s, cols)) {
         float scale[KD_RANDOM_WIDTH];
-        int64_t count = cols - first < KD_RANDOM_WIDTH ? cols - first : KD_RANDOM_WIDTH;
         if (g->p > 0.0f)
-            kd_dropout_scale(&g->rng, (uint32_t)r, (uint32_t)(g->column + first), g->p, scale);
+            kd_dropout_scale(&g->rng, (uint32_t)r, (uint32_t)(g->column + s.first), g->p, scale);
         else
-            for (int64_t c = 0; c < count; c++) scale[c] = 1.0f;
-        for (int64_t c = first; c < first + count; c++) {
-            float gradient = (up[c] - unit[c] * inner) * shrink * scale[c - first];
+            for (int64_t c = 0; c < KD_RANDOM_WIDTH; c++) scale[c] = 1.0f;
+        for (int64_t c = s.begin; c < s.end; c++) {
+            float gradient = (up[c] - unit[c] * inner) * shrink * scale[c - s.first];
             to[c] = g->beta == 0.0f ? gradient : gradient + g->beta * to[c];
         }
     }

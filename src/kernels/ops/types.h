@@ -90,8 +90,8 @@ typedef struct kd_visits {
 typedef kd_status kd_rank_sum_f32_fn(void *context, kd_ctx *ctx, int64_t n, float *x);
 
 /* Where rows are divided among the ranks of a job by columns, matrices hold this rank's, which may be none: `first` is
- * the first of them in the whole row, a multiple of 4 since draws come by fours. What an op sums along a row it sums
- * over these columns in float32 and passes through `sum`, with the same n on all ranks, none where n is 0. An op that
+ * the first of them in the whole row. What an op sums along a row it sums over these columns in float32 and passes
+ * through `sum`, with the same n on all ranks, none where n is 0. An op that
  * takes a split takes NULL for whole rows. */
 typedef struct kd_split {
     int64_t first;
