@@ -4,7 +4,8 @@ usage: ranks_model.py [--shape=tiktok|large] [--users=N --items=N --entities=N -
                       [--features=128,768,128] [--dim=64 --hidden=1000 --batch=1024 --steps=5] [--ranks=1,8,64,512]
                       [--shard --edges=N --capped-edges=N] ...
 
-Bytes are exact, but for the walks before the first epoch: kdiffe train says the same at the end of a run on several CPUs.
+Bytes are exact, but for anchors that a batch holds twice and the walks before the first epoch: kdiffe train says the same at
+the end of a run on several CPUs.
 With --shard they need the edges of the knowledge graph as it is held, all and capped. Times are a model: work at the rates given
 below, all-reduces by rings inside a machine and between machines, and overlap as the engine arranges it. Its assumptions
 are printed with the table; docs/multi-gpu.md says what they leave out.

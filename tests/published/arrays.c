@@ -33,15 +33,10 @@ static void fail(golden_case *c, const char *name, const char *why) {
 
 kd_mat golden_whole(golden_case *c, const kd_model *model, kd_pool *pool, kd_mat m) {
     const kd_model_shape *s = &model->shape;
-    int64_t blocks = m.cols / s->dim;
     kd_mat whole;
     if (!kd_is_divided(s)) return m;
-    golden_require(kd_pool_mat(pool, m.rows, blocks * s->whole_dim, "test", &whole), "whole rows");
-    for (int64_t i = 0; i < blocks; i++)
-        golden_require(kd_add_scaled(c->ctx, 1.0f, kd_mat_cols(m, i * s->dim, s->dim), 0.0f,
-                                     kd_mat_cols(whole, i * s->whole_dim + s->column, s->dim)),
-                       "whole rows");
-    golden_join(c, whole);
+    golden_require(kd_pool_mat(pool, m.rows, m.cols / s->dim * s->whole_dim, "test", &whole), "whole rows");
+    golden_require(kd_turn_whole(c->ctx, &model->views.turn, m, whole), "whole rows");
     return whole;
 }
 

@@ -14,18 +14,18 @@ static void add(kd_run_arrays *a, const char *prefix, const char *name, kd_dtype
 }
 
 /* The model's tables and all else of one of the copies of its parameters. */
-static void add_parameters(kd_run_arrays *a, const kd_model *m, const char *prefix, const float *copy) {
+static void add_parameters(kd_run_arrays *a, const kd_model *m, const char *prefix, float *copy) {
     const kd_params *p = &m->params;
     const char *const name[] = {"users", "items", "entities"};
     const kd_mat table[] = {p->user, p->item, p->entity};
     int64_t rest = p->relation.data - p->value;
     for (int i = 0; i < 3; i++) {
         kd_mat here = table[i];
-        here.data = (float *)(uintptr_t)copy + (table[i].data - p->value);
+        here.data = copy + (table[i].data - p->value);
         add(a, prefix, name[i], KD_DTYPE_F32, here.rows * m->shape.whole_dim, here.data);
         if (kd_is_divided(&m->shape)) a->split[a->count - 1].columns = here;
     }
-    add(a, prefix, "others", KD_DTYPE_F32, p->count - rest, (float *)(uintptr_t)copy + rest);
+    add(a, prefix, "others", KD_DTYPE_F32, p->count - rest, copy + rest);
 }
 
 /* The rows of a denoiser's wide layer that are here. */
@@ -90,7 +90,7 @@ static void widest_first(kd_run_arrays *a) {
 
 void kd_run_arrays_list(kd_model *m, kd_position at, kd_run_arrays *a) {
     /* between steps a denoiser's output is not read; what all ranks have room for */
-    *a = (kd_run_arrays){.ctx = m->ctx, .comm = m->comm, .turn = &m->views.turn, .passing = m->diffusion.out};
+    *a = (kd_run_arrays){.ctx = m->ctx, .comm = m->comm, .model = m, .passing = m->diffusion.out};
     a->passing_bytes = m->diffusion.batch * m->diffusion.columns * (int64_t)sizeof(float);
     add_parameters(a, m, "value", m->params.value);
     add_parameters(a, m, "adam_m", m->params.m);
@@ -127,29 +127,10 @@ cleanup:
     return status;
 }
 
-/* The rows of divided columns that bytes first .. first + bytes - 1 lie in. */
-static kd_range rows_around(const kd_run_arrays *a, int64_t first, int64_t bytes) {
-    int64_t row = a->turn->width * (int64_t)sizeof(float), begin = first / row;
-    return (kd_range){begin, (first + bytes + row - 1) / row - begin};
-}
-
-static kd_status read_columns(const kd_run_arrays *a, int64_t i, int64_t first, int64_t bytes, void *to) {
-    kd_status status = KD_OK;
-    int64_t width = a->turn->width;
-    kd_range rows = rows_around(a, first, bytes);
-    float *room = NULL;
-    if (to) KD_TRY(kd_host_alloc(&room, rows.count * width, sizeof *room, "rows of all ranks"));
-    KD_TRY(kd_turn_download(a->ctx, a->turn, a->split[i].columns, rows.first, rows.count, room, width));
-    if (to) memcpy(to, (const char *)room + (first - rows.first * width * (int64_t)sizeof *room), (size_t)bytes);
-cleanup:
-    free(room);
-    return status;
-}
-
 kd_status kd_run_arrays_read(void *context, int64_t i, int64_t first, int64_t bytes, void *to) {
     kd_status status = KD_OK;
     const kd_run_arrays *a = context;
-    if (a->split[i].columns.data) return read_columns(a, i, first, bytes, to);
+    if (a->split[i].columns.data) return kd_model_read(a->model, a->split[i].columns, true, first, bytes, to);
     if (!a->comm || a->split[i].rows == 0)
         return to ? kd_download(a->ctx, to, (const char *)a->device[i] + first, bytes) : KD_OK;
     for (int64_t r = 0; r < kd_comm_ranks(a->comm); r++) {
@@ -165,12 +146,12 @@ cleanup:
 /* The columns that are here, of whole rows in the file. */
 static kd_status take_columns(const kd_run_arrays *a, int64_t i, const float *whole) {
     kd_status status = KD_OK;
+    const kd_turn *t = &a->model->views.turn;
     kd_mat here = a->split[i].columns;
     float *packed;
     KD_TRY(kd_host_alloc(&packed, here.rows * here.cols, sizeof *packed, "columns of a checkpoint"));
     for (int64_t r = 0; r < here.rows; r++)
-        memcpy(packed + r * here.cols, whole + r * a->turn->width + a->turn->own.first,
-               (size_t)here.cols * sizeof *packed);
+        memcpy(packed + r * here.cols, whole + r * t->width + t->own.first, (size_t)here.cols * sizeof *packed);
     status = kd_mat_upload(a->ctx, packed, here);
     if (status == KD_OK) status = kd_synchronize(a->ctx); /* before it is freed */
 cleanup:

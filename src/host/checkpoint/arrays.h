@@ -12,8 +12,8 @@ enum { KD_MOST_RUN_ARRAYS = 32 + 14 * KD_MAX_MODALITIES };
 typedef struct kd_run_arrays {
     kd_ctx *ctx;
     kd_comm *comm;
-    const kd_turn *turn; /* of divided columns */
-    float *passing;      /* where ranks pass on what is only on one of them */
+    const kd_model *model;
+    float *passing; /* where ranks pass on what is only on one of them */
     int64_t passing_bytes, count;
     kd_tensor tensor[KD_MOST_RUN_ARRAYS]; /* as in the file, without data */
     void *device[KD_MOST_RUN_ARRAYS];

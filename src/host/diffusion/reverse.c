@@ -86,10 +86,9 @@ cleanup:
 
 /* Rows that are this rank's. */
 static chain_rows share_rows(const kd_denoiser *d, const chain_rows *c) {
-    int64_t rank = kd_comm_rank(d->comm), ranks = kd_comm_ranks(d->comm), rows = c->p.rows;
-    int64_t first = kd_share_first(rows, rank, ranks), count = kd_share_first(rows, rank + 1, ranks) - first;
-    return (chain_rows){kd_mat_rows(c->p, first, count), kd_mat_rows(c->wide, first, count),
-                        kd_mat_rows(c->h, first, count)};
+    kd_range own = kd_comm_share(d->comm, kd_share_rows(c->p.rows));
+    return (chain_rows){kd_mat_rows(c->p, own.first, own.count), kd_mat_rows(c->wide, own.first, own.count),
+                        kd_mat_rows(c->h, own.first, own.count)};
 }
 
 static kd_status hidden_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, const chain_rows *c,
@@ -121,12 +120,10 @@ kd_status kd_reverse_best(kd_ctx *ctx, const kd_denoiser *d, kd_mat out, int64_t
     kd_status status = KD_OK;
     const kd_diffusion_scratch *s = d->scratch;
     kd_csr none = {0};
-    int64_t rank = kd_comm_rank(d->comm), ranks = kd_comm_ranks(d->comm), list = out.rows * q;
+    int64_t own = kd_comm_rank(d->comm) * out.rows * q;
     if (!d->comm) return kd_topk_rows(ctx, out, none, q, top, NULL);
-    KD_TRY(kd_topk_rows(ctx, out, none, q, s->best + rank * list, s->best_value + rank * list));
-    KD_TRY(kd_comm_gather(d->comm, ctx, ranks, list * (int64_t)sizeof(int32_t), s->best));
-    KD_TRY(kd_comm_gather(d->comm, ctx, ranks, list * (int64_t)sizeof(float), s->best_value));
-    KD_TRY(kd_merge_top(ctx, out.rows, q, ranks, d->first_column, s->best, s->best_value, top));
+    KD_TRY(kd_topk_rows(ctx, out, none, q, s->best + own, s->best_value + own));
+    KD_TRY(kd_comm_best(d->comm, ctx, out.rows, q, d->first_column, s->best, s->best_value, top));
 cleanup:
     return status;
 }

@@ -290,3 +290,13 @@ cleanup:
     free(first);
     return status;
 }
+
+kd_status kd_comm_best(kd_comm *c, kd_ctx *ctx, int64_t rows, int64_t k, const int32_t *first, int32_t *list,
+                       float *value, int32_t *top) {
+    kd_status status = KD_OK;
+    KD_TRY(kd_comm_gather(c, ctx, c->ranks, rows * k * (int64_t)sizeof *list, list));
+    KD_TRY(kd_comm_gather(c, ctx, c->ranks, rows * k * (int64_t)sizeof *value, value));
+    KD_TRY(kd_merge_top(ctx, rows, k, c->ranks, first, list, value, top));
+cleanup:
+    return status;
+}

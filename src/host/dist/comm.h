@@ -42,7 +42,7 @@ static inline int64_t kd_share_first(int64_t n, int64_t rank, int64_t ranks) {
     return n / ranks * rank + (n % ranks < rank ? n % ranks : rank);
 }
 
-/* How ranks divide `count` rows or columns: whole units, the first ones of `over` that are divided (0: of count). */
+/* How ranks divide `count` rows or columns in whole units: these alone, or, over > 0, as the first of `over`. */
 typedef struct kd_share {
     int64_t count, unit, over;
 } kd_share;
@@ -122,6 +122,11 @@ kd_status kd_comm_turn(kd_comm *comm, kd_ctx *ctx, const int64_t *send_first, co
 /* Connects every two ranks and waits: once, before the first turn that may be recorded. NCCL's connections take device
  * memory and time, of which a job without turns has no use. KD_ERR_MEMORY, KD_ERR_MPI, KD_ERR_NCCL. */
 kd_status kd_comm_connect(kd_comm *comm, kd_ctx *ctx);
+
+/* top [rows, k] = the k best of all ranks' lists: list and value [ranks, rows, k], device memory, this rank's made by
+ * kd_topk_rows in its place, columns counted from first[rank] (kd_merge_top). */
+kd_status kd_comm_best(kd_comm *comm, kd_ctx *ctx, int64_t rows, int64_t k, const int32_t *first, int32_t *list,
+                       float *value, int32_t *top);
 
 /* x [n * bytes], device memory: each rank's part of 0 .. n - 1 (kd_share_first) is sent to all others. */
 kd_status kd_comm_gather(kd_comm *comm, kd_ctx *ctx, int64_t n, int64_t bytes, void *x);

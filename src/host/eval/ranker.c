@@ -86,17 +86,14 @@ static void average(const kd_ranker *r, const double *sums, kd_metrics *out) {
 static kd_status divided_lists(kd_ctx *ctx, const kd_ranker *r, const kd_ranked *v, int64_t first, int64_t count) {
     kd_status status = KD_OK;
     const kd_turn *t = r->turn;
-    int64_t most = r->topk[r->topk_count - 1], rank = kd_comm_rank(t->comm), ranks = kd_comm_ranks(t->comm);
-    int64_t list = count * most, bytes = list * (int64_t)sizeof *r->list;
+    int64_t most = r->topk[r->topk_count - 1], place = kd_comm_rank(t->comm) * count * most;
     kd_mat rows = kd_mat_rows(r->rows, 0, count);
     kd_ranker own = *r; /* with lists of this rank's items */
-    own.list = r->ranks_list + rank * list;
-    own.value = r->ranks_value + rank * list;
+    own.list = r->ranks_list + place;
+    own.value = r->ranks_value + place;
     KD_TRY(kd_turn_whole(ctx, t, kd_mat_rows(v->user, first, count), rows));
     KD_TRY(kd_ranker_lists(ctx, &own, rows, v->item, kd_csr_rows(v->train, first, count)));
-    KD_TRY(kd_comm_gather(t->comm, ctx, ranks, bytes, r->ranks_list));
-    KD_TRY(kd_comm_gather(t->comm, ctx, ranks, bytes, r->ranks_value));
-    KD_TRY(kd_merge_top(ctx, count, most, ranks, r->first_item, r->ranks_list, r->ranks_value, r->list));
+    KD_TRY(kd_comm_best(t->comm, ctx, count, most, r->first_item, r->ranks_list, r->ranks_value, r->list));
 cleanup:
     return status;
 }

@@ -249,3 +249,16 @@ kd_status kd_model_download(const kd_model *m, kd_mat value, bool divided, float
                                   host ? host + i * whole : NULL, blocks * whole);
     return status;
 }
+
+kd_status kd_model_read(const kd_model *m, kd_mat value, bool divided, int64_t first, int64_t bytes, void *to) {
+    kd_status status = KD_OK;
+    int64_t cols = divided ? value.cols / m->shape.dim * m->shape.whole_dim : value.cols;
+    int64_t row = cols * (int64_t)sizeof(float), begin = first / row, end = (first + bytes + row - 1) / row;
+    float *room = NULL;
+    if (to) KD_TRY(kd_host_alloc(&room, (end - begin) * cols, sizeof *room, "rows of all ranks"));
+    KD_TRY(kd_model_download(m, kd_mat_rows(value, begin, end - begin), divided, room));
+    if (to) memcpy(to, (const char *)room + (first - begin * row), (size_t)bytes);
+cleanup:
+    free(room);
+    return status;
+}

@@ -95,4 +95,7 @@ kd_status kd_model_ranked(const kd_model *model, kd_ranked *out);
  * one or several blocks of this rank's, all ranks call it, and host may be NULL on those that have no use for it. */
 kd_status kd_model_download(const kd_model *model, kd_mat value, bool divided, float *host);
 
+/* to = `bytes` bytes from byte `first` on of that matrix, row by row; called and given NULL as kd_model_download. */
+kd_status kd_model_read(const kd_model *model, kd_mat value, bool divided, int64_t first, int64_t bytes, void *to);
+
 #endif

@@ -45,22 +45,11 @@ cleanup:
     return status;
 }
 
-/* A kd_tensor_source: the rows that the piece lies in. */
+/* A kd_tensor_source. */
 static kd_status read_piece(void *context, int64_t i, int64_t first, int64_t bytes, void *to) {
-    kd_status status = KD_OK;
     const source *s = context;
-    kd_mat value = s->part[i].value;
-    bool divided = s->part[i].divided;
-    int64_t cols = divided ? value.cols / s->m->shape.dim * s->m->shape.whole_dim : value.cols;
-    int64_t row = cols * (int64_t)sizeof(float), begin = first / row, end = (first + bytes + row - 1) / row;
-    float *room = NULL;
-    if (s->part[i].turned) return read_turned(s->m, value, first, bytes, to);
-    if (to) KD_TRY(kd_host_alloc(&room, (end - begin) * cols, sizeof *room, "snapshot"));
-    KD_TRY(kd_model_download(s->m, kd_mat_rows(value, begin, end - begin), divided, room));
-    if (to) memcpy(to, (const char *)room + (first - begin * row), (size_t)bytes);
-cleanup:
-    free(room);
-    return status;
+    if (s->part[i].turned) return read_turned(s->m, s->part[i].value, first, bytes, to);
+    return kd_model_read(s->m, s->part[i].value, s->part[i].divided, first, bytes, to);
 }
 
 kd_status kd_snapshot_hand_over(kd_model *m, int64_t epoch, const kd_observer *observer) {
