@@ -78,12 +78,12 @@ STAND_IN := $(if $(and $(wildcard $(CUDA_HOME)/include/cublasLt.h),$(shell comma
 
 CPU_SRC  := $(wildcard src/kernels/cpu/*.c)
 CPU_OBJ  := $(CPU_LEVELS:%=$(BUILD)/cpu-%.o)
-LIB_SRC  := $(filter-out src/host/cli/main.c,$(wildcard src/host/*/*.c)) $(wildcard src/kernels/*.c) $(CPU_SRC)
+LIB_SRC  := $(filter-out src/host/cli/main.c,$(wildcard src/host/*/*.c src/host/*/*/*.c)) $(wildcard src/kernels/*.c) $(CPU_SRC)
 LIB_OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(CPU_SRC),$(LIB_SRC))) $(CPU_OBJ) $(CU_OBJ)
 GOLDEN   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/published/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
-SOURCES  := $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] src/*/*/*.cu tests/*.[ch] tests/published/*.[ch] tests/emu/*.h \
+SOURCES  := $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] src/*/*/*/*.[ch] src/*/*/*.cu tests/*.[ch] tests/published/*.[ch] tests/emu/*.h \
               tests/emu/*.cc tests/emu/*.cu bench/peers/*.cu)
 ASAN     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 MAKEFLAGS += --no-print-directory

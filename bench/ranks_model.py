@@ -198,7 +198,7 @@ class Model:
 
 
 def share(count, unit, ranks):
-    """What rank 0 has of `count` in whole units (src/host/dist/comm.h)."""
+    """What rank 0 has of `count` in whole units (src/host/ranks/collectives.h)."""
     return min(count, unit * -(-(-(-count // unit)) // ranks))
 
 

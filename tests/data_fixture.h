@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "host/util/error.h"
+#include "host/base/error.h"
 
 static char scratch_folder[256];
 static char scratch_file[512];

@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/util/device.h"
-#include "host/util/pool.h"
-#include "host/views/params.h"
+#include "host/base/device.h"
+#include "host/base/pool.h"
+#include "host/model/kdiffe/params.h"
 
 typedef struct op_fixture {
     kd_ctx *ctx;

@@ -1,9 +1,9 @@
 /* The mapped cache: the same data when it is good, and never believed when it is not. */
 #include "data_fixture.h"
 
+#include "host/base/file.h"
 #include "host/data/format.h"
 #include "host/data/npy.h"
-#include "host/util/file.h"
 
 static const char *const FOLDER = "set";
 

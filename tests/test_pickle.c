@@ -3,9 +3,9 @@
 
 #include <math.h>
 
+#include "host/base/file.h"
 #include "host/data/pickle.h"
 #include "host/data/similarity.h"
-#include "host/util/file.h"
 #include "pickle_samples.h"
 
 static void expect_sample(const char *name, const unsigned char *bytes, size_t count, const double *values) {

@@ -3,10 +3,10 @@
 
 #include <math.h>
 
+#include "host/base/file.h"
 #include "host/data/dataset_check.h"
 #include "host/data/npy.h"
 #include "host/data/published.h"
-#include "host/util/file.h"
 
 static const int32_t train_user[] = {2, 0, 0, 1, 0}, train_item[] = {0, 3, 1, 1, 3};
 static const double train_value[] = {1, 5, 1, 2, 1};

@@ -2,7 +2,7 @@
  * names. Every test is run by all of them; rank 0 prints. */
 #include "op_fixture.h"
 
-#include "host/dist/comm.h"
+#include "host/ranks/collectives.h"
 
 enum {
     MOST = 16,
@@ -63,7 +63,7 @@ static void assert_taken(blocks *b, int64_t round) {
 }
 
 static kd_status turn(blocks *send, blocks *take) {
-    return kd_comm_turn(comm, fixture.ctx, send->first, send->device, take->first, take->device);
+    return kd_comm_alltoallv(comm, fixture.ctx, send->first, send->device, take->first, take->device);
 }
 
 typedef struct both {
@@ -108,7 +108,7 @@ static void nothing_at_all_is_turned(void **state) {
     (void)state;
     const int64_t none[MOST + 1] = {0};
     void *send = op_zeros(&fixture, 1, 1), *take = op_zeros(&fixture, 1, 1);
-    assert_ok(kd_comm_turn(comm, fixture.ctx, none, send, none, take));
+    assert_ok(kd_comm_alltoallv(comm, fixture.ctx, none, send, none, take));
     assert_ok(kd_synchronize(fixture.ctx));
 }
 
@@ -147,10 +147,10 @@ static void a_turn_and_sums_keep_out_of_each_others_way(void **state) {
     for (int64_t i = 0; i < SUMMED; i++) x[i] = (float)(i + kd_comm_rank(comm));
     float *beside = op_copy(&fixture, x, SUMMED, sizeof *x), *after = op_copy(&fixture, x, SUMMED, sizeof *x);
     upload(&b.send, 7);
-    assert_ok(kd_comm_begin_sum(comm, fixture.ctx, SUMMED, beside));
+    assert_ok(kd_comm_begin_allreduce(comm, fixture.ctx, SUMMED, beside));
     assert_ok(turn(&b.send, &b.take));
-    assert_ok(kd_comm_sum_f32(comm, fixture.ctx, SUMMED, after));
-    assert_ok(kd_comm_finish(comm, fixture.ctx));
+    assert_ok(kd_comm_allreduce_f32(comm, fixture.ctx, SUMMED, after));
+    assert_ok(kd_comm_end_allreduce(comm, fixture.ctx));
     assert_taken(&b.take, 7);
     for (int which = 0; which < 2; which++) {
         assert_ok(kd_download(fixture.ctx, x, which ? after : beside, sizeof x));

@@ -1,11 +1,11 @@
 /* RecBole's files: filters, splits, linked graphs and features, each against what can be said without the reader. */
 #include "data_fixture.h"
 
+#include "host/base/file.h"
 #include "host/data/dataset_check.h"
 #include "host/data/npy.h"
 #include "host/data/recbole.h"
 #include "host/data/recbole_inner.h"
-#include "host/util/file.h"
 
 #define FOLDER "in"
 #define INTER FOLDER "/music.inter"

@@ -4,10 +4,10 @@
 #include <cjson/cJSON.h>
 #include <math.h>
 
+#include "host/base/file.h"
 #include "host/report/console.h"
 #include "host/report/metrics_log.h"
 #include "host/report/run_folder.h"
-#include "host/util/file.h"
 
 /* The file's text, valid until the next call. */
 static const char *text_of(FILE *stream) {

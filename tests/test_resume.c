@@ -5,8 +5,8 @@
 
 #include <glob.h>
 
-#include "host/checkpoint/checkpoint.h"
-#include "host/util/file.h"
+#include "host/base/file.h"
+#include "host/train/checkpoint.h"
 
 enum { MOST_NUMBERS = 200 };
 

@@ -1,7 +1,7 @@
 /* safetensors files: what is written reads back, and every damaged header is refused with one line. */
 #include "data_fixture.h"
 
-#include "host/checkpoint/safetensors.h"
+#include "host/base/safetensors.h"
 
 static const float SIX[] = {1.0f, -2.5f, 0.0f, 3e-38f, 1e38f, -0.0f}, TWO[] = {7.0f, 8.0f};
 

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 // clang-format on
 
-#include "host/dist/comm.h"
-#include "host/dist/world.h"
+#include "host/ranks/collectives.h"
+#include "host/ranks/world.h"
 
 static const char *const NAMES[] = {"OMPI_COMM_WORLD_SIZE",
                                     "PMI_SIZE",

@@ -1,5 +1,5 @@
 /* The checked entry points of the op table: shapes are compared once here, for every backend. */
-#include "host/util/error.h"
+#include "host/base/error.h"
 #include "kernels/ctx.h"
 #include "kernels/trace.h"
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/util/error.h"
+#include "host/base/error.h"
 
 /* KD_CPU_LEVELS(X) is X(level) for each level that the Makefile compiles, lowest first. */
 #ifndef KD_CPU_LEVELS

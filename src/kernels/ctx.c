@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "host/util/device.h"
-#include "host/util/error.h"
+#include "host/base/device.h"
+#include "host/base/error.h"
 #include "kernels/cpu_level.h"
 #include "kernels/trace.h"
 #ifdef KD_WITH_CUDA

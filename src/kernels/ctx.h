@@ -20,7 +20,7 @@ struct kd_ctx {
     char description[256];
 };
 
-/* Around a wait for other ranks, which has a deadline (host/dist/watch.h). */
+/* Around a wait for other ranks, which has a deadline (host/ranks/watch.h). */
 static inline void kd_ctx_begin_wait(kd_ctx *ctx) { __atomic_store_n(&ctx->waiting, ++ctx->waits, __ATOMIC_RELAXED); }
 static inline void kd_ctx_end_wait(kd_ctx *ctx) { __atomic_store_n(&ctx->waiting, 0, __ATOMIC_RELAXED); }
 

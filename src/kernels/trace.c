@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "host/util/device.h"
-#include "host/util/file.h"
-#include "host/util/memory.h"
+#include "host/base/device.h"
+#include "host/base/file.h"
+#include "host/base/memory.h"
 #include "kernels/ctx.h"
 
 enum { DEEPEST = 16, MOST_EVENTS = 4 << 20 /* 96 MB of them */ };

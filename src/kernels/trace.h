@@ -1,5 +1,5 @@
 /* Where the time of a run goes, op by op: what kd_range_push and kd_range_pop bracket, kept as a Chrome trace. The
- * public face is in host/util/device.h. */
+ * public face is in host/base/device.h. */
 #ifndef KD_KERNELS_TRACE_H
 #define KD_KERNELS_TRACE_H
 

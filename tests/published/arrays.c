@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/memory.h"
 #include "host/data/npy.h"
-#include "host/util/memory.h"
 #include "published/golden.h"
 
 static const double TOLERANCE = 1e-5, ZERO_TOLERANCE = 1e-7;
@@ -18,12 +18,12 @@ void golden_require(kd_status status, const char *what) {
 }
 
 void golden_sum(golden_case *c, double *device, int64_t n, double *host) {
-    golden_require(kd_comm_sum_f64(c->comm, c->ctx, n, device), "sum over ranks");
+    golden_require(kd_comm_allreduce_f64(c->comm, c->ctx, n, device), "sum over ranks");
     golden_require(kd_download(c->ctx, host, device, n * (int64_t)sizeof *host), "sum over ranks");
 }
 
 void golden_join(golden_case *c, kd_mat x) {
-    golden_require(kd_comm_sum_f32(c->comm, c->ctx, x.rows * x.ld, x.data), "sum over ranks");
+    golden_require(kd_comm_allreduce_f32(c->comm, c->ctx, x.rows * x.ld, x.data), "sum over ranks");
 }
 
 static void fail(golden_case *c, const char *name, const char *why) {
@@ -36,7 +36,7 @@ kd_mat golden_whole(golden_case *c, const kd_model *model, kd_pool *pool, kd_mat
     kd_mat whole;
     if (!kd_is_divided(s)) return m;
     golden_require(kd_pool_mat(pool, m.rows, m.cols / s->dim * s->whole_dim, "test", &whole), "whole rows");
-    golden_require(kd_turn_whole(c->ctx, &model->views.turn, m, whole), "whole rows");
+    golden_require(kd_layout_allgather(c->ctx, &model->views.layout, m, whole), "whole rows");
     return whole;
 }
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/memory.h"
 #include "host/data/pairs.h"
-#include "host/util/memory.h"
 #include "published/golden.h"
 
 static char *read_text(const char *path) {

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 #include "published/golden.h"
 
 static void check_schedule(golden_case *c) {

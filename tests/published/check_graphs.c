@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 #include "published/golden.h"
 
 static float *new_floats(int64_t n) {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 #include "published/golden.h"
 
 static void zero_gradients(golden_case *c, kd_model *m) {
@@ -311,8 +311,8 @@ void golden_check_evaluation(golden_case *c, kd_model *m) {
     k = shape[1];
     kd_pool_init(&pool, c->ctx);
     golden_require(kd_views_forward(c->ctx, &m->params, &m->graphs, &pass, &m->views), "forward");
-    golden_require(kd_ranker_allocate(&pool, divided ? &m->views.turn : NULL, width, m->shape.users, m->shape.items, 1,
-                                      &k, &ranker),
+    golden_require(kd_ranker_allocate(&pool, divided ? &m->views.layout : NULL, width, m->shape.users, m->shape.items,
+                                      1, &k, &ranker),
                    "rank");
     ranker.comm = c->comm;
     golden_require(kd_model_ranked(m, &ranked), "rank");

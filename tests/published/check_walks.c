@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "host/attention/attention.h"
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 #include "published/golden.h"
 
 /* The published matrix holds no zeros: COO entries in row order of the edges whose similarity is not zero. */

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "host/attention/walked.h"
+#include "host/base/memory.h"
 #include "host/data/similarity.h"
-#include "host/util/memory.h"
 
 enum { BLOCK = 64 }; /* starts whose probabilities `power` takes side by side */
 

@@ -4,8 +4,8 @@
 #define KD_ATTENTION_ATTENTION_H
 
 #include "host/config/config.h"
-#include "host/dist/comm.h"
 #include "host/graph/bipartite.h"
+#include "host/ranks/collectives.h"
 #include "kernels/ops.h"
 
 /* similarity [2 * interactions] = S of every edge in the CSR order of `graph`, by attention.method or, where it is

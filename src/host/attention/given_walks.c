@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "host/attention/attention.h"
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 
 /* Appends the walk's nodes that its start has not visited before. seen [nodes * nodes] would be dense: a list is
  * searched, which is enough for the small graphs that given walks come with. */

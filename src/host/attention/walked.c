@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 
 enum { MARK = 4 }; /* what marking a visit and taking the mark away costs, in visits looked up: measured */
 
@@ -25,7 +25,7 @@ static kd_status exchange(kd_ctx *ctx, kd_comm *comm, const kd_walked *w, const 
     kd_status status = kd_host_alloc(&first, ranks + 1, sizeof *first, "walks");
     if (status != KD_OK) return status;
     for (int64_t r = 0; r <= ranks; r++) first[r] = (place ? place[w->share[r]] : w->share[r]) * size;
-    status = kd_comm_exchange(comm, ctx, first, x);
+    status = kd_comm_allgatherv(comm, ctx, first, x);
     free(first);
     return status;
 }
@@ -110,7 +110,7 @@ kd_status kd_walked_compare(kd_ctx *ctx, kd_comm *comm, const kd_bipartite *g, k
     KD_TRY(share_rows(ctx, comm, g, w, &first, &count));
     KD_TRY(kd_prefix_jaccard(ctx, w->graph, first, count, &w->visits, w->similarity));
     if (comm) KD_TRY(kd_synchronize(ctx)); /* a rank's own work has no deadline, waits for others have */
-    KD_TRY(kd_comm_sum_f32(comm, ctx, w->edges, w->similarity));
+    KD_TRY(kd_comm_allreduce_f32(comm, ctx, w->edges, w->similarity));
 cleanup:
     return status;
 }

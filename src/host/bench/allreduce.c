@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "host/util/device.h"
-#include "host/util/memory.h"
-#include "host/util/pool.h"
+#include "host/base/device.h"
+#include "host/base/memory.h"
+#include "host/base/pool.h"
 #include "kdiffe/version.h"
 #include "kernels/ops.h"
 
@@ -34,14 +34,14 @@ static kd_status count_wrong(const sums *s, int64_t n, int *wrong) {
     *wrong = 0;
     for (int64_t i = 0; i < n; i++) s->host[i] = value_of(i, kd_comm_rank(s->comm));
     KD_TRY(kd_upload(s->ctx, s->device, s->host, n * (int64_t)sizeof(float)));
-    KD_TRY(kd_comm_sum_f32(s->comm, s->ctx, n, s->device));
+    KD_TRY(kd_comm_allreduce_f32(s->comm, s->ctx, n, s->device));
     KD_TRY(kd_download(s->ctx, s->host, s->device, n * (int64_t)sizeof(float)));
     for (int64_t i = 0; i < n; i++) {
         float expected = 0.0f;
         for (int64_t r = 0; r < ranks; r++) expected += value_of(i, r);
         if (!(s->host[i] == expected)) (*wrong)++;
     }
-    KD_TRY(kd_comm_most(s->comm, wrong));
+    KD_TRY(kd_comm_allreduce_max(s->comm, wrong));
 cleanup:
     return status;
 }
@@ -51,14 +51,14 @@ static kd_status measure(const sums *s, int64_t n, int64_t iterations, double *s
     kd_status status = KD_OK;
     int together = 0, microseconds;
     KD_TRY(kd_zero(s->ctx, s->device, n * (int64_t)sizeof(float))); /* zeros stay zeros, however often they are added */
-    for (int64_t i = 0; i < WARM_UPS; i++) KD_TRY(kd_comm_sum_f32(s->comm, s->ctx, n, s->device));
+    for (int64_t i = 0; i < WARM_UPS; i++) KD_TRY(kd_comm_allreduce_f32(s->comm, s->ctx, n, s->device));
     KD_TRY(kd_synchronize(s->ctx));
-    KD_TRY(kd_comm_most(s->comm, &together));
+    KD_TRY(kd_comm_allreduce_max(s->comm, &together));
     double begin = now();
-    for (int64_t i = 0; i < iterations; i++) KD_TRY(kd_comm_sum_f32(s->comm, s->ctx, n, s->device));
+    for (int64_t i = 0; i < iterations; i++) KD_TRY(kd_comm_allreduce_f32(s->comm, s->ctx, n, s->device));
     KD_TRY(kd_synchronize(s->ctx));
     microseconds = (int)(1e6 * (now() - begin));
-    KD_TRY(kd_comm_most(s->comm, &microseconds));
+    KD_TRY(kd_comm_allreduce_max(s->comm, &microseconds));
     *seconds = 1e-6 * (double)microseconds / (double)iterations;
 cleanup:
     return status;

@@ -2,7 +2,7 @@
 #ifndef KD_BENCH_ALLREDUCE_H
 #define KD_BENCH_ALLREDUCE_H
 
-#include "host/dist/comm.h"
+#include "host/ranks/collectives.h"
 
 /* In-place float32 sums of 8 bytes to `most` bytes, checked, then timed `iterations` times each; rank 0 prints a table.
  * KD_ERR_ARGUMENT for a single rank, KD_ERR_CHECK after the table if a sum was wrong. */

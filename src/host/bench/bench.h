@@ -3,8 +3,8 @@
 #ifndef KD_BENCH_BENCH_H
 #define KD_BENCH_BENCH_H
 
-#include "host/train/model.h"
-#include "host/util/device.h"
+#include "host/base/device.h"
+#include "host/model/kdiffe/model.h"
 #include "kernels/ops.h"
 
 /* What all cases of a run share: the data set, its graphs on the device, sizes. */

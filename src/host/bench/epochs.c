@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "host/base/memory.h"
 #include "host/bench/bench.h"
-#include "host/util/memory.h"
 
 typedef struct timings {
     int64_t epochs; /* recorded so far, the first one not among them */

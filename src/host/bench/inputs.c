@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 
 kd_status kd_bench_host(kd_bench *b, int64_t count, int64_t size, void *out) {
     kd_status status = kd_host_grow(&b->host, &b->host_capacity, b->host_count + 1, sizeof(void *), "bench");

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "host/base/memory.h"
+#include "host/base/signals.h"
 #include "host/bench/inputs.h"
-#include "host/util/memory.h"
-#include "host/util/signals.h"
 
 enum { WARM_UPS = 3, LEAST_ITERATIONS = 5, MOST_CALLS = 1000 };
 static const double LONG_ENOUGH = 1000.0;   /* of one timed batch of calls, in microseconds */

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/util/file.h"
+#include "host/base/file.h"
 #include "kdiffe/version.h"
 
 #ifndef KDIFFE_COMMIT

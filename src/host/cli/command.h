@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "host/util/error.h"
+#include "host/base/error.h"
 
 /* Words after the subcommand. "--key=value" and "--key value"-less flags are options, everything else is positional;
  * after "--" everything is positional. */

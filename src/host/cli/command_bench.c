@@ -140,12 +140,12 @@ static kd_status allreduce(kd_args *args) {
     if (status == KD_OK) status = kd_cli_config(args, &config);
     if (status == KD_OK) status = kd_args_finish(args, 0);
     if (status == KD_OK) status = kd_ctx_open(kd_cli_compute(comm, &config), &ctx);
-    KD_TRY(kd_comm_settle(comm, status));
+    KD_TRY(kd_comm_agree(comm, status));
     KD_TRY(kd_comm_bind(comm, ctx));
     if (kd_comm_rank(comm) > 0 && !freopen("/dev/null", "w", stdout))
         KD_FAIL_TO_CLEANUP(KD_ERR_IO, "/dev/null: cannot be written");
     status = kd_bench_allreduce(comm, ctx, most, iterations);
-    if (status == KD_OK || status == KD_ERR_CHECK) status = kd_comm_settle(comm, status);
+    if (status == KD_OK || status == KD_ERR_CHECK) status = kd_comm_agree(comm, status);
 cleanup:
     kd_comm_close(comm, status);
     kd_ctx_close(ctx);

@@ -2,11 +2,11 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
+#include "host/base/device.h"
 #include "host/cli/shared.h"
 #include "host/config/keys.h"
 #include "host/report/console.h"
 #include "host/report/metrics_log.h"
-#include "host/util/device.h"
 
 static const char HELP[] =
     "usage: kdiffe eval RUN [--data=DIR] [--topk=10,20] [--json] [--device=D] [--threads=N]\n\n"

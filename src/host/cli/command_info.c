@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/memory.h"
 #include "host/cli/command.h"
 #include "host/cli/shared.h"
 #include "host/report/console.h"
-#include "host/util/memory.h"
 
 static const char HELP[] =
     "usage: kdiffe info DATA [--config=FILE.yaml] [--key=value ...]\n\n"

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/file.h"
 #include "host/cli/command.h"
 #include "host/data/format.h"
 #include "host/data/synth.h"
-#include "host/util/file.h"
 
 static const char HELP[] =
     "usage: kdiffe synth OUT [options]\n\n"

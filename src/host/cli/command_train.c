@@ -6,15 +6,15 @@
 #include <sys/resource.h>
 #include <xxhash.h>
 
-#include "host/checkpoint/checkpoint.h"
-#include "host/checkpoint/safetensors.h"
+#include "host/base/device.h"
+#include "host/base/safetensors.h"
 #include "host/cli/command.h"
 #include "host/cli/shared.h"
-#include "host/dist/comm.h"
+#include "host/ranks/collectives.h"
 #include "host/report/console.h"
 #include "host/report/metrics_log.h"
 #include "host/report/run_folder.h"
-#include "host/util/device.h"
+#include "host/train/checkpoint.h"
 #include "kdiffe/version.h"
 
 static const char HELP[] =
@@ -266,10 +266,10 @@ static kd_status compare_ranks(const request *r, training *t) {
         r->trace != NULL, r->window,   r->first,      r->last};
     char *identity = NULL;
     KD_TRY(kd_config_identity(c, &identity));
-    KD_TRY(kd_comm_same(t->comm, "version of kdiffe", XXH3_64bits(KDIFFE_VERSION, strlen(KDIFFE_VERSION))));
-    KD_TRY(kd_comm_same(t->comm, "configuration",
-                        XXH3_64bits(identity, strlen(identity)) ^ XXH3_64bits(length, sizeof length)));
-    KD_TRY(kd_comm_same(t->comm, "data set", t->data.hash));
+    KD_TRY(kd_comm_require_same(t->comm, "version of kdiffe", XXH3_64bits(KDIFFE_VERSION, strlen(KDIFFE_VERSION))));
+    KD_TRY(kd_comm_require_same(t->comm, "configuration",
+                                XXH3_64bits(identity, strlen(identity)) ^ XXH3_64bits(length, sizeof length)));
+    KD_TRY(kd_comm_require_same(t->comm, "data set", t->data.hash));
 cleanup:
     free(identity);
     return status;
@@ -280,15 +280,15 @@ static kd_status train(kd_args *args, training *t) {
     request r = {0};
     bool first = kd_comm_rank(t->comm) == 0;
     if (!first && !freopen("/dev/null", "w", stdout)) return KD_FAIL(KD_ERR_IO, "/dev/null: cannot be written");
-    KD_TRY(kd_comm_settle(t->comm, prepare(args, &r, t)));
-    KD_TRY(kd_comm_settle(t->comm, compare_ranks(&r, t)));
+    KD_TRY(kd_comm_agree(t->comm, prepare(args, &r, t)));
+    KD_TRY(kd_comm_agree(t->comm, compare_ranks(&r, t)));
     if (r.dry) goto cleanup;
     KD_TRY(kd_comm_bind(t->comm, t->ctx));
     if (t->comm) printf("ranks: %" PRId64 ", %s\n", kd_comm_ranks(t->comm), kd_comm_library(t->comm));
     if (r.trace && first) status = kd_trace_open(t->ctx, r.trace);
     if (r.trace && !first) kd_trace_elsewhere(t->ctx);
     if (status == KD_OK && !r.resume && first) status = kd_run_folder_create(r.out, r.overwrite, &t->run);
-    KD_TRY(kd_comm_settle(t->comm, status));
+    KD_TRY(kd_comm_agree(t->comm, status));
     t->checkpoints.folder = t->run.path;
     t->checkpoints.data_path = t->data_path;
     if (r.overwrite && first) kd_checkpoint_prune(t->run.path, 0);
@@ -298,7 +298,7 @@ static kd_status train(kd_args *args, training *t) {
     if (status == KD_OK) status = closed;
     /* what ends all ranks at the same place */
     if (status == KD_OK || status == KD_ERR_INTERRUPTED || status == KD_ERR_NUMERIC)
-        status = kd_comm_settle(t->comm, status);
+        status = kd_comm_agree(t->comm, status);
 cleanup:
     return status;
 }

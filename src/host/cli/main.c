@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/signals.h"
 #include "host/cli/command.h"
 #include "host/config/keys.h"
-#include "host/util/signals.h"
 #include "kdiffe/version.h"
 
 static const kd_command *const COMMANDS[] = {

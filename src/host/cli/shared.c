@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/memory.h"
 #include "host/data/dataset_check.h"
 #include "host/report/console.h"
 #include "host/report/run_folder.h"
-#include "host/util/memory.h"
 #include "kernels/ops.h"
 
 kd_status kd_cli_config(kd_args *args, kd_config *out) {
@@ -38,7 +38,7 @@ kd_status kd_cli_comm(kd_args *args, kd_comm **out) {
     snprintf(message, sizeof message, "%s", kd_last_error());
     opened = kd_comm_open(rendezvous, timeout_s, out);
     if (status == KD_OK || opened != KD_OK) return opened;
-    return kd_comm_settle(*out, KD_FAIL(status, "%s", message)); /* wrong on all ranks alike: one says so */
+    return kd_comm_agree(*out, KD_FAIL(status, "%s", message)); /* wrong on all ranks alike: one says so */
 }
 
 kd_compute kd_cli_compute(const kd_comm *comm, const kd_config *config) {

@@ -5,8 +5,8 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "host/base/file.h"
 #include "host/config/keys.h"
-#include "host/util/file.h"
 
 enum { VALUE_SIZE = 1100 };
 static const char WEIGHT_PREFIX[] = "guidance_weight.";

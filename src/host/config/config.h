@@ -5,7 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "host/util/error.h"
+#include "host/base/device.h"
+#include "host/base/error.h"
 
 typedef enum kd_semantics { KD_SEMANTICS_PUBLISHED, KD_SEMANTICS_PAPER } kd_semantics;
 typedef enum kd_attention_method { KD_ATTENTION_CUMULATIVE, KD_ATTENTION_NODE, KD_ATTENTION_POWER } kd_attention_method;
@@ -13,8 +14,6 @@ typedef enum kd_train_view { KD_TRAIN_VIEW_FULL, KD_TRAIN_VIEW_GENERATED } kd_tr
 typedef enum kd_id_space { KD_ID_SPACE_SHARED, KD_ID_SPACE_SEPARATE } kd_id_space;
 typedef enum kd_guidance { KD_GUIDANCE_ROW_INDEX, KD_GUIDANCE_LINKED_USERS } kd_guidance;
 typedef enum kd_select_on { KD_SELECT_ON_TEST, KD_SELECT_ON_VALID } kd_select_on;
-typedef enum kd_device { KD_DEVICE_AUTO, KD_DEVICE_CPU, KD_DEVICE_CUDA } kd_device;
-typedef enum kd_precision { KD_PRECISION_FP32, KD_PRECISION_TF32, KD_PRECISION_BF16 } kd_precision;
 
 /* Identities that a run can do without, to show that they change nothing but the time (docs/architecture.md). */
 typedef enum kd_naive {
@@ -96,6 +95,15 @@ kd_status kd_config_save(const kd_config *config, const char *path);
 /* *out = the keys and values that make the model what it is, a line "key=value" each: all but those that say where it
  * is computed, how long and how often it is looked at. Free with free(). KD_ERR_MEMORY. */
 kd_status kd_config_identity(const kd_config *config, char **out);
+
+/* What a run's configuration says of how to compute. */
+static inline kd_compute kd_compute_of(const kd_config *config) {
+    kd_compute compute = {.device = config->device,
+                          .threads = config->threads,
+                          .precision = config->precision,
+                          .any_order = !config->deterministic};
+    return compute;
+}
 
 /* Weight of the guidance term of a modality's denoiser: the given one, else 1 - e_loss for "text", else e_loss. */
 double kd_config_guidance_weight(const kd_config *config, const char *modality);

@@ -11,10 +11,10 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "host/base/error.h"
+#include "host/base/file.h"
 #include "host/data/features.h"
 #include "host/data/format.h"
-#include "host/util/error.h"
-#include "host/util/file.h"
 
 enum { VERSION = 2, MAX_ARRAYS = 17 + 64, MAX_CACHED_MODALITIES = 64 };
 static const char MAGIC[8] = "KDCACHE";

@@ -8,7 +8,7 @@
 #define XXH_STATIC_LINKING_ONLY /* the state on the stack: hashing cannot fail */
 #include <xxhash.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 
 static void free_id_map(kd_id_map *map) {
     free(map->text);

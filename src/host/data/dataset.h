@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "host/util/error.h"
+#include "host/base/error.h"
 
 /* One split: (user, item) pairs, sorted by user then item, each pair once. */
 typedef struct kd_interactions {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 
 static kd_status check_sizes(const kd_dataset *d) {
     if (d->users < 1 || d->items < 1 || d->train.count < 1)

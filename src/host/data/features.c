@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/memory.h"
 #include "host/data/npy.h"
-#include "host/util/memory.h"
 
 static const char feature_suffix[] = "_feat.npy";
 

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/memory.h"
 #include "host/data/features.h"
 #include "host/data/interner.h"
 #include "host/data/pairs.h"
-#include "host/util/memory.h"
 
 /* folder/name.suffix; free with free(). */
 static kd_status file_path(const char *folder, const char *name, const char *suffix, char **out) {

@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "host/base/file.h"
 #include "host/data/format.h"
 #include "host/data/npy.h"
-#include "host/util/file.h"
 
 static kd_status write_ids(const char *folder, const char *name, const char *suffix, const char *header,
                            const kd_id_map *ids) {

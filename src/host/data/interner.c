@@ -6,7 +6,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 
 static bool is_token(const kd_interner *n, int32_t id, kd_field token) {
     const char *text = n->text + n->offset[id];

@@ -2,7 +2,7 @@
 #ifndef KD_DATA_LINES_H
 #define KD_DATA_LINES_H
 
-#include "host/util/file.h"
+#include "host/base/file.h"
 
 typedef struct kd_line_reader {
     const char *path;

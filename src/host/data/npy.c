@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 
 static const char magic[6] = "\x93NUMPY";
 

@@ -2,8 +2,8 @@
 #ifndef KD_DATA_NPY_H
 #define KD_DATA_NPY_H
 
+#include "host/base/file.h"
 #include "host/data/element.h"
-#include "host/util/file.h"
 
 enum { KD_NPY_MAX_RANK = 4 };
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 
 /* One stable counting pass: order_out lists the entries of order_in by ascending key[entry]. place [keys + 1] is
  * scratch. */

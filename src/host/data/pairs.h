@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "host/util/error.h"
+#include "host/base/error.h"
 
 /* Sorts `count` pairs by row, then column, in place; equal pairs keep their order. value [count] moves along, NULL if
  * there is none. rows, cols: every row is in 0..rows-1 and every column in 0..cols-1. KD_ERR_MEMORY (the lists are

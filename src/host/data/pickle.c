@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "host/base/memory.h"
 #include "host/data/pickle_machine.h"
-#include "host/util/memory.h"
 
 /* The built array under `key` of the matrix's state. */
 static kd_status find_array(kd_pickle_machine *machine, const kd_pickle_value *state, const char *key,

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "host/util/error.h"
+#include "host/base/error.h"
 
 /* A sparse matrix as the file holds it: entries in file order, duplicates and explicit zeros kept. */
 typedef struct kd_sparse_file {

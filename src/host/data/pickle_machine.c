@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 
 typedef kd_status (*opcode_handler)(kd_pickle_machine *machine, unsigned char opcode);
 

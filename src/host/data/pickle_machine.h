@@ -4,8 +4,8 @@
 #ifndef KD_DATA_PICKLE_MACHINE_H
 #define KD_DATA_PICKLE_MACHINE_H
 
+#include "host/base/file.h"
 #include "host/data/element.h"
-#include "host/util/file.h"
 
 /* A pickled matrix takes about 150 opcodes. The limit bounds time and every list below, whatever a file asks for. */
 enum { KD_PICKLE_MAX_OPCODES = 1 << 16 };

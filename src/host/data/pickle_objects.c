@@ -1,8 +1,8 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "host/base/memory.h"
 #include "host/data/pickle_machine.h"
-#include "host/util/memory.h"
 
 /* Every name that a pickle may ask for, and all that this program can be made to do by one. */
 static const struct {

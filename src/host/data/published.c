@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/memory.h"
 #include "host/data/features.h"
 #include "host/data/lines.h"
 #include "host/data/pairs.h"
 #include "host/data/pickle.h"
-#include "host/util/memory.h"
 
 /* Ids are dense, so a declared size far beyond what the file mentions is a damaged file or a wrong column; believing it
  * would make names and embeddings for every id that nobody uses. */

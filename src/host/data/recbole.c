@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/memory.h"
 #include "host/data/features.h"
 #include "host/data/pairs.h"
 #include "host/data/recbole_inner.h"
-#include "host/util/memory.h"
 
 void kd_recbole_defaults(kd_recbole_options *out) {
     *out = (kd_recbole_options){.split = {0.8, 0.1, 0.1}, .seed = 421};

@@ -1,8 +1,8 @@
 /* The k-core filter and the split by shares. */
 #include <stdlib.h>
 
+#include "host/base/memory.h"
 #include "host/data/recbole_inner.h"
-#include "host/util/memory.h"
 #include "kernels/common/philox.h"
 
 kd_status kd_recbole_core(int64_t k, int64_t users, int64_t items, kd_recbole_rows *rows) {

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/memory.h"
 #include "host/data/features.h"
 #include "host/data/recbole_inner.h"
-#include "host/util/memory.h"
 
 static kd_status side_path(const char *folder, const char *name, const char *suffix, char **out) {
     char file[256];

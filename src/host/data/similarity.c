@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/file.h"
+#include "host/base/memory.h"
 #include "host/data/lines.h"
 #include "host/data/pairs.h"
 #include "host/data/pickle.h"
-#include "host/util/file.h"
-#include "host/util/memory.h"
 
 static kd_status load_pickle(const char *path, int64_t nodes, kd_similarity *out) {
     kd_status status = KD_OK;

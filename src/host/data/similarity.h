@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "host/util/error.h"
+#include "host/base/error.h"
 
 /* Entries of a sparse [users + items, users + items] matrix, users first, sorted by row then column, each pair once. */
 typedef struct kd_similarity {

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/memory.h"
 #include "host/data/pairs.h"
-#include "host/util/memory.h"
 #include "kernels/common/philox.h"
 
 /* What is drawn; part of every key. */

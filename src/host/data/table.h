@@ -2,7 +2,7 @@
 #ifndef KD_DATA_TABLE_H
 #define KD_DATA_TABLE_H
 
-#include "host/util/file.h"
+#include "host/base/file.h"
 
 enum { KD_TABLE_MAX_COLUMNS = 64 };
 

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/base/memory.h"
 #include "host/eval/ranker.h"
-#include "host/util/memory.h"
-#include "host/views/params.h"
+#include "host/model/kdiffe/params.h"
 
 static kd_status check_views(const kd_views_host *v, const kd_dataset *data) {
     if (v->users == data->users && v->items == data->items && v->width > 0) return KD_OK;

@@ -2,10 +2,10 @@
 #ifndef KD_EVAL_RANKER_H
 #define KD_EVAL_RANKER_H
 
-#include "host/dist/comm.h"
-#include "host/dist/turn.h"
+#include "host/base/pool.h"
 #include "host/eval/evaluate.h"
-#include "host/util/pool.h"
+#include "host/ranks/collectives.h"
+#include "host/ranks/layout.h"
 
 typedef struct kd_ranker {
     kd_comm *comm;              /* over whose ranks metrics are split; NULL: one */
@@ -17,11 +17,11 @@ typedef struct kd_ranker {
     float *value;  /* [tile, largest K] scores of the list */
     double *sums;  /* [2, 3 topk_count + 1] metric sums of up to two splits */
     /* where the views' columns are divided over ranks, which then divide the items: */
-    const kd_turn *turn; /* NULL: they are not */
-    kd_mat rows;         /* [tile, width] whole rows of a tile's users */
-    int32_t *first_item; /* [ranks] */
-    int32_t *ranks_list; /* [ranks, tile, largest K] the best of each rank's items, */
-    float *ranks_value;  /* and their scores */
+    const kd_layout *layout; /* NULL: they are not */
+    kd_mat rows;             /* [tile, width] whole rows of a tile's users */
+    int32_t *first_item;     /* [ranks] */
+    int32_t *ranks_list;     /* [ranks, tile, largest K] the best of each rank's items, */
+    float *ranks_value;      /* and their scores */
 } kd_ranker;
 
 /* What is ranked. Divided: of the users' views this rank's columns, a block for each view that scores; of the items'
@@ -35,8 +35,8 @@ typedef struct kd_ranked {
 kd_status kd_interactions_csr(kd_pool *pool, int64_t users, int64_t items, const kd_interactions *split,
                               const char *what, kd_csr *out);
 
-/* turn: of views whose columns are divided, `width` columns in whole rows; NULL: whole views. */
-kd_status kd_ranker_allocate(kd_pool *pool, const kd_turn *turn, int64_t width, int64_t users, int64_t items,
+/* layout: of views whose columns are divided, `width` columns in whole rows; NULL: whole views. */
+kd_status kd_ranker_allocate(kd_pool *pool, const kd_layout *layout, int64_t width, int64_t users, int64_t items,
                              int64_t topk_count, const int64_t *topk, kd_ranker *out);
 
 /* Lists of up to `tile` users into ranker->list and ranker->value: score = user_view row . item_view row, the user's

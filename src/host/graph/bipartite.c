@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 
 kd_status kd_bipartite_build(int64_t users, int64_t items, const kd_interactions *train, kd_bipartite *out) {
     kd_status status = KD_OK;

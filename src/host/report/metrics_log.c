@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/util/file.h"
+#include "host/base/file.h"
 #include "kdiffe/version.h"
 
 kd_status kd_metrics_log_open(const char *path, kd_metrics_log *out) {

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host/util/file.h"
+#include "host/base/file.h"
 
 static kd_status name_files(const char *path, kd_run_folder *out) {
     kd_status status = KD_OK;

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "host/util/error.h"
+#include "host/base/error.h"
 
 typedef struct kd_run_folder {
     char *path, *config, *metrics, *model; /* paths of the folder and its files */

@@ -2,7 +2,7 @@
 #ifndef KD_TRAIN_EPOCH_H
 #define KD_TRAIN_EPOCH_H
 
-#include "host/train/model.h"
+#include "host/model/kdiffe/model.h"
 
 /* One whole epoch, or what a resumed run has left of it; fills the record but for its `best`. */
 kd_status kd_train_epoch(kd_model *model, int64_t epoch, const kd_observer *observer, kd_epoch_record *record);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 
 enum { MOST = KD_MAX_PARAMS + 2 };
 

@@ -2,7 +2,7 @@
 #ifndef KD_TRAIN_SNAPSHOT_H
 #define KD_TRAIN_SNAPSHOT_H
 
-#include "host/train/model.h"
+#include "host/model/kdiffe/model.h"
 
 /* Hands the parameters and the evaluated views to observer->best; by all ranks. */
 kd_status kd_snapshot_hand_over(kd_model *m, int64_t epoch, const kd_observer *observer);

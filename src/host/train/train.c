@@ -8,10 +8,10 @@
 #include <time.h>
 
 #include "host/attention/attention.h"
-#include "host/checkpoint/checkpoint.h"
+#include "host/base/memory.h"
+#include "host/train/checkpoint.h"
 #include "host/train/epoch.h"
 #include "host/train/snapshot.h"
-#include "host/util/memory.h"
 
 const char *kd_stage_name(kd_stage stage) {
     static const char *const name[KD_STAGE_COUNT] = {"attention", "denoise_modalities", "denoise_kg", "sample", "steps",

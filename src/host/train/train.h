@@ -2,6 +2,8 @@
 #ifndef KD_TRAIN_TRAIN_H
 #define KD_TRAIN_TRAIN_H
 
+#include "host/base/pool.h"
+#include "host/base/tensor.h"
 #include "host/config/config.h"
 #include "host/data/dataset.h"
 #include "host/eval/evaluate.h"
@@ -35,28 +37,6 @@ typedef struct kd_epoch_record {
     double seconds[KD_STAGE_COUNT], total_seconds; /* wall time of this epoch; ATTENTION only in epoch 0's record */
 } kd_epoch_record;
 
-typedef enum kd_dtype { KD_DTYPE_F32, KD_DTYPE_F64, KD_DTYPE_I32, KD_DTYPE_I64, KD_DTYPE_COUNT } kd_dtype;
-
-/* One array, row-major; data in host memory, or NULL: it comes from elsewhere. */
-typedef struct kd_tensor {
-    char name[96];
-    int64_t rank, shape[2];
-    const void *data;
-    kd_dtype dtype; /* of parameters and views float32 */
-} kd_tensor;
-
-/* Where the bytes of an array that is not in host memory come from: `bytes` of array i from byte `first` on into `to`.
- * Where several ranks hold it, all ask for the same in the same order, those that have no use for it with `to` NULL. */
-typedef kd_status kd_tensor_source(void *context, int64_t i, int64_t first, int64_t bytes, void *to);
-
-/* Arrays without data, and their source. */
-typedef struct kd_snapshot {
-    int64_t count;
-    const kd_tensor *tensor;
-    kd_tensor_source *source;
-    void *context; /* of source */
-} kd_snapshot;
-
 /* Called by the trainer; a failure stops the run. The snapshot is valid during the call only. */
 typedef struct kd_observer {
     void *context;
@@ -76,16 +56,6 @@ typedef struct kd_checkpointing {
     int64_t keep;                   /* newest ones that stay */
     bool resume;                    /* go on from the folder's newest */
 } kd_checkpointing;
-
-/* Bytes a run needs, by part, computed before anything is allocated. */
-typedef struct kd_memory_plan {
-    int64_t parts;
-    struct {
-        const char *what;
-        int64_t bytes;
-    } part[24];
-    int64_t total;
-} kd_memory_plan;
 
 /* Fills *plan; KD_ERR_MEMORY when a size overflows. Allocates nothing. */
 kd_status kd_train_plan(const kd_config *config, const kd_dataset *data, kd_comm *comm, kd_memory_plan *plan);

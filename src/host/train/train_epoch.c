@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "host/checkpoint/checkpoint.h"
+#include "host/base/memory.h"
+#include "host/base/signals.h"
+#include "host/train/checkpoint.h"
 #include "host/train/epoch.h"
-#include "host/util/memory.h"
-#include "host/util/signals.h"
 
 static double now(void) {
     struct timespec t;
@@ -75,7 +75,7 @@ cleanup:
 static kd_status agree_on_signal(kd_model *m, int *caught) {
     kd_status status = KD_OK;
     *caught = kd_signal_caught();
-    KD_TRY(kd_comm_most(m->comm, caught));
+    KD_TRY(kd_comm_allreduce_max(m->comm, caught));
     kd_signal_note(*caught);
 cleanup:
     return status;
@@ -86,7 +86,7 @@ kd_status kd_train_pause(kd_model *m, const kd_observer *observer, kd_position a
     const kd_checkpointing *c = m->run.checkpoints;
     bool due = c && c->steps > 0 && m->run.steps >= c->steps;
     int caught = 0;
-    if (kd_comm_meets(m->comm, m->run.pauses++)) KD_TRY(agree_on_signal(m, &caught));
+    if (kd_comm_synchronizes_before(m->comm, m->run.pauses++)) KD_TRY(agree_on_signal(m, &caught));
     if (c && (due || caught)) KD_TRY(kd_checkpoint_save(m, at));
     m->run.steps++;
     if (observer->progress) observer->progress(observer->context, at.epoch, at.stage, done, total);
@@ -107,7 +107,7 @@ kd_status kd_train_losses(kd_model *m, kd_stage stage, int64_t epoch, int64_t co
     kd_status status = KD_OK;
     double *loss = NULL;
     KD_TRY(kd_host_alloc(&loss, count * parts, sizeof *loss, "step losses"));
-    KD_TRY(kd_comm_sum_f64(m->comm, m->ctx, count * parts, m->loss));
+    KD_TRY(kd_comm_allreduce_f64(m->comm, m->ctx, count * parts, m->loss));
     KD_TRY(kd_download(m->ctx, loss, m->loss, count * parts * (int64_t)sizeof *loss));
     for (int64_t part = 0; part < parts; part++) sums[part] = 0.0;
     for (int64_t i = 0; i < count * parts; i++) {

@@ -1,6 +1,6 @@
 /* The recommender's own steps: BPR and contrastive losses over every interaction once. */
+#include "host/base/device.h"
 #include "host/train/epoch.h"
-#include "host/util/device.h"
 
 static kd_status draw_epoch(kd_model *m, int64_t epoch) {
     int64_t n = m->data->train.count;

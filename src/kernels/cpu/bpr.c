@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "host/util/error.h"
+#include "host/base/error.h"
 #include "kernels/cpu/cpu.h"
 
 /* -log sigmoid(x) without overflow. */

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/util/error.h"
+#include "host/base/error.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/outer.h"
 #include "kernels/cpu/vector_math.h"

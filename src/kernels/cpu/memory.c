@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/util/memory.h"
+#include "host/base/memory.h"
 #include "kernels/cpu/cpu.h"
 
 enum {

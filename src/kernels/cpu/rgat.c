@@ -1,7 +1,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/util/error.h"
+#include "host/base/error.h"
 #include "kernels/cpu/cpu.h"
 
 static float dot(const float *x, const float *y, int64_t n) {

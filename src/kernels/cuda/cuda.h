@@ -3,7 +3,7 @@
 #ifndef KD_KERNELS_CUDA_H
 #define KD_KERNELS_CUDA_H
 
-#include "host/util/error.h"
+#include "host/base/error.h"
 #include "kernels/ctx.h"
 #include "kernels/cuda/launch.h"
 

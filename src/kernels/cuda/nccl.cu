@@ -104,7 +104,7 @@ static kd_status load() {
 
 static ncclDataType_t type_of(kd_sum_type type) { return type == KD_SUM_F32 ? ncclFloat32 : ncclFloat64; }
 
-static kd_status finish(kd_ranks *ranks, kd_ctx *ctx) {
+static kd_status end_allreduce(kd_ranks *ranks, kd_ctx *ctx) {
     nccl_ranks *r = of(ranks);
     if (!r->beside) return KD_OK;
     r->beside = false;
@@ -114,16 +114,16 @@ static kd_status finish(kd_ranks *ranks, kd_ctx *ctx) {
 }
 
 /* What one communicator does must follow in one order on all ranks: nothing is summed here while sums go on beside. */
-static kd_status sum(kd_ranks *ranks, kd_ctx *ctx, kd_sum_type type, int64_t n, void *x) {
+static kd_status allreduce(kd_ranks *ranks, kd_ctx *ctx, kd_sum_type type, int64_t n, void *x) {
     nccl_ranks *r = of(ranks);
-    kd_status status = finish(ranks, ctx);
+    kd_status status = end_allreduce(ranks, ctx);
     if (status != KD_OK) return status;
     ctx->exchanging = true;
     NCCL_CALL(r, ctx, nccl.ncclAllReduce(x, x, (size_t)n, type_of(type), ncclSum, r->comm, kd_stream(ctx)));
     return KD_OK;
 }
 
-static kd_status begin(kd_ranks *ranks, kd_ctx *ctx, int64_t n, float *x) {
+static kd_status begin_allreduce(kd_ranks *ranks, kd_ctx *ctx, int64_t n, float *x) {
     nccl_ranks *r = of(ranks);
     KD_CUDA_TRY(cudaEventRecord(r->ready, kd_stream(ctx)));
     KD_CUDA_TRY(cudaStreamWaitEvent(r->side, r->ready, 0));
@@ -132,9 +132,9 @@ static kd_status begin(kd_ranks *ranks, kd_ctx *ctx, int64_t n, float *x) {
     return KD_OK;
 }
 
-static kd_status exchange(kd_ranks *ranks, kd_ctx *ctx, const int64_t *first, void *x) {
+static kd_status allgatherv(kd_ranks *ranks, kd_ctx *ctx, const int64_t *first, void *x) {
     nccl_ranks *r = of(ranks);
-    kd_status status = finish(ranks, ctx);
+    kd_status status = end_allreduce(ranks, ctx);
     if (status != KD_OK) return status;
     ctx->exchanging = true;
     NCCL_TRY(r, nccl.ncclGroupStart());
@@ -158,10 +158,10 @@ static kd_status connected(const nccl_ranks *r, kd_ctx *ctx) {
                : KD_FAIL(KD_ERR_ARGUMENT, "a turn between ranks is recorded before they are connected");
 }
 
-static kd_status turn(kd_ranks *ranks, kd_ctx *ctx, const int64_t *send_first, const void *send,
-                      const int64_t *take_first, void *take) {
+static kd_status alltoallv(kd_ranks *ranks, kd_ctx *ctx, const int64_t *send_first, const void *send,
+                           const int64_t *take_first, void *take) {
     nccl_ranks *r = of(ranks);
-    kd_status status = finish(ranks, ctx);
+    kd_status status = end_allreduce(ranks, ctx);
     if (status == KD_OK) status = connected(r, ctx);
     if (status != KD_OK) return status;
     ctx->exchanging = true;
@@ -209,7 +209,7 @@ extern "C" kd_status kd_nccl_new(kd_ranks **out) {
     if (status != KD_OK) return status;
     nccl_ranks *r = (nccl_ranks *)calloc(1, sizeof *r);
     if (!r) return KD_FAIL(KD_ERR_MEMORY, "communicator: out of memory");
-    kd_ranks ranks = {nccl.name, sum, begin, finish, exchange, turn, health, close_ranks};
+    kd_ranks ranks = {nccl.name, allreduce, begin_allreduce, end_allreduce, allgatherv, alltoallv, health, close_ranks};
     r->ranks = ranks;
     *out = &r->ranks;
     return KD_OK;
@@ -233,10 +233,10 @@ static kd_status warm_up(nccl_ranks *r, kd_ctx *ctx) {
     kd_status status = ctx->ops->alloc(ctx, most * (int64_t)sizeof *x, "communicator", (void **)&x);
     for (int64_t n = 1; n <= most && status == KD_OK; n *= 16) {
         for (int root = 0; root <= r->count; root++) first[root] = n * (int64_t)sizeof *x * root / r->count;
-        status = begin(&r->ranks, ctx, n, x);
-        if (status == KD_OK) status = sum(&r->ranks, ctx, KD_SUM_F32, n, x);
-        if (status == KD_OK && n <= 1 << 12) status = sum(&r->ranks, ctx, KD_SUM_F64, n, x);
-        if (status == KD_OK) status = exchange(&r->ranks, ctx, first, x);
+        status = begin_allreduce(&r->ranks, ctx, n, x);
+        if (status == KD_OK) status = allreduce(&r->ranks, ctx, KD_SUM_F32, n, x);
+        if (status == KD_OK && n <= 1 << 12) status = allreduce(&r->ranks, ctx, KD_SUM_F64, n, x);
+        if (status == KD_OK) status = allgatherv(&r->ranks, ctx, first, x);
     }
     if (status == KD_OK) status = ctx->ops->synchronize(ctx);
     ctx->ops->release(ctx, x);

@@ -2,7 +2,7 @@
 #ifndef KD_CUDA_NCCL_H
 #define KD_CUDA_NCCL_H
 
-#include "host/util/error.h"
+#include "host/base/error.h"
 #include "kernels/ranks.h"
 
 enum { KD_NCCL_ID = 128 /* bytes of an id */ };

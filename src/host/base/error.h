@@ -1,0 +1,36 @@
+/* How a failure is recorded where it happens and passed up. One message per failure, one cleanup label per function. */
+#ifndef KD_BASE_ERROR_H
+#define KD_BASE_ERROR_H
+
+#include "kdiffe/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Records "message" for kd_last_error() and returns status. With KDIFFE_DEBUG set in the environment the source
+ * position is appended. The message names the file and line or offset of the input and what was expected, on one line.
+ */
+kd_status kd_record_error(kd_status status, const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+#ifdef __cplusplus
+}
+#endif
+
+#define KD_FAIL(status, ...) kd_record_error((status), __FILE__, __LINE__, __VA_ARGS__)
+
+/* Needs a local `kd_status status` and a label `cleanup`. */
+#define KD_TRY(expression)                 \
+    do {                                   \
+        status = (expression);             \
+        if (status != KD_OK) goto cleanup; \
+    } while (0)
+
+#define KD_FAIL_TO_CLEANUP(class, ...)          \
+    do {                                        \
+        status = KD_FAIL((class), __VA_ARGS__); \
+        goto cleanup;                           \
+    } while (0)
+
+#endif

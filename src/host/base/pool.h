@@ -1,0 +1,39 @@
+/* The device memory of one owner: every block is named, counted and freed together. In counting mode nothing is
+ * allocated: the same lay-out code then gives the memory plan. */
+#ifndef KD_BASE_POOL_H
+#define KD_BASE_POOL_H
+
+#include "kernels/ops.h"
+
+/* Bytes a run needs, by part, computed before anything is allocated. */
+typedef struct kd_memory_plan {
+    int64_t parts;
+    struct {
+        const char *what;
+        int64_t bytes;
+    } part[24];
+    int64_t total;
+} kd_memory_plan;
+
+typedef struct kd_pool {
+    kd_ctx *ctx; /* NULL: counting mode */
+    int64_t count, capacity;
+    void **block;
+    kd_memory_plan *plan; /* counting mode: bytes are added to the part named `what` */
+} kd_pool;
+
+void kd_pool_init(kd_pool *pool, kd_ctx *ctx);
+/* Bytes that would be allocated go into *plan, which the caller has zeroed. */
+void kd_pool_init_counting(kd_pool *pool, kd_memory_plan *plan);
+void kd_pool_free(kd_pool *pool);
+
+/* *out (a pointer variable) = count * size zeroed device bytes; in counting mode NULL. KD_ERR_MEMORY names `what`. */
+kd_status kd_pool_alloc(kd_pool *pool, int64_t count, int64_t size, const char *what, void *out);
+
+/* A dense rows x cols matrix. */
+kd_status kd_pool_mat(kd_pool *pool, int64_t rows, int64_t cols, const char *what, kd_mat *out);
+
+/* As kd_pool_alloc, then filled from `host` (not read in counting mode). */
+kd_status kd_pool_upload(kd_pool *pool, const void *host, int64_t count, int64_t size, const char *what, void *out);
+
+#endif

@@ -1,0 +1,139 @@
+#include "host/model/kdiffe/params.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "host/base/memory.h"
+
+typedef struct layout {
+    kd_params *params;
+    int64_t used;
+} layout;
+
+/* Takes rows x cols floats; positions become pointers once the buffer is there. */
+static kd_status take(layout *l, int64_t rows, int64_t cols, const char *prefix, const char *suffix, kd_mat *out) {
+    int64_t size, entry = l->params->entries++;
+    if (__builtin_mul_overflow(rows, cols, &size) || __builtin_add_overflow(l->used, size, &l->used))
+        return KD_FAIL(KD_ERR_MEMORY, "parameters: %s%s does not fit in any memory", prefix, suffix);
+    *out = kd_mat_make(NULL, rows, cols);
+    l->params->entry[entry].value = *out;
+    snprintf(l->params->entry[entry].name, sizeof l->params->entry[entry].name, "%s%s", prefix, suffix);
+    return KD_OK;
+}
+
+static kd_status take_all(layout *l, const kd_model_shape *s) {
+    kd_params *p = l->params;
+    kd_status status = KD_OK;
+    KD_TRY(take(l, s->users, s->dim, "uEmbeds", "", &p->user));
+    KD_TRY(take(l, s->items, s->dim, "iEmbeds", "", &p->item));
+    KD_TRY(take(l, s->entities, s->dim, "eEmbeds", "", &p->entity));
+    for (int64_t i = 0; i < p->entries; i++) p->entry[i].divided = kd_is_divided(s);
+    KD_TRY(take(l, s->relations, s->whole_dim, "rEmbeds", "", &p->relation));
+    KD_TRY(take(l, 2 * s->whole_dim, s->whole_dim, "rgat.W", "", &p->rgat_w));
+    if (s->modalities > 0) KD_TRY(take(l, 1, s->modalities, "modal_weight", "", &p->modal_weight));
+    for (int64_t m = 0; m < s->modalities; m++) {
+        KD_TRY(take(l, s->feature_width[m], s->whole_dim, s->modality[m], s->linear[m] ? "_trans.weight" : "_trans",
+                    &p->feature_w[m]));
+        if (s->linear[m]) KD_TRY(take(l, 1, s->whole_dim, s->modality[m], "_trans.bias", &p->feature_b[m]));
+    }
+cleanup:
+    return status;
+}
+
+/* Gives every entry, and the named matrices in the same order, its place in the buffer. */
+static void place(kd_params *p, const kd_model_shape *s) {
+    float *at = p->value;
+    int64_t next = 0;
+    kd_mat *named[KD_MAX_PARAMS] = {&p->user, &p->item, &p->entity, &p->relation, &p->rgat_w};
+    int64_t count = 5;
+    if (s->modalities > 0) named[count++] = &p->modal_weight;
+    for (int64_t m = 0; m < s->modalities; m++) {
+        named[count++] = &p->feature_w[m];
+        if (s->linear[m]) named[count++] = &p->feature_b[m];
+    }
+    for (; next < count; next++) {
+        named[next]->data = at;
+        p->entry[next].value.data = at;
+        at += named[next]->rows * named[next]->cols;
+    }
+}
+
+kd_status kd_params_allocate(kd_pool *pool, const kd_model_shape *shape, kd_params *out) {
+    *out = (kd_params){0};
+    layout l = {out, 0};
+    int64_t four;
+    kd_status status = take_all(&l, shape);
+    if (status != KD_OK) return status;
+    out->count = l.used;
+    if (__builtin_mul_overflow(l.used, 4, &four)) return KD_FAIL(KD_ERR_MEMORY, "parameters: do not fit in any memory");
+    status = kd_pool_alloc(pool, four, sizeof(float), "parameters", &out->value);
+    if (status != KD_OK || !out->value) return status;
+    out->gradient = out->value + l.used;
+    out->m = out->gradient + l.used;
+    out->v = out->m + l.used;
+    place(out, shape);
+    return KD_OK;
+}
+
+/* Columns of whole rows from `column` on. */
+static void fill_uniform(float *x, kd_mat m, int64_t column, double bound, uint64_t seed, uint32_t tensor) {
+    kd_rng rng = {seed, KD_RNG_INIT, tensor, 0, NULL};
+    for (int64_t r = 0; r < m.rows; r++)
+        for (int64_t block = column / 4; 4 * block < column + m.cols; block++) {
+            uint32_t draw[4];
+            kd_rng_draw4(&rng, (uint32_t)r, (uint32_t)block, draw);
+            for (int64_t i = 0; i < 4; i++) {
+                int64_t c = 4 * block + i - column;
+                if (c >= 0 && c < m.cols) x[r * m.cols + c] = (float)((2.0 * kd_uniform(draw[i]) - 1.0) * bound);
+            }
+        }
+}
+
+static double xavier(int64_t rows, int64_t cols) { return sqrt(6.0 / (double)(rows + cols)); }
+
+kd_status kd_params_init(kd_ctx *ctx, uint64_t seed, const kd_model_shape *shape, kd_params *p) {
+    float *host, *at;
+    kd_status status = kd_host_alloc(&host, p->count, sizeof *host, "initial parameters");
+    if (status != KD_OK) return status;
+    at = host;
+    for (int64_t i = 0; i < p->entries; i++) {
+        kd_mat value = p->entry[i].value;
+        bool divided = p->entry[i].divided;
+        double bound = xavier(value.rows, divided ? shape->whole_dim : value.cols);
+        if (value.data == p->rgat_w.data) bound *= sqrt(2.0);
+        for (int64_t m = 0; m < shape->modalities; m++)
+            if (shape->linear[m] && (value.data == p->feature_w[m].data || value.data == p->feature_b[m].data))
+                bound = 1.0 / sqrt((double)shape->feature_width[m]);
+        fill_uniform(at, value, divided ? shape->column : 0, bound, seed, (uint32_t)i);
+        if (shape->modalities > 0 && value.data == p->modal_weight.data)
+            for (int64_t m = 0; m < shape->modalities; m++) at[m] = (float)(1.0 / (double)shape->modalities);
+        at += value.rows * value.cols;
+    }
+    status = kd_upload(ctx, p->value, host, p->count * (int64_t)sizeof(float));
+    free(host);
+    return status;
+}
+
+kd_status kd_params_adam(kd_ctx *ctx, double lr, const int64_t *steps, kd_params *params) {
+    const kd_adam_config adam = {lr, 0.9, 0.999, 1e-8};
+    return kd_adam(ctx, &adam, steps, params->count, params->value, params->gradient, params->m, params->v);
+}
+
+kd_status kd_mat_download(kd_ctx *ctx, kd_mat m, float *host) {
+    kd_status status = KD_OK;
+    for (int64_t r = 0; r < m.rows && status == KD_OK; r += m.ld == m.cols ? m.rows : 1) {
+        int64_t rows = m.ld == m.cols ? m.rows : 1;
+        status = kd_download(ctx, host + r * m.cols, m.data + r * m.ld, rows * m.cols * (int64_t)sizeof(float));
+    }
+    return status;
+}
+
+kd_status kd_mat_upload(kd_ctx *ctx, const float *host, kd_mat m) {
+    kd_status status = KD_OK;
+    for (int64_t r = 0; r < m.rows && status == KD_OK; r += m.ld == m.cols ? m.rows : 1) {
+        int64_t rows = m.ld == m.cols ? m.rows : 1;
+        status = kd_upload(ctx, m.data + r * m.ld, host + r * m.cols, rows * m.cols * (int64_t)sizeof(float));
+    }
+    return status;
+}

@@ -1,0 +1,139 @@
+#include "host/ranks/layout.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/base/memory.h"
+
+enum { PASSING = 4096 /* rows */ };
+
+kd_status kd_layout_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t most_here, int64_t most_blocks,
+                             int64_t width, kd_layout *out) {
+    static const char what[] = "turns between ranks";
+    kd_status status = KD_OK;
+    int64_t ranks = kd_comm_ranks(comm);
+    kd_mat columns, rows, passing;
+    *out = (kd_layout){.comm = comm, .width = width, .most = most, .most_here = most_here, .most_blocks = most_blocks};
+    kd_share table = kd_share_table(width, ranks);
+    out->own = kd_comm_share(comm, table);
+    out->passing_rows = most < PASSING ? most : PASSING;
+    KD_TRY(kd_pool_mat(pool, most, most_blocks * out->own.count, what, &columns));
+    KD_TRY(kd_pool_mat(pool, most_here, most_blocks * width, what, &rows));
+    KD_TRY(kd_pool_mat(pool, out->passing_rows, kd_share_most(width, table.unit, ranks), what, &passing));
+    out->columns = columns.data;
+    out->rows = rows.data;
+    out->passing = passing.data;
+cleanup:
+    return status;
+}
+
+static int64_t column_of(const kd_layout *t, int64_t rank) {
+    int64_t ranks = kd_comm_ranks(t->comm);
+    return kd_share_begin(kd_share_table(t->width, ranks), rank, ranks);
+}
+
+/* Both packed forms exchanged: forward from t->columns to t->rows, else the other way. */
+static kd_status exchange(kd_ctx *ctx, const kd_layout *t, kd_share share, int64_t blocks, bool forward) {
+    kd_status status = KD_OK;
+    int64_t ranks = kd_comm_ranks(t->comm), here = kd_comm_share(t->comm, share).count, *first = NULL;
+    int64_t number = blocks * (int64_t)sizeof(float);
+    KD_TRY(kd_host_alloc(&first, 2 * (ranks + 1), sizeof *first, "turns between ranks"));
+    for (int64_t r = 0; r <= ranks; r++) {
+        first[r] = kd_share_begin(share, r, ranks) * t->own.count * number;
+        first[ranks + 1 + r] = here * column_of(t, r) * number;
+    }
+    status = forward ? kd_comm_alltoallv(t->comm, ctx, first, t->columns, first + ranks + 1, t->rows)
+                     : kd_comm_alltoallv(t->comm, ctx, first + ranks + 1, t->rows, first, t->columns);
+cleanup:
+    free(first);
+    return status;
+}
+
+/* Between rows and t->rows, where each rank's columns of all blocks are packed, one rank's after the other's. */
+static kd_status copy_rows(kd_ctx *ctx, const kd_layout *t, kd_mat rows, bool pack) {
+    kd_status status = KD_OK;
+    int64_t blocks = rows.cols / t->width;
+    for (int64_t r = 0; r < kd_comm_ranks(t->comm); r++) {
+        int64_t column = column_of(t, r), count = column_of(t, r + 1) - column;
+        kd_mat packed = kd_mat_make(t->rows + rows.rows * blocks * column, rows.rows, blocks * count);
+        for (int64_t i = 0; i < blocks; i++) {
+            kd_mat there = kd_mat_cols(packed, i * count, count),
+                   here = kd_mat_cols(rows, i * t->width + column, count);
+            KD_TRY(kd_add_scaled(ctx, 1.0f, pack ? here : there, 0.0f, pack ? there : here));
+        }
+    }
+cleanup:
+    return status;
+}
+
+static kd_status check(const kd_layout *t, kd_share share, kd_mat columns, kd_mat rows) {
+    int64_t here = kd_comm_share(t->comm, share).count, blocks = rows.cols / t->width;
+    if (columns.rows == share.count && columns.rows <= t->most && rows.rows == here && here <= t->most_here &&
+        blocks >= 1 && blocks <= t->most_blocks && rows.cols == blocks * t->width &&
+        columns.cols == blocks * t->own.count)
+        return KD_OK;
+    return KD_FAIL(KD_ERR_ARGUMENT, "turns between ranks: shapes do not fit");
+}
+
+kd_status kd_layout_to_rows(kd_ctx *ctx, const kd_layout *t, kd_share share, kd_mat columns, kd_mat rows) {
+    kd_status status = KD_OK;
+    KD_TRY(check(t, share, columns, rows));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, columns, 0.0f, kd_mat_make(t->columns, columns.rows, columns.cols)));
+    KD_TRY(exchange(ctx, t, share, rows.cols / t->width, true));
+    KD_TRY(copy_rows(ctx, t, rows, false));
+cleanup:
+    return status;
+}
+
+kd_status kd_layout_to_columns(kd_ctx *ctx, const kd_layout *t, kd_share share, kd_mat rows, float beta,
+                               kd_mat columns) {
+    kd_status status = KD_OK;
+    KD_TRY(check(t, share, columns, rows));
+    KD_TRY(copy_rows(ctx, t, rows, true));
+    KD_TRY(exchange(ctx, t, share, rows.cols / t->width, false));
+    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_make(t->columns, columns.rows, columns.cols), beta, columns));
+cleanup:
+    return status;
+}
+
+kd_status kd_layout_allgather(kd_ctx *ctx, const kd_layout *t, kd_mat columns, kd_mat whole) {
+    kd_status status = KD_OK;
+    int64_t blocks = columns.cols / t->own.count;
+    KD_TRY(kd_zero(ctx, whole.data, whole.rows * whole.cols * (int64_t)sizeof(float)));
+    for (int64_t i = 0; i < blocks; i++)
+        KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_cols(columns, i * t->own.count, t->own.count), 0.0f,
+                             kd_mat_cols(whole, i * t->width + t->own.first, t->own.count)));
+    KD_TRY(kd_comm_allreduce_f32(t->comm, ctx, whole.rows * whole.cols, whole.data));
+cleanup:
+    return status;
+}
+
+/* The passing rows of rank r from the device to their columns of host. */
+static kd_status unpack(kd_ctx *ctx, const kd_layout *t, int64_t r, int64_t rows, float *room, float *host,
+                        int64_t stride) {
+    int64_t column = column_of(t, r), count = column_of(t, r + 1) - column;
+    kd_status status = kd_download(ctx, room, t->passing, rows * count * (int64_t)sizeof *room);
+    for (int64_t i = 0; i < rows && status == KD_OK; i++)
+        memcpy(host + i * stride + column, room + i * count, (size_t)count * sizeof *room);
+    return status;
+}
+
+kd_status kd_layout_download(kd_ctx *ctx, const kd_layout *t, kd_mat columns, int64_t first, int64_t rows, float *host,
+                             int64_t stride) {
+    kd_status status = KD_OK;
+    float *room = NULL;
+    if (host) KD_TRY(kd_host_alloc(&room, t->passing_rows * t->width, sizeof *room, "rows of all ranks"));
+    for (int64_t at = 0; at < rows; at += t->passing_rows)
+        for (int64_t r = 0; r < kd_comm_ranks(t->comm); r++) {
+            int64_t some = rows - at < t->passing_rows ? rows - at : t->passing_rows,
+                    count = column_of(t, r + 1) - column_of(t, r);
+            if (r == kd_comm_rank(t->comm))
+                KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_rows(columns, first + at, some), 0.0f,
+                                     kd_mat_make(t->passing, some, count)));
+            KD_TRY(kd_comm_broadcast(t->comm, ctx, r, some * count * (int64_t)sizeof(float), t->passing));
+            if (host) KD_TRY(unpack(ctx, t, r, some, room, host + at * stride, stride));
+        }
+cleanup:
+    free(room);
+    return status;
+}
