@@ -6,20 +6,21 @@
 #include "op_fixture.h"
 
 #include "host/data/synth.h"
-#include "host/train/epoch.h"
+#include "host/model/kdiffe/kdiffe.h"
+#include "host/train/trainer.h"
 
 typedef struct gradient_case {
     kd_dataset data;
     kd_config config;
     kd_bipartite graph;
-    kd_model model;
-    int64_t count; /* of the batch */
+    kd_trainer trainer;
+    kd_kdiffe *model; /* the trainer's */
+    int64_t count;    /* of the batch */
 } gradient_case;
 
 static inline void open_case(op_fixture *f, int64_t cl_method, int64_t trans, uint32_t naive, gradient_case *g) {
     kd_synth_config s;
     uint8_t *informative;
-    kd_observer silent = {0};
     kd_synth_defaults(&s);
     *g = (gradient_case){.count = 24};
     s.users = 40;
@@ -43,52 +44,52 @@ static inline void open_case(op_fixture *f, int64_t cl_method, int64_t trans, ui
     assert_ok(kd_synth_generate(&s, &g->data, &informative));
     free(informative);
     assert_ok(kd_bipartite_build(g->data.users, g->data.items, &g->data.train, &g->graph));
-    assert_ok(kd_model_shape_of(&g->config, &g->data, &g->model));
-    g->model.ctx = f->ctx;
-    kd_pool_init(&g->model.pool, f->ctx);
-    assert_ok(kd_model_allocate(&g->model));
-    assert_ok(kd_model_fill(&g->model, &g->graph, NULL));
-    assert_ok(kd_guide_kg(&g->model, &(kd_denoiser_guidance){0}));
-    assert_ok(kd_rebuild_graphs(&g->model, 0, &silent));
+    assert_ok(kd_trainer_open(f->ctx, &g->config, &g->data, NULL, NULL, &g->trainer));
+    assert_ok(kd_trainer_fill(&g->trainer, &g->graph, NULL));
+    g->model = kd_kdiffe_of(g->trainer.model);
+    assert_ok(kd_guide_kg(g->model, &(kd_denoiser_guidance){0}));
+    assert_ok(kd_rebuild_graphs(g->trainer.model, &g->trainer.loop, 0));
 }
 
 static inline void close_case(gradient_case *g) {
-    kd_model_free(&g->model);
+    kd_trainer_close(&g->trainer);
     kd_bipartite_free(&g->graph);
     kd_dataset_free(&g->data);
 }
 
 static inline double step_loss(op_fixture *f, gradient_case *g, bool backward) {
-    kd_model *m = &g->model;
+    kd_kdiffe *m = g->model;
     kd_view_pass pass = {.training = true,
-                         .main_kg = kd_model_train_kg(m),
+                         .main_kg = kd_kdiffe_train_kg(m),
                          .batch = {&m->losses.users, &m->losses.items},
                          .seed = 5,
                          .step = 3};
     double parts[KD_LOSS_PARTS];
-    assert_ok(kd_zero(f->ctx, m->loss, KD_LOSS_PARTS * (int64_t)sizeof(double)));
+    assert_ok(kd_zero(f->ctx, g->trainer.loop.loss, KD_LOSS_PARTS * (int64_t)sizeof(double)));
     assert_ok(kd_zero(f->ctx, m->params.gradient, m->params.count * (int64_t)sizeof(float)));
     assert_ok(kd_views_forward(f->ctx, &m->params, &m->graphs, &pass, &m->views));
-    assert_ok(kd_step_losses_gradient(f->ctx, g->count, &m->params, &m->views, &m->losses, m->loss));
+    assert_ok(kd_step_losses_gradient(f->ctx, g->count, &m->params, &m->views, &m->losses, g->trainer.loop.loss));
     if (backward) assert_ok(kd_views_backward(f->ctx, &m->params, &m->graphs, &m->views));
-    assert_ok(kd_download(f->ctx, parts, m->loss, sizeof parts));
+    assert_ok(kd_download(f->ctx, parts, g->trainer.loop.loss, sizeof parts));
     return parts[0] + parts[1] + parts[2];
 }
 
 static inline void load_batch(op_fixture *f, gradient_case *g) {
-    kd_model *m = &g->model;
+    kd_kdiffe *m = g->model;
     kd_rng order = {1, KD_RNG_SHUFFLE, 0, 0, NULL}, negative = {1, KD_RNG_NEGATIVE, 0, 0, NULL};
-    assert_ok(kd_permutation(f->ctx, g->data.train.count, &order, m->order));
-    assert_ok(kd_sample_negatives(f->ctx, m->graphs.train, g->data.train.count, m->user, &negative, m->negative));
-    assert_ok(kd_step_load(f->ctx, g->count, NULL, m->order, m->user, m->positive, m->negative, &m->losses));
+    assert_ok(kd_permutation(f->ctx, g->data.train.count, &order, g->trainer.loop.order));
+    assert_ok(kd_sample_negatives(f->ctx, m->graphs.train, g->data.train.count, g->trainer.user, &negative,
+                                  g->trainer.negative));
+    assert_ok(kd_step_load(f->ctx, g->count, NULL, g->trainer.loop.order, g->trainer.user, g->trainer.positive,
+                           g->trainer.negative, &m->losses));
 }
 
 static inline double denoiser_loss(op_fixture *f, gradient_case *g, kd_denoiser *d, const kd_denoiser_batch *batch,
                                    const kd_denoiser_guidance *guidance) {
     double loss;
-    assert_ok(kd_zero(f->ctx, g->model.loss, sizeof loss));
-    assert_ok(kd_denoiser_gradient(f->ctx, batch, guidance, d, g->model.loss));
-    assert_ok(kd_download(f->ctx, &loss, g->model.loss, sizeof loss));
+    assert_ok(kd_zero(f->ctx, g->trainer.loop.loss, sizeof loss));
+    assert_ok(kd_denoiser_gradient(f->ctx, batch, guidance, d, g->trainer.loop.loss));
+    assert_ok(kd_download(f->ctx, &loss, g->trainer.loop.loss, sizeof loss));
     return loss;
 }
 

@@ -9,7 +9,7 @@ static void step_gradients_match_differences(void **state) {
         gradient_case g;
         open_case(f, method, method, 0, &g);
         load_batch(f, &g);
-        kd_params *p = &g.model.params;
+        kd_params *p = &g.model->params;
         step_loss(f, &g, true);
         float *gradient = malloc((size_t)p->count * sizeof *gradient); /* later passes overwrite it on the device */
         assert_ok(kd_download(f->ctx, gradient, p->gradient, p->count * (int64_t)sizeof *gradient));
@@ -71,13 +71,13 @@ static void denoiser_gradients_match_differences(void **state) {
     gradient_case g;
     kd_denoiser_guidance guidance;
     open_case(f, 1, 1, 0, &g);
-    kd_denoiser *d = &g.model.kg_denoiser;
-    assert_ok(kd_guide_kg(&g.model, &guidance));
-    kd_denoiser_batch batch = {.x0 = g.model.graphs.entity_rows,
-                               .x0_transpose = g.model.graphs.entity_rows,
+    kd_denoiser *d = &g.model->kg_denoiser;
+    assert_ok(kd_guide_kg(g.model, &guidance));
+    kd_denoiser_batch batch = {.x0 = g.model->graphs.entity_rows,
+                               .x0_transpose = g.model->graphs.entity_rows,
                                .count = 20,
-                               .row = g.model.row,
-                               .g = g.model.guidance.entity_mean,
+                               .row = g.model->row,
+                               .g = g.model->guidance.entity_mean,
                                .dropout = 0.5,
                                .seed = 9,
                                .epoch = 2};
@@ -92,7 +92,7 @@ static void thinning_keeps_the_rate(void **state) {
     op_fixture *f = *state;
     gradient_case g;
     open_case(f, 1, 1, 0, &g);
-    kd_modality_graph *a = &g.model.graphs.modality[0];
+    kd_modality_graph *a = &g.model->graphs.modality[0];
     int64_t entries = a->nodes + 2 * a->users * a->q, kept = 0, asymmetric = 0;
     float *val = malloc((size_t)entries * sizeof *val), *transpose = malloc((size_t)entries * sizeof *val);
     assert_ok(kd_download(f->ctx, val, a->val, entries * (int64_t)sizeof *val));

@@ -19,7 +19,7 @@ static void keep(op_fixture *f, kd_mat m, int which, results *out) {
 }
 
 static void run_diffusion(op_fixture *f, gradient_case *g, results *out) {
-    kd_model *m = &g->model;
+    kd_kdiffe *m = g->model;
     kd_denoiser *d = &m->kg_denoiser;
     kd_denoiser_guidance guidance;
     kd_reverse_rows rows = {
@@ -41,27 +41,28 @@ static void run_diffusion(op_fixture *f, gradient_case *g, results *out) {
 }
 
 static void run_step(op_fixture *f, gradient_case *g, results *out) {
-    kd_model *m = &g->model;
+    kd_kdiffe *m = g->model;
     load_batch(f, g);
     out->loss[1] = step_loss(f, g, true);
-    keep(f, kd_mat_cols(m->views.output, 0, (m->views.slots.kg + 1) * m->shape.dim), VIEWS, out);
+    keep(f, kd_mat_cols(m->views.output, 0, (m->views.slots.kg + 1) * m->plan->shape.dim), VIEWS, out);
     keep(f, m->views.output, EVERY, out);
     keep(f, kd_mat_make(m->params.gradient, 1, m->params.count), STEP, out);
-    kd_view_pass pass = {.main_kg = kd_model_eval_kg(m)};
+    kd_view_pass pass = {.main_kg = kd_kdiffe_eval_kg(m)};
+    kd_ranked ranked;
     assert_ok(kd_views_forward(f->ctx, &m->params, &m->graphs, &pass, &m->views));
-    assert_ok(kd_ranker_lists(f->ctx, &m->ranker, kd_model_user_view(m), kd_model_item_view(m), m->graphs.train));
-    keep(f, kd_mat_make(m->ranker.value, g->data.users, m->ranker.topk[0]), LISTS, out);
+    assert_ok(kd_kdiffe_ranked(m, &ranked));
+    assert_ok(kd_ranker_lists(f->ctx, &g->trainer.ranker, ranked.user, ranked.item, ranked.train));
+    keep(f, kd_mat_make(g->trainer.ranker.value, g->data.users, g->trainer.ranker.topk[0]), LISTS, out);
 }
 
 static void run(op_fixture *f, int64_t cl_method, uint32_t naive, results *out) {
     gradient_case g;
-    kd_observer silent = {0};
-    double mean[KD_MAX_MODALITIES];
+    const double *mean = g.trainer.progress.record.denoise_modality;
     *out = (results){0};
     open_case(f, cl_method, 2, naive, &g);
     run_diffusion(f, &g, out);
     run_step(f, &g, out);
-    assert_ok(kd_denoise_modalities(&g.model, 0, &silent, mean));
+    assert_ok(kd_denoise_modalities(g.trainer.model, &g.trainer.loop, 0));
     out->loss[2] = mean[0] + mean[1];
     close_case(&g);
 }

@@ -2,7 +2,8 @@
  */
 #include "planted_fixture.h"
 
-#include "host/train/epoch.h"
+#include "host/model/kdiffe/kdiffe.h"
+#include "host/train/trainer.h"
 
 static void training_learns(void **state) {
     op_fixture *f = *state;
@@ -119,10 +120,8 @@ static void the_kg_denoiser_tells_noise_from_information(void **state) {
     kd_config c = small_model();
     kd_dataset d;
     uint8_t *informative;
-    kd_model m = {0};
+    kd_trainer trainer;
     kd_bipartite graph;
-    kd_observer silent = {0};
-    double loss;
     s.modality_count = 0;
     s.attributes = 1;
     s.items = 600;
@@ -132,20 +131,19 @@ static void the_kg_denoiser_tells_noise_from_information(void **state) {
     c.batch = 64;
     assert_ok(kd_synth_generate(&s, &d, &informative));
     assert_ok(kd_bipartite_build(d.users, d.items, &d.train, &graph));
-    assert_ok(kd_model_shape_of(&c, &d, &m));
-    m.ctx = f->ctx;
-    kd_pool_init(&m.pool, f->ctx);
-    assert_ok(kd_model_allocate(&m));
-    assert_ok(kd_model_fill(&m, &graph, NULL));
-    for (int64_t epoch = 0; epoch < 60; epoch++) assert_ok(kd_denoise_kg(&m, epoch, &silent, &loss));
-    float *score = malloc((size_t)d.kg.count * sizeof *score), *row = malloc((size_t)m.shape.entities * sizeof *row);
-    kd_reverse_rows rows = {.x0 = m.graphs.entity_rows, .count = 1, .row = m.row, .g = m.guidance.entity_mean};
-    assert_ok(kd_reverse_prepare(f->ctx, &m.kg_denoiser));
+    assert_ok(kd_trainer_open(f->ctx, &c, &d, NULL, NULL, &trainer));
+    assert_ok(kd_trainer_fill(&trainer, &graph, NULL));
+    kd_kdiffe *m = kd_kdiffe_of(trainer.model);
+    for (int64_t epoch = 0; epoch < 60; epoch++) assert_ok(kd_denoise_kg(trainer.model, &trainer.loop, epoch));
+    float *score = malloc((size_t)d.kg.count * sizeof *score),
+          *row = malloc((size_t)m->plan->shape.entities * sizeof *row);
+    kd_reverse_rows rows = {.x0 = m->graphs.entity_rows, .count = 1, .row = m->row, .g = m->guidance.entity_mean};
+    assert_ok(kd_reverse_prepare(f->ctx, &m->kg_denoiser));
     for (int64_t i = 0; i < d.kg.count; i++) {
         kd_mat out;
         if (i == 0 || d.kg.head[i] != d.kg.head[i - 1]) {
             rows.first = d.kg.head[i];
-            assert_ok(kd_reverse_chain(f->ctx, &rows, &m.kg_denoiser, &out));
+            assert_ok(kd_reverse_chain(f->ctx, &rows, &m->kg_denoiser, &out));
             assert_ok(kd_mat_download(f->ctx, out, row));
         }
         score[i] = row[d.kg.tail[i]];
@@ -156,7 +154,7 @@ static void the_kg_denoiser_tells_noise_from_information(void **state) {
     free(score);
     free(row);
     free(informative);
-    kd_model_free(&m);
+    kd_trainer_close(&trainer);
     kd_bipartite_free(&graph);
     kd_dataset_free(&d);
 }

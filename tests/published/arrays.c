@@ -31,8 +31,8 @@ static void fail(golden_case *c, const char *name, const char *why) {
     c->failed++;
 }
 
-kd_mat golden_whole(golden_case *c, const kd_model *model, kd_pool *pool, kd_mat m) {
-    const kd_model_shape *s = &model->shape;
+kd_mat golden_whole(golden_case *c, const kd_kdiffe *model, kd_pool *pool, kd_mat m) {
+    const kd_model_shape *s = &model->plan->shape;
     kd_mat whole;
     if (!kd_is_divided(s)) return m;
     golden_require(kd_pool_mat(pool, m.rows, m.cols / s->dim * s->whole_dim, "test", &whole), "whole rows");
@@ -40,31 +40,32 @@ kd_mat golden_whole(golden_case *c, const kd_model *model, kd_pool *pool, kd_mat
     return whole;
 }
 
-void golden_compare_columns(golden_case *c, const kd_model *model, const char *name, kd_mat m) {
+void golden_compare_columns(golden_case *c, const kd_kdiffe *model, const char *name, kd_mat m) {
     kd_pool pool;
     kd_pool_init(&pool, c->ctx);
     golden_compare_mat(c, name, golden_whole(c, model, &pool, m), false);
     kd_pool_free(&pool);
 }
 
-void golden_take_columns(golden_case *c, const kd_model *model, const float *from, kd_mat m) {
+void golden_take_columns(golden_case *c, const kd_kdiffe *model, const float *from, kd_mat m) {
     kd_pool pool;
     float *device;
-    int64_t width = model->shape.whole_dim;
+    int64_t width = model->plan->shape.whole_dim;
     kd_pool_init(&pool, c->ctx);
     golden_require(kd_pool_upload(&pool, from, m.rows * width, sizeof *from, "test", &device), "columns");
     golden_require(kd_add_scaled(c->ctx, 1.0f,
-                                 kd_mat_cols(kd_mat_make(device, m.rows, width), model->shape.column, m.cols), 0.0f, m),
+                                 kd_mat_cols(kd_mat_make(device, m.rows, width), model->plan->shape.column, m.cols),
+                                 0.0f, m),
                    "columns");
     golden_require(kd_synchronize(c->ctx), "columns");
     kd_pool_free(&pool);
 }
 
-void golden_upload_columns(golden_case *c, const kd_model *model, const char *name, kd_mat m) {
+void golden_upload_columns(golden_case *c, const kd_kdiffe *model, const char *name, kd_mat m) {
     int64_t shape[4];
     float *host = golden_floats(c, name, shape);
     if (!host) return;
-    if (shape[0] != m.rows || shape[1] != model->shape.whole_dim)
+    if (shape[0] != m.rows || shape[1] != model->plan->shape.whole_dim)
         fail(c, name, "has another size");
     else
         golden_take_columns(c, model, host, m);

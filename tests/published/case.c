@@ -162,7 +162,7 @@ void golden_close(golden_case *c) {
     free(c->similarity);
 }
 
-static void load_params(golden_case *c, kd_model *m) {
+static void load_params(golden_case *c, kd_kdiffe *m) {
     const kd_params *p = &m->params;
     golden_upload_columns(c, m, "param_uEmbeds", p->user);
     golden_upload_columns(c, m, "param_iEmbeds", p->item);
@@ -170,9 +170,9 @@ static void load_params(golden_case *c, kd_model *m) {
     golden_upload(c, "param_rEmbeds", p->relation, false);
     golden_upload(c, "param_rgat_W", p->rgat_w, false);
     golden_upload(c, "param_modal_weight", p->modal_weight, false);
-    for (int64_t i = 0; i < m->shape.modalities; i++) {
-        const char *name = m->shape.modality[i];
-        if (m->shape.linear[i]) {
+    for (int64_t i = 0; i < m->plan->shape.modalities; i++) {
+        const char *name = m->plan->shape.modality[i];
+        if (m->plan->shape.linear[i]) {
             golden_upload(c, golden_name("param_%s_trans_weight", name), p->feature_w[i], true);
             golden_upload(c, golden_name("param_%s_trans_bias", name), p->feature_b[i], false);
         } else {
@@ -182,11 +182,11 @@ static void load_params(golden_case *c, kd_model *m) {
 }
 
 /* Each modality's graph from the manifest's sampled items, not thinned. */
-static void rebuild_graphs(golden_case *c, kd_model *m) {
+static void rebuild_graphs(golden_case *c, kd_kdiffe *m) {
     kd_rng rng = {0};
     int64_t shape[4];
-    for (int64_t i = 0; i < m->shape.modalities; i++) {
-        int32_t *items = golden_ints(c, golden_name("gen_%s_items", m->shape.modality[i]), shape);
+    for (int64_t i = 0; i < m->plan->shape.modalities; i++) {
+        int32_t *items = golden_ints(c, golden_name("gen_%s_items", m->plan->shape.modality[i]), shape);
         if (!items) exit(1);
         golden_require(kd_upload(c->ctx, m->top, items, shape[0] * shape[1] * (int64_t)sizeof *items), "top");
         golden_require(kd_modality_graph_build(c->ctx, m->top, 1.0f, &rng, &m->graphs.modality[i]), "modality graph");
@@ -194,15 +194,14 @@ static void rebuild_graphs(golden_case *c, kd_model *m) {
     }
 }
 
-void golden_model(golden_case *c, int64_t cl_method, kd_model *m) {
-    *m = (kd_model){.comm = c->comm};
+kd_kdiffe *golden_model(golden_case *c, int64_t cl_method) {
+    kd_trainer *t = &c->trainer;
     c->config.cl_method = cl_method;
-    golden_require(kd_model_shape_of(&c->config, &c->data, m), "shape");
-    m->ctx = c->ctx;
-    kd_pool_init(&m->pool, c->ctx);
-    golden_require(kd_model_allocate(m), "allocate");
-    golden_require(kd_model_fill(m, &c->graph, c->similarity), "fill");
+    golden_require(kd_trainer_open(c->ctx, &c->config, &c->data, c->comm, NULL, t), "allocate");
+    golden_require(kd_trainer_fill(t, &c->graph, c->similarity), "fill");
+    kd_kdiffe *m = kd_kdiffe_of(t->model);
     load_params(c, m);
     rebuild_graphs(c, m);
     golden_thin_kg(c, m);
+    return m;
 }

@@ -115,19 +115,19 @@ static float *device_columns(golden_case *c, kd_pool *pool, const char *name, co
 }
 
 /* The rows' losses: of the reconstruction ranks have shares, and of the guidance where columns are divided. */
-static void compare_row_losses(golden_case *c, const kd_model *m, const char *name, int64_t count) {
+static void compare_row_losses(golden_case *c, const kd_kdiffe *m, const char *name, int64_t count) {
     kd_pool pool;
     kd_pool_init(&pool, c->ctx);
     kd_mat both = zeros(c, &pool, 2, count);
     copy(c, kd_mat_make(m->diffusion.row_loss[0], 1, count), kd_mat_rows(both, 0, 1));
-    if (kd_comm_rank(c->comm) == 0 || kd_is_divided(&m->shape))
+    if (kd_comm_rank(c->comm) == 0 || kd_is_divided(&m->plan->shape))
         copy(c, kd_mat_make(m->diffusion.row_loss[1], 1, count), kd_mat_rows(both, 1, 1));
     golden_join(c, both);
     golden_compare_mat(c, name, both, false);
     kd_pool_free(&pool);
 }
 
-static void check_training(golden_case *c, kd_model *m, const char *d, kd_denoiser *n, kd_denoiser_batch batch,
+static void check_training(golden_case *c, kd_kdiffe *m, const char *d, kd_denoiser *n, kd_denoiser_batch batch,
                            const kd_denoiser_guidance *guidance) {
     kd_pool pool;
     double loss;
@@ -137,17 +137,17 @@ static void check_training(golden_case *c, kd_model *m, const char *d, kd_denois
     batch.noise = device_columns(c, &pool, golden_name("%s_eps", d), n);
     if (batch.count > m->diffusion.batch) exit(1);
     if (!c->config.naive) n->way = KD_OUTPUT_GRAM; /* the batch is too short for it to be chosen */
-    golden_require(kd_zero(c->ctx, m->loss, sizeof(double)), d);
-    golden_require(kd_denoiser_gradient(c->ctx, &batch, guidance, n, m->loss), d);
+    golden_require(kd_zero(c->ctx, c->trainer.loop.loss, sizeof(double)), d);
+    golden_require(kd_denoiser_gradient(c->ctx, &batch, guidance, n, c->trainer.loop.loss), d);
     compare_row_losses(c, m, golden_name("%s_loss_rows", d), batch.count);
-    golden_sum(c, m->loss, 1, &loss);
+    golden_sum(c, c->trainer.loop.loss, 1, &loss);
     golden_compare(c, golden_name("%s_loss", d), &(float){(float)loss}, 1);
     compare_gradients(c, d, n);
     kd_pool_free(&pool);
 }
 
 /* The reverse chain of every row, compared under `name`, and its top-q columns into m->top. */
-static void reverse_all(golden_case *c, kd_model *m, kd_denoiser *n, kd_reverse_rows rows, const char *name) {
+static void reverse_all(golden_case *c, kd_kdiffe *m, kd_denoiser *n, kd_reverse_rows rows, const char *name) {
     kd_pool pool;
     kd_pool_init(&pool, c->ctx);
     kd_mat whole = zeros(c, &pool, rows.x0.rows, n->shape.width);
@@ -167,7 +167,7 @@ static void reverse_all(golden_case *c, kd_model *m, kd_denoiser *n, kd_reverse_
     kd_pool_free(&pool);
 }
 
-static void compare_top(golden_case *c, const kd_model *m, const char *d, int64_t rows) {
+static void compare_top(golden_case *c, const kd_kdiffe *m, const char *d, int64_t rows) {
     int32_t *top;
     golden_require(kd_host_alloc(&top, rows * c->config.q, sizeof *top, "test"), "test");
     golden_require(kd_download(c->ctx, top, m->top, rows * c->config.q * (int64_t)sizeof *top), "top-q");
@@ -175,7 +175,7 @@ static void compare_top(golden_case *c, const kd_model *m, const char *d, int64_
     free(top);
 }
 
-static void check_sampling(golden_case *c, kd_model *m, const char *d, kd_denoiser *n, kd_csr x0, const float *g) {
+static void check_sampling(golden_case *c, kd_kdiffe *m, const char *d, kd_denoiser *n, kd_csr x0, const float *g) {
     kd_pool pool;
     kd_reverse_rows rows = {.x0 = x0, .row = m->row, .g = g};
     kd_pool_init(&pool, c->ctx);
@@ -190,7 +190,7 @@ static void check_sampling(golden_case *c, kd_model *m, const char *d, kd_denois
 }
 
 /* Edges of graphs.generated as sorted (head, tail, relation). */
-static void compare_generated(golden_case *c, kd_model *m) {
+static void compare_generated(golden_case *c, kd_kdiffe *m) {
     const kd_kg *kg = &m->graphs.generated;
     kd_rng rng = {0};
     int64_t *ptr;
@@ -221,7 +221,7 @@ static void compare_generated(golden_case *c, kd_model *m) {
     free(actual);
 }
 
-static void check_kg(golden_case *c, kd_model *m) {
+static void check_kg(golden_case *c, kd_kdiffe *m) {
     kd_denoiser_guidance guidance;
     kd_denoiser *n = &m->kg_denoiser;
     kd_reverse_rows rows = {.x0 = m->graphs.entity_rows, .row = m->row, .g = m->guidance.entity_mean};
@@ -239,12 +239,12 @@ static void check_kg(golden_case *c, kd_model *m) {
     }
 }
 
-void golden_check_diffusion(golden_case *c, kd_model *m) {
+void golden_check_diffusion(golden_case *c, kd_kdiffe *m) {
     check_schedule(c);
     check_kg(c, m);
-    for (int64_t i = 0; i < m->shape.modalities; i++) {
+    for (int64_t i = 0; i < m->plan->shape.modalities; i++) {
         kd_denoiser_guidance guidance;
-        const char *d = golden_name("d%s", m->shape.modality[i]);
+        const char *d = golden_name("d%s", m->plan->shape.modality[i]);
         char name[96];
         strncpy(name, d, sizeof name - 1);
         name[sizeof name - 1] = '\0';

@@ -75,17 +75,17 @@ static void compare_edges(golden_case *c, const kd_kg_edges *edges) {
     free(cursor);
 }
 
-void golden_check_graphs(golden_case *c, kd_model *m) {
-    compare_edges(c, &m->full);
-    compare_columns(c, "kg_x0", m->graphs.entity_rows, m->sizes.entities, m->shape.entities);
+void golden_check_graphs(golden_case *c, kd_kdiffe *m) {
+    compare_edges(c, &m->plan->full);
+    compare_columns(c, "kg_x0", m->graphs.entity_rows, m->plan->sizes.entities, m->plan->shape.entities);
     compare_csr(c, "adj_dense", m->graphs.adjacency);
-    for (int64_t i = 0; i < m->shape.modalities; i++) {
+    for (int64_t i = 0; i < m->plan->shape.modalities; i++) {
         const kd_modality_graph *g = &m->graphs.modality[i];
         float *transpose = dense(c, kd_modality_adjacency(g, true)), *plain = dense(c, kd_modality_adjacency(g, false));
-        golden_compare(c, golden_name("gen_%s_adj_dense", m->shape.modality[i]), plain, g->nodes * g->nodes);
+        golden_compare(c, golden_name("gen_%s_adj_dense", m->plan->shape.modality[i]), plain, g->nodes * g->nodes);
         for (int64_t k = 0; k < g->nodes * g->nodes; k++)
             if (!(transpose[k] == plain[k])) { /* unthinned graphs are symmetric */
-                printf("%-44s transpose differs FAIL\n", m->shape.modality[i]);
+                printf("%-44s transpose differs FAIL\n", m->plan->shape.modality[i]);
                 c->failed++;
                 break;
             }

@@ -6,7 +6,7 @@
 #include "host/base/memory.h"
 #include "published/golden.h"
 
-static void zero_gradients(golden_case *c, kd_model *m) {
+static void zero_gradients(golden_case *c, kd_kdiffe *m) {
     golden_require(kd_zero(c->ctx, m->params.gradient, m->params.count * (int64_t)sizeof(float)), "zero");
     golden_require(
         kd_zero(c->ctx, m->views.doutput.data, m->views.doutput.rows * m->views.doutput.cols * (int64_t)sizeof(float)),
@@ -21,7 +21,7 @@ static void manifest_name(const char *published, char name[96]) {
 }
 
 /* Every gradient that the manifest lists under the prefix. */
-static void compare_gradients(golden_case *c, const kd_model *m, const char *prefix_name) {
+static void compare_gradients(golden_case *c, const kd_kdiffe *m, const char *prefix_name) {
     const kd_params *p = &m->params;
     char prefix[96];
     snprintf(prefix, sizeof prefix, "%s", prefix_name); /* golden_name reuses its buffers */
@@ -38,23 +38,25 @@ static void compare_gradients(golden_case *c, const kd_model *m, const char *pre
     }
 }
 
-static kd_mat users_of(const kd_model *m, kd_mat nodes) { return kd_mat_rows(nodes, 0, m->shape.users); }
-static kd_mat items_of(const kd_model *m, kd_mat nodes) { return kd_mat_rows(nodes, m->shape.users, m->shape.items); }
+static kd_mat users_of(const kd_kdiffe *m, kd_mat nodes) { return kd_mat_rows(nodes, 0, m->plan->shape.users); }
+static kd_mat items_of(const kd_kdiffe *m, kd_mat nodes) {
+    return kd_mat_rows(nodes, m->plan->shape.users, m->plan->shape.items);
+}
 
-static void compare_view(golden_case *c, const kd_model *m, const char *prefix, int64_t slot) {
+static void compare_view(golden_case *c, const kd_kdiffe *m, const char *prefix, int64_t slot) {
     kd_mat view = kd_slot(&m->views, m->views.output, slot);
     golden_compare_columns(c, m, golden_name("%s_user", prefix), users_of(m, view));
     golden_compare_columns(c, m, golden_name("%s_item", prefix), items_of(m, view));
 }
 
-static void forward(golden_case *c, kd_model *m, const kd_kg *main_kg) {
+static void forward(golden_case *c, kd_kdiffe *m, const kd_kg *main_kg) {
     kd_view_pass pass = {.training = true, .main_kg = main_kg, .seed = 1, .step = 0};
     golden_require(kd_views_forward(c->ctx, &m->params, &m->graphs, &pass, &m->views), "forward");
 }
 
 /* All entities, whatever the views read. */
-static void check_rgat(golden_case *c, kd_model *m) {
-    const kd_model_shape *s = &m->shape;
+static void check_rgat(golden_case *c, kd_kdiffe *m) {
+    const kd_model_shape *s = &m->plan->shape;
     kd_rgat_pass pass = {0};
     kd_pool pool;
     kd_mat up;
@@ -80,15 +82,15 @@ static void check_rgat(golden_case *c, kd_model *m) {
 }
 
 /* The upstream gradient `name` [slots * nodes, dim] into consecutive slots, then back to the parameters. */
-static void backward(golden_case *c, kd_model *m, const char *prefix, int64_t slot, int64_t slots) {
-    int64_t shape[4], nodes = m->views.output.rows, dim = m->shape.whole_dim;
+static void backward(golden_case *c, kd_kdiffe *m, const char *prefix, int64_t slot, int64_t slots) {
+    int64_t shape[4], nodes = m->views.output.rows, dim = m->plan->shape.whole_dim;
     float *up = golden_floats(c, golden_name("%s_up", prefix), shape);
     if (!up) return;
     c->inputs++;
     zero_gradients(c, m);
     for (int64_t i = 0; i < slots; i++)
         golden_take_columns(c, m, up + i * nodes * dim, kd_slot(&m->views, m->views.doutput, slot + i));
-    if (!kd_is_divided(&m->shape)) /* ranks add up what each of them makes of its share */
+    if (!kd_is_divided(&m->plan->shape)) /* ranks add up what each of them makes of its share */
         golden_require(
             kd_add_scaled(c->ctx, 0.0f, m->views.doutput, 1.0f / (float)kd_comm_ranks(c->comm), m->views.doutput),
             "share");
@@ -98,17 +100,17 @@ static void backward(golden_case *c, kd_model *m, const char *prefix, int64_t sl
 }
 
 /* graphs.generated = the full graph's edges that the manifest keeps; kg_keep is in the order of kg_edges. */
-void golden_thin_kg(golden_case *c, kd_model *m) {
-    int64_t shape[4], edges = m->full.count, *cursor;
+void golden_thin_kg(golden_case *c, kd_kdiffe *m) {
+    int64_t shape[4], edges = m->plan->full.count, *cursor;
     int32_t *keep = golden_ints(c, "kg_keep", shape), *published = golden_ints(c, "kg_edges", shape);
     uint8_t *by_head;
     void *device;
     if (!keep || !published || shape[0] != edges) exit(1);
     golden_require(kd_host_alloc(&by_head, edges, 1, "test"), "test");
-    golden_require(kd_host_alloc(&cursor, m->full.entities, sizeof *cursor, "test"), "test");
+    golden_require(kd_host_alloc(&cursor, m->plan->full.entities, sizeof *cursor, "test"), "test");
     for (int64_t i = 0; i < edges; i++) {
         int32_t head = published[3 * i];
-        by_head[m->full.head_ptr[head] + cursor[head]++] = (uint8_t)keep[i];
+        by_head[m->plan->full.head_ptr[head] + cursor[head]++] = (uint8_t)keep[i];
     }
     golden_require(kd_alloc(c->ctx, edges, "test", &device), "test");
     golden_require(kd_upload(c->ctx, device, by_head, edges), "test");
@@ -122,7 +124,7 @@ void golden_thin_kg(golden_case *c, kd_model *m) {
     free(published);
 }
 
-void golden_check_views(golden_case *c, kd_model *m) {
+void golden_check_views(golden_case *c, kd_kdiffe *m) {
     const kd_view_slots *s = &m->views.slots;
     check_rgat(c, m);
     forward(c, m, &m->graphs.generated);
@@ -137,14 +139,14 @@ void golden_check_views(golden_case *c, kd_model *m) {
     }
     if (s->modality >= 0) {
         forward(c, m, &m->graphs.capped);
-        for (int64_t i = 0; i < m->shape.modalities; i++)
-            compare_view(c, m, golden_name("clview_%s", m->shape.modality[i]), s->modality + i);
-        backward(c, m, "clview", s->modality, m->shape.modalities);
+        for (int64_t i = 0; i < m->plan->shape.modalities; i++)
+            compare_view(c, m, golden_name("clview_%s", m->plan->shape.modality[i]), s->modality + i);
+        backward(c, m, "clview", s->modality, m->plan->shape.modalities);
     }
 }
 
 /* Loads the manifest's batch; returns its size. */
-static int64_t load_batch(golden_case *c, kd_model *m) {
+static int64_t load_batch(golden_case *c, kd_kdiffe *m) {
     int64_t shape[4], count, bytes;
     int32_t *user = golden_ints(c, "batch_user", shape), *positive = golden_ints(c, "batch_pos", shape);
     int32_t *negative = golden_ints(c, "batch_neg", shape), *order;
@@ -153,11 +155,13 @@ static int64_t load_batch(golden_case *c, kd_model *m) {
     bytes = count * (int64_t)sizeof *user;
     golden_require(kd_host_alloc(&order, count, sizeof *order, "test"), "test");
     for (int64_t i = 0; i < count; i++) order[i] = (int32_t)i;
-    golden_require(kd_upload(c->ctx, m->order, order, bytes), "batch");
-    golden_require(kd_upload(c->ctx, m->user, user, bytes), "batch");
-    golden_require(kd_upload(c->ctx, m->positive, positive, bytes), "batch");
-    golden_require(kd_upload(c->ctx, m->negative, negative, bytes), "batch");
-    golden_require(kd_step_load(c->ctx, count, NULL, m->order, m->user, m->positive, m->negative, &m->losses), "batch");
+    golden_require(kd_upload(c->ctx, c->trainer.loop.order, order, bytes), "batch");
+    golden_require(kd_upload(c->ctx, c->trainer.user, user, bytes), "batch");
+    golden_require(kd_upload(c->ctx, c->trainer.positive, positive, bytes), "batch");
+    golden_require(kd_upload(c->ctx, c->trainer.negative, negative, bytes), "batch");
+    golden_require(kd_step_load(c->ctx, count, NULL, c->trainer.loop.order, c->trainer.user, c->trainer.positive,
+                                c->trainer.negative, &m->losses),
+                   "batch");
     free(user);
     free(positive);
     free(negative);
@@ -165,12 +169,12 @@ static int64_t load_batch(golden_case *c, kd_model *m) {
     return count;
 }
 
-void golden_check_losses(golden_case *c, kd_model *m) {
+void golden_check_losses(golden_case *c, kd_kdiffe *m) {
     kd_pool pool;
     kd_mat a, b, da, db, anchor, danchor;
     float *norm;
     double *device, loss;
-    int64_t rows = m->shape.users, dim = m->shape.whole_dim, count = load_batch(c, m);
+    int64_t rows = m->plan->shape.users, dim = m->plan->shape.whole_dim, count = load_batch(c, m);
     const kd_groups *nodes = &m->losses.users;
     kd_pool_init(&pool, c->ctx);
     kd_mat *mats[] = {&a, &b, &da, &db, &anchor, &danchor};
@@ -205,16 +209,17 @@ void golden_check_losses(golden_case *c, kd_model *m) {
 }
 
 /* Forward, losses and backward of one batch; parts[3] and the gradients are left behind. */
-static void step(golden_case *c, kd_model *m, int64_t count, const kd_kg *main_kg, double parts[KD_LOSS_PARTS]) {
+static void step(golden_case *c, kd_kdiffe *m, int64_t count, const kd_kg *main_kg, double parts[KD_LOSS_PARTS]) {
     zero_gradients(c, m);
     forward(c, m, main_kg);
-    golden_require(kd_zero(c->ctx, m->loss, KD_LOSS_PARTS * (int64_t)sizeof(double)), "loss");
-    golden_require(kd_step_losses_gradient(c->ctx, count, &m->params, &m->views, &m->losses, m->loss), "loss");
+    golden_require(kd_zero(c->ctx, c->trainer.loop.loss, KD_LOSS_PARTS * (int64_t)sizeof(double)), "loss");
+    golden_require(kd_step_losses_gradient(c->ctx, count, &m->params, &m->views, &m->losses, c->trainer.loop.loss),
+                   "loss");
     golden_require(kd_views_backward(c->ctx, &m->params, &m->graphs, &m->views), "backward");
-    golden_sum(c, m->loss, KD_LOSS_PARTS, parts);
+    golden_sum(c, c->trainer.loop.loss, KD_LOSS_PARTS, parts);
 }
 
-void golden_check_steps(golden_case *c, kd_model *m) {
+void golden_check_steps(golden_case *c, kd_kdiffe *m) {
     int64_t count = load_batch(c, m);
     for (int meant = 0; meant < 2; meant++) {
         char prefix[64];
@@ -255,18 +260,18 @@ static void check_adam(golden_case *c) {
     free(p);
 }
 
-static void compare_trained(golden_case *c, const kd_model *m) {
+static void compare_trained(golden_case *c, const kd_kdiffe *m) {
     const kd_params *p = &m->params;
     for (int64_t i = 0; i < p->entries; i++) {
         char name[96];
         kd_mat value = p->entry[i].value;
         bool linear = strstr(p->entry[i].name, "_trans.weight") != NULL, divided = p->entry[i].divided;
-        int64_t rows = value.rows, cols = divided ? m->shape.whole_dim : value.cols;
+        int64_t rows = value.rows, cols = divided ? m->plan->shape.whole_dim : value.cols;
         float *host, *turned;
         manifest_name(p->entry[i].name, name);
         golden_require(kd_host_alloc(&host, rows * cols, sizeof *host, "test"), "test");
         golden_require(kd_host_alloc(&turned, rows * cols, sizeof *turned, "test"), "test");
-        golden_require(kd_model_download(m, value, divided, host), "test");
+        golden_require(kd_layout_download_whole(c->ctx, divided ? m->base.layout : NULL, value, host), "test");
         for (int64_t k = 0; k < rows * cols; k++) turned[linear ? k % cols * rows + k / cols : k] = host[k];
         golden_compare_absolute(c, golden_name("train_param_%s", name), turned, rows * cols);
         free(host);
@@ -274,7 +279,7 @@ static void compare_trained(golden_case *c, const kd_model *m) {
     }
 }
 
-void golden_check_training(golden_case *c, kd_model *m) {
+void golden_check_training(golden_case *c, kd_kdiffe *m) {
     double losses[16];
     int64_t steps, count = load_batch(c, m);
     double *expected = golden_doubles(c, "train_losses_f64", &steps);
@@ -285,22 +290,22 @@ void golden_check_training(golden_case *c, kd_model *m) {
         double parts[KD_LOSS_PARTS];
         step(c, m, count, &m->graphs.generated, parts);
         losses[i] = parts[KD_LOSS_BPR] + parts[KD_LOSS_WEIGHT_DECAY] + parts[KD_LOSS_CONTRASTIVE];
-        golden_require(kd_params_adam(c->ctx, 1e-3, &m->cursor->step, &m->params), "adam");
-        golden_require(kd_cursor_advance(c->ctx, count, 0, NULL, NULL, m->cursor), "adam");
+        golden_require(kd_params_adam(c->ctx, 1e-3, &c->trainer.cursor->step, &m->params), "adam");
+        golden_require(kd_cursor_advance(c->ctx, count, 0, NULL, NULL, c->trainer.cursor), "adam");
     }
     golden_compare_doubles(c, "train_losses_f64", losses, steps, 1e-5);
     compare_trained(c, m);
 }
 
-void golden_check_evaluation(golden_case *c, kd_model *m) {
+void golden_check_evaluation(golden_case *c, kd_kdiffe *m) {
     int64_t shape[4], k;
     int32_t *expected, *list;
     kd_view_pass pass = {.training = false, .main_kg = &m->graphs.generated};
     kd_metrics metrics[2];
     kd_ranked ranked;
-    bool divided = kd_is_divided(&m->shape);
-    int64_t width = m->views.slots.score * m->shape.whole_dim;
-    const kd_csr held_out[2] = {m->test, {0}};
+    bool divided = kd_is_divided(&m->plan->shape);
+    int64_t width = m->views.slots.score * m->plan->shape.whole_dim;
+    const kd_csr held_out[2] = {c->trainer.test, {0}};
     kd_ranker ranker;
     kd_pool pool;
     const char *name = "eval_top5";
@@ -311,17 +316,17 @@ void golden_check_evaluation(golden_case *c, kd_model *m) {
     k = shape[1];
     kd_pool_init(&pool, c->ctx);
     golden_require(kd_views_forward(c->ctx, &m->params, &m->graphs, &pass, &m->views), "forward");
-    golden_require(kd_ranker_allocate(&pool, divided ? &m->views.layout : NULL, width, m->shape.users, m->shape.items,
-                                      1, &k, &ranker),
+    golden_require(kd_ranker_allocate(&pool, divided ? &m->views.layout : NULL, width, m->plan->shape.users,
+                                      m->plan->shape.items, 1, &k, &ranker),
                    "rank");
     ranker.comm = c->comm;
-    golden_require(kd_model_ranked(m, &ranked), "rank");
+    golden_require(kd_kdiffe_ranked(m, &ranked), "rank");
     if (!divided) /* else ranks make the lists together, below */
         golden_require(kd_ranker_lists(c->ctx, &ranker, ranked.user, ranked.item, ranked.train), "rank");
     golden_require(kd_ranker_metrics(c->ctx, &ranker, &ranked, held_out, metrics), "rank");
-    golden_require(kd_host_alloc(&list, m->shape.users * k, sizeof *list, "test"), "test");
-    golden_require(kd_download(c->ctx, list, ranker.list, m->shape.users * k * (int64_t)sizeof *list), "rank");
-    golden_compare_ints(c, name, list, m->shape.users * k);
+    golden_require(kd_host_alloc(&list, m->plan->shape.users * k, sizeof *list, "test"), "test");
+    golden_require(kd_download(c->ctx, list, ranker.list, m->plan->shape.users * k * (int64_t)sizeof *list), "rank");
+    golden_compare_ints(c, name, list, m->plan->shape.users * k);
     double actual[3] = {metrics[0].recall[0], metrics[0].ndcg[0], metrics[0].precision[0]};
     golden_compare_doubles(c, "eval_metrics_f64", actual, 3, 1e-5);
     kd_pool_free(&pool);

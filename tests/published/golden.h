@@ -5,7 +5,8 @@
 
 #include <cjson/cJSON.h>
 
-#include "host/train/epoch.h"
+#include "host/model/kdiffe/kdiffe.h"
+#include "host/train/trainer.h"
 
 typedef struct golden_case {
     const char *folder;
@@ -18,6 +19,7 @@ typedef struct golden_case {
     kd_kg_edges published_edges; /* kg_edges of the manifest by head */
     float *similarity;           /* S on the bipartite graph's edges, CSR order */
     kd_bipartite graph;
+    kd_trainer trainer; /* of the model at hand */
 } golden_case;
 
 /* Whether the manifest lists the array. */
@@ -49,11 +51,11 @@ void golden_join(golden_case *c, kd_mat x);
 
 /* Of matrices of which ranks may have some columns each, in blocks of the model's dim: m itself where they are whole,
  * else all ranks' columns in memory of `pool`. */
-kd_mat golden_whole(golden_case *c, const kd_model *model, kd_pool *pool, kd_mat m);
-void golden_compare_columns(golden_case *c, const kd_model *model, const char *name, kd_mat m);
+kd_mat golden_whole(golden_case *c, const kd_kdiffe *model, kd_pool *pool, kd_mat m);
+void golden_compare_columns(golden_case *c, const kd_kdiffe *model, const char *name, kd_mat m);
 /* m = this rank's columns of whole rows: of an array, or of `from` in host memory. */
-void golden_upload_columns(golden_case *c, const kd_model *model, const char *name, kd_mat m);
-void golden_take_columns(golden_case *c, const kd_model *model, const float *from, kd_mat m);
+void golden_upload_columns(golden_case *c, const kd_kdiffe *model, const char *name, kd_mat m);
+void golden_take_columns(golden_case *c, const kd_kdiffe *model, const float *from, kd_mat m);
 
 /* "%s" formats into a static buffer of names. */
 const char *golden_name(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -67,18 +69,18 @@ void golden_open(const char *folder, kd_ctx *ctx, kd_comm *comm, golden_case *ou
 void golden_close(golden_case *c);
 
 /* A model with the case's parameters, generated graphs at keep rate 1 and cl_method as given. */
-void golden_model(golden_case *c, int64_t cl_method, kd_model *out);
+kd_kdiffe *golden_model(golden_case *c, int64_t cl_method);
 
 /* graphs.generated = the edges of the full graph that the manifest's kg_keep keeps. */
-void golden_thin_kg(golden_case *c, kd_model *model);
+void golden_thin_kg(golden_case *c, kd_kdiffe *model);
 
-void golden_check_graphs(golden_case *c, kd_model *model);
+void golden_check_graphs(golden_case *c, kd_kdiffe *model);
 void golden_check_walks(golden_case *c);
-void golden_check_views(golden_case *c, kd_model *model);
-void golden_check_losses(golden_case *c, kd_model *model);
-void golden_check_steps(golden_case *c, kd_model *model);
-void golden_check_training(golden_case *c, kd_model *model);
-void golden_check_evaluation(golden_case *c, kd_model *model);
-void golden_check_diffusion(golden_case *c, kd_model *model);
+void golden_check_views(golden_case *c, kd_kdiffe *model);
+void golden_check_losses(golden_case *c, kd_kdiffe *model);
+void golden_check_steps(golden_case *c, kd_kdiffe *model);
+void golden_check_training(golden_case *c, kd_kdiffe *model);
+void golden_check_evaluation(golden_case *c, kd_kdiffe *model);
+void golden_check_diffusion(golden_case *c, kd_kdiffe *model);
 
 #endif

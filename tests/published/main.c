@@ -9,25 +9,25 @@
 
 static int64_t check_folder(const char *folder, bool naive, bool shard, kd_ctx *ctx, kd_comm *comm) {
     golden_case c;
-    kd_model model;
+    kd_kdiffe *model;
     golden_open(folder, ctx, comm, &c);
     c.config.naive = naive ? ~0u : 0;
     c.config.shard = shard;
-    golden_model(&c, 0, &model);
-    golden_check_steps(&c, &model);
-    kd_model_free(&model);
-    golden_model(&c, 1, &model);
-    golden_check_graphs(&c, &model);
-    golden_check_views(&c, &model);
-    golden_check_losses(&c, &model);
-    golden_check_steps(&c, &model);
-    golden_check_evaluation(&c, &model);
-    golden_check_training(&c, &model);
-    kd_model_free(&model);
-    golden_model(&c, 1, &model);
+    model = golden_model(&c, 0);
+    golden_check_steps(&c, model);
+    kd_trainer_close(&c.trainer);
+    model = golden_model(&c, 1);
+    golden_check_graphs(&c, model);
+    golden_check_views(&c, model);
+    golden_check_losses(&c, model);
+    golden_check_steps(&c, model);
+    golden_check_evaluation(&c, model);
+    golden_check_training(&c, model);
+    kd_trainer_close(&c.trainer);
+    model = golden_model(&c, 1);
     golden_check_walks(&c);
-    golden_check_diffusion(&c, &model);
-    kd_model_free(&model);
+    golden_check_diffusion(&c, model);
+    kd_trainer_close(&c.trainer);
     golden_close(&c);
     return c.failed;
 }

@@ -4,7 +4,8 @@
 #define KD_BENCH_BENCH_H
 
 #include "host/base/device.h"
-#include "host/model/kdiffe/model.h"
+#include "host/model/kdiffe/kdiffe.h"
+#include "host/train/train.h"
 #include "kernels/ops.h"
 
 /* What all cases of a run share: the data set, its graphs on the device, sizes. */
@@ -12,8 +13,8 @@ typedef struct kd_bench_setting {
     kd_ctx *ctx;
     const kd_config *config;
     const kd_dataset *data;
-    kd_bipartite graph; /* the training interactions */
-    kd_model model;     /* shape, sizes and host copies of the knowledge graphs; nothing of it is on the device */
+    kd_bipartite graph;   /* the training interactions */
+    kd_kdiffe_plan *plan; /* shape, sizes and host copies of the knowledge graphs */
     kd_pool pool;
     kd_graphs graphs;       /* without attention: A-hat has the same entries with and without */
     int64_t rows;           /* of a denoiser's batch: config->batch, or fewer where there are fewer users */

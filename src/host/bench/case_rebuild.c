@@ -154,7 +154,7 @@ cleanup:
 static kd_status set_up_kg(kd_bench *b, int64_t parameter) {
     (void)parameter;
     kd_status status = KD_OK;
-    const kd_kg_edges *full = &b->setting->model.full;
+    const kd_kg_edges *full = &b->setting->plan->full;
     rebuilt *s;
     int64_t n = full->entities;
     KD_TRY(begin(b, n, KD_RNG_THIN_KG, &s));

@@ -16,7 +16,7 @@ typedef struct attention {
 static kd_status begin(kd_bench *b, attention **out) {
     kd_status status = KD_OK;
     attention *s;
-    const kd_kg_edges *kg = &b->setting->model.capped;
+    const kd_kg_edges *kg = &b->setting->plan->capped;
     int64_t d = b->setting->config->dim;
     KD_TRY(kd_bench_host(b, 1, sizeof *s, &s));
     b->state = *out = s;

@@ -42,8 +42,8 @@ static double denoiser_operations(const kd_config *c, double rows, double n, dou
 }
 
 /* Operations of the dense products of each stage of an epoch. InfoNCE counts every entry of a batch as an anchor. */
-static void count_operations(const kd_model *m, double flops[KD_BENCH_STAGES]) {
-    const kd_config *c = m->config;
+static void count_operations(const kd_kdiffe_plan *m, double flops[KD_BENCH_STAGES]) {
+    const kd_config *c = m->base.config;
     const kd_model_shape *s = &m->shape;
     double users = (double)s->users, items = (double)s->items, entities = m->denoises_kg ? (double)s->entities : 0.0;
     double hidden = (double)c->hidden, d = (double)c->dim, modalities = (double)s->modalities;
@@ -54,7 +54,8 @@ static void count_operations(const kd_model *m, double flops[KD_BENCH_STAGES]) {
     flops[KD_STAGE_DENOISE_KG] = denoiser_operations(c, entities, entities, items);
     flops[KD_STAGE_SAMPLE] =
         modalities * users * (chain + 2.0 * items * hidden) + entities * (chain + 2.0 * entities * hidden);
-    if (c->use.contrastive) flops[KD_STAGE_STEPS] = 6.0 * terms * (double)m->data->train.count * (users + items) * d;
+    if (c->use.contrastive)
+        flops[KD_STAGE_STEPS] = 6.0 * terms * (double)m->base.data->train.count * (users + items) * d;
     flops[KD_STAGE_EVALUATE] = 2.0 * users * items * 2.0 * d / (double)c->eval_every;
     for (int i = 0; i < KD_STAGE_COUNT; i++) flops[KD_STAGE_COUNT] += flops[i];
 }
@@ -68,13 +69,13 @@ static void summarise(int64_t n, double *seconds, kd_bench_result *out) {
 }
 
 /* The stages that took any time, and the whole. */
-static void collect(const kd_model *m, timings *t, int64_t *count, kd_bench_result *out) {
+static void collect(const kd_kdiffe_plan *m, timings *t, int64_t *count, kd_bench_result *out) {
     double flops[KD_BENCH_STAGES];
     count_operations(m, flops);
     for (int s = 0; s < KD_BENCH_STAGES; s++) {
         kd_bench_result *r = &out[*count];
         double *seconds = s == KD_STAGE_ATTENTION ? &t->attention : t->seconds[s];
-        *r = (kd_bench_result){.nnz = m->data->train.count, .flops = flops[s], .max_err = -1.0};
+        *r = (kd_bench_result){.nnz = m->base.data->train.count, .flops = flops[s], .max_err = -1.0};
         summarise(s == KD_STAGE_ATTENTION ? 1 : t->epochs, seconds, r);
         snprintf(r->name, sizeof r->name, "epoch_%s", s < KD_STAGE_COUNT ? kd_stage_name((kd_stage)s) : "total");
         snprintf(r->shape, sizeof r->shape, "%lldx%lld", (long long)m->shape.users, (long long)m->shape.items);
@@ -86,18 +87,18 @@ kd_status kd_bench_epochs(kd_ctx *ctx, const kd_config *config, const kd_dataset
                           kd_bench_result out[KD_BENCH_STAGES]) {
     kd_status status = KD_OK;
     kd_config c = *config;
-    kd_model model = {0};
+    kd_plan *plan = NULL;
     timings t = {0};
     kd_observer observer = {.context = &t, .epoch = on_epoch};
     *count = 0;
     c.epochs = epochs + 1;
     c.patience = 0;
     for (int s = 0; s < KD_BENCH_STAGES; s++) KD_TRY(kd_host_alloc(&t.seconds[s], epochs, sizeof(double), "timings"));
-    KD_TRY(kd_model_shape_of(&c, data, &model));
+    KD_TRY(kd_kdiffe_plan_make(&c, data, NULL, &plan));
     KD_TRY(kd_train(ctx, &c, data, &observer, NULL, NULL));
-    collect(&model, &t, count, out);
+    collect(kd_kdiffe_plan_of(plan), &t, count, out);
 cleanup:
-    kd_model_free(&model);
+    kd_kdiffe_plan_free(plan);
     for (int s = 0; s < KD_BENCH_STAGES; s++) free(t.seconds[s]);
     return status;
 }

@@ -15,12 +15,15 @@ static double dense_tolerance(const kd_ctx *ctx) {
 kd_status kd_bench_setting_open(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, kd_bench_setting *out) {
     kd_status status = KD_OK;
     *out = (kd_bench_setting){.ctx = ctx, .config = config, .data = data};
+    kd_plan *plan = NULL;
     kd_pool_init(&out->pool, ctx);
-    KD_TRY(kd_model_shape_of(config, data, &out->model));
+    status = kd_kdiffe_plan_make(config, data, NULL, &plan);
+    out->plan = (kd_kdiffe_plan *)plan;
+    if (status != KD_OK) goto cleanup;
     KD_TRY(kd_bipartite_build(data->users, data->items, &data->train, &out->graph));
-    KD_TRY(kd_graphs_allocate(&out->pool, &out->model.shape, &out->model.sizes, &out->graphs));
-    KD_TRY(kd_graphs_fill(ctx, &out->model.sizes, &out->graph, data->users, NULL, 0.0, &out->model.full,
-                          &out->model.capped, &out->graphs));
+    KD_TRY(kd_graphs_allocate(&out->pool, &out->plan->shape, &out->plan->sizes, &out->graphs));
+    KD_TRY(kd_graphs_fill(ctx, &out->plan->sizes, &out->graph, data->users, NULL, 0.0, &out->plan->full,
+                          &out->plan->capped, &out->graphs));
     out->rows = smaller(config->batch, data->users);
     out->entries = smaller(config->batch, data->train.count);
     out->dense_tolerance = dense_tolerance(ctx);
@@ -30,7 +33,7 @@ cleanup:
 }
 
 void kd_bench_setting_close(kd_bench_setting *setting) {
-    kd_model_free(&setting->model);
+    kd_kdiffe_plan_free(setting->plan ? &setting->plan->base : NULL);
     kd_bipartite_free(&setting->graph);
     if (setting->ctx) kd_pool_free(&setting->pool);
     *setting = (kd_bench_setting){0};

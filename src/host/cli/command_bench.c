@@ -99,7 +99,7 @@ static kd_status run_cases(kd_ctx *ctx, const request *r, const kd_dataset *data
         kd_bench_result result;
         if (!kd_bench_selects(r->ops, c)) continue;
         if (!setting.ctx) KD_TRY(kd_bench_setting_open(ctx, &r->config, data, &setting));
-        if (c->needs_kg && setting.model.capped.count == 0) {
+        if (c->needs_kg && setting.plan->capped.count == 0) {
             printf("# %s: left out, there is no knowledge graph\n", c->name);
             continue;
         }

@@ -137,3 +137,44 @@ cleanup:
     free(room);
     return status;
 }
+
+kd_status kd_mat_download(kd_ctx *ctx, kd_mat m, float *host) {
+    kd_status status = KD_OK;
+    for (int64_t r = 0; r < m.rows && status == KD_OK; r += m.ld == m.cols ? m.rows : 1) {
+        int64_t rows = m.ld == m.cols ? m.rows : 1;
+        status = kd_download(ctx, host + r * m.cols, m.data + r * m.ld, rows * m.cols * (int64_t)sizeof(float));
+    }
+    return status;
+}
+
+kd_status kd_mat_upload(kd_ctx *ctx, const float *host, kd_mat m) {
+    kd_status status = KD_OK;
+    for (int64_t r = 0; r < m.rows && status == KD_OK; r += m.ld == m.cols ? m.rows : 1) {
+        int64_t rows = m.ld == m.cols ? m.rows : 1;
+        status = kd_upload(ctx, m.data + r * m.ld, host + r * m.cols, rows * m.cols * (int64_t)sizeof(float));
+    }
+    return status;
+}
+
+kd_status kd_layout_download_whole(kd_ctx *ctx, const kd_layout *layout, kd_mat value, float *host) {
+    kd_status status = KD_OK;
+    if (!layout) return host ? kd_mat_download(ctx, value, host) : KD_OK;
+    int64_t local = layout->own.count, whole = layout->width, blocks = value.cols / local;
+    for (int64_t i = 0; i < blocks && status == KD_OK; i++)
+        status = kd_layout_download(ctx, layout, kd_mat_cols(value, i * local, local), 0, value.rows,
+                                    host ? host + i * whole : NULL, blocks * whole);
+    return status;
+}
+
+kd_status kd_layout_read(kd_ctx *ctx, const kd_layout *layout, kd_mat value, int64_t first, int64_t bytes, void *to) {
+    kd_status status = KD_OK;
+    int64_t cols = layout ? value.cols / layout->own.count * layout->width : value.cols;
+    int64_t row = cols * (int64_t)sizeof(float), begin = first / row, end = (first + bytes + row - 1) / row;
+    float *room = NULL;
+    if (to) KD_TRY(kd_host_alloc(&room, (end - begin) * cols, sizeof *room, "rows of all ranks"));
+    KD_TRY(kd_layout_download_whole(ctx, layout, kd_mat_rows(value, begin, end - begin), room));
+    if (to) memcpy(to, (const char *)room + (first - begin * row), (size_t)bytes);
+cleanup:
+    free(room);
+    return status;
+}

@@ -39,4 +39,15 @@ kd_status kd_layout_allgather(kd_ctx *ctx, const kd_layout *layout, kd_mat colum
 kd_status kd_layout_download(kd_ctx *ctx, const kd_layout *layout, kd_mat columns, int64_t first, int64_t rows,
                              float *host, int64_t stride);
 
+/* host [rows, cols] <- device and back: what is here. */
+kd_status kd_mat_download(kd_ctx *ctx, kd_mat m, float *host);
+kd_status kd_mat_upload(kd_ctx *ctx, const float *host, kd_mat m);
+
+/* host [value.rows, whole columns] = a matrix of all ranks. layout NULL: it is whole here. Else value has one or
+ * several blocks of this rank's columns, all ranks call it, and host may be NULL on those that have no use for it. */
+kd_status kd_layout_download_whole(kd_ctx *ctx, const kd_layout *layout, kd_mat value, float *host);
+
+/* to = `bytes` bytes from byte `first` on of that matrix, row by row; called and given NULL as the download. */
+kd_status kd_layout_read(kd_ctx *ctx, const kd_layout *layout, kd_mat value, int64_t first, int64_t bytes, void *to);
+
 #endif

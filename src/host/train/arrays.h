@@ -3,17 +3,18 @@
 #define KD_TRAIN_ARRAYS_H
 
 #include "host/base/safetensors.h"
-#include "host/model/kdiffe/model.h"
+#include "host/ranks/layout.h"
 
-enum { KD_MOST_RUN_ARRAYS = 32 + 14 * KD_MAX_MODALITIES };
+/* Of any model: KDiffE has 14 for each modality. */
+enum { KD_MOST_RUN_ARRAYS = 256 };
 
 /* The device arrays that a run is made of at a position: whole on every rank, or a range of rows or of columns on each.
  */
 typedef struct kd_run_arrays {
     kd_ctx *ctx;
     kd_comm *comm;
-    const kd_model *model;
-    float *passing; /* where ranks pass on what is only on one of them */
+    const kd_layout *layout; /* of what is divided by columns */
+    float *passing;          /* where ranks pass on what is only on one of them */
     int64_t passing_bytes, count;
     kd_tensor tensor[KD_MOST_RUN_ARRAYS]; /* as in the file, without data */
     void *device[KD_MOST_RUN_ARRAYS];
@@ -23,8 +24,16 @@ typedef struct kd_run_arrays {
     } split[KD_MOST_RUN_ARRAYS];
 } kd_run_arrays;
 
-/* What is kept of a run at a position. */
-void kd_run_arrays_list(kd_model *m, kd_position at, kd_run_arrays *out);
+/* Add an array "PREFIX.NAME": n elements that are whole on every rank; a matrix of whose columns a->layout says which
+ * are here, or, where that is NULL, all; and `rows` rows of `cols` floats that kd_share_columns divides. An empty
+ * prefix is left out. */
+void kd_run_arrays_add(kd_run_arrays *a, const char *prefix, const char *name, kd_dtype dtype, int64_t n, void *device);
+void kd_run_arrays_add_columns(kd_run_arrays *a, const char *prefix, const char *name, kd_mat here);
+void kd_run_arrays_add_rows(kd_run_arrays *a, const char *prefix, const char *name, int64_t rows, int64_t cols,
+                            float *device);
+
+/* Eight-byte elements first, so that they are aligned in the file: once, after the last one was added. */
+void kd_run_arrays_sort(kd_run_arrays *a);
 
 /* A kd_tensor_source over kd_run_arrays: a piece of an array, whole; `to` NULL: this rank hands over its part of it.
  * Called by all ranks in the same order. */

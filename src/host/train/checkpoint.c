@@ -47,8 +47,8 @@ static void put_int(metadata *d, const char *key, int64_t value) {
     put(d, key, d->text[d->count]);
 }
 
-static void describe(const kd_model *m, kd_position at, const char *identity, metadata *d) {
-    const kd_run *run = &m->run;
+static void describe(const kd_trainer *m, kd_position at, const char *identity, metadata *d) {
+    const kd_progress *run = &m->progress;
     const kd_epoch_record *r = &run->record;
     *d = (metadata){0};
     put(d, "format", "kdiffe-checkpoint");
@@ -67,30 +67,39 @@ static void describe(const kd_model *m, kd_position at, const char *identity, me
     put_real(d, "bpr", r->bpr);
     put_real(d, "weight_decay", r->weight_decay);
     put_real(d, "contrastive", r->contrastive);
-    for (int64_t i = 0; i <= m->shape.modalities; i++) {
+    for (int64_t i = 0; i <= r->modality_count; i++) {
         size_t used = strlen(d->denoise);
         snprintf(d->denoise + used, sizeof d->denoise - used, "%a ",
-                 i < m->shape.modalities ? r->denoise_modality[i] : r->denoise_kg);
+                 i < r->modality_count ? r->denoise_modality[i] : r->denoise_kg);
     }
     put(d, "denoise", d->denoise);
 }
 
 /* Rank 0 takes over the losses of all ranks. */
-static kd_status collect_losses(kd_model *m) {
-    int64_t count = m->loss_steps * KD_LOSS_PARTS;
-    kd_status status = kd_comm_allreduce_f64(m->comm, m->ctx, count, m->loss);
+static kd_status collect_losses(kd_trainer *m) {
+    int64_t count = m->loop.steps * KD_LOSS_PARTS;
+    kd_status status = kd_comm_allreduce_f64(m->comm, m->ctx, count, m->loop.loss);
     if (status != KD_OK || kd_comm_rank(m->comm) == 0) return status;
-    return kd_zero(m->ctx, m->loss, count * (int64_t)sizeof(double));
+    return kd_zero(m->ctx, m->loop.loss, count * (int64_t)sizeof(double));
+}
+
+/* What is kept of the run at that place. */
+static void list_arrays(kd_trainer *m, kd_position at, kd_run_arrays *a) {
+    *a = (kd_run_arrays){.ctx = m->ctx, .comm = m->comm, .layout = m->model->layout};
+    m->model->plan->kind->arrays(m->model, at, a);
+    kd_run_arrays_add(a, "", "cursor", KD_DTYPE_I64, sizeof(kd_cursor) / sizeof(int64_t), m->cursor);
+    if (at.batch > 0) kd_run_arrays_add(a, "", "losses", KD_DTYPE_F64, m->loop.steps * KD_LOSS_PARTS, m->loop.loss);
+    kd_run_arrays_sort(a);
 }
 
 /* Rank 0 writes; the others hand over what it has not. */
-static kd_status write_checkpoint(kd_model *m, kd_position at) {
+static kd_status write_checkpoint(kd_trainer *m, kd_position at) {
     kd_status status = KD_OK;
-    const kd_checkpointing *c = m->run.checkpoints;
+    const kd_checkpointing *c = m->progress.checkpoints;
     char name[96], *path = NULL, *identity = NULL;
     kd_run_arrays arrays;
     metadata about;
-    kd_run_arrays_list(m, at, &arrays);
+    list_arrays(m, at, &arrays);
     if (kd_comm_rank(m->comm) > 0) return kd_safetensors_ask(arrays.count, arrays.tensor, kd_run_arrays_read, &arrays);
     KD_TRY(kd_config_identity(m->config, &identity));
     format_name(at, name, sizeof name);
@@ -105,10 +114,10 @@ cleanup:
     return status;
 }
 
-kd_status kd_checkpoint_save(kd_model *m, kd_position at) {
+kd_status kd_checkpoint_save(kd_trainer *m, kd_position at) {
     kd_status status = KD_OK;
     int done = 0;
-    m->run.steps = 0;
+    m->progress.steps = 0;
     if (at.batch > 0) KD_TRY(collect_losses(m));
     KD_TRY(write_checkpoint(m, at));
     KD_TRY(kd_comm_allreduce_max(m->comm, &done)); /* none stops, and ends the job, before it is written */
@@ -135,7 +144,7 @@ static const char *text_of(const kd_safetensors *file, const char *key) {
     return text ? text : "";
 }
 
-static kd_status check_origin(const char *path, const kd_safetensors *file, const kd_model *m) {
+static kd_status check_origin(const char *path, const kd_safetensors *file, const kd_trainer *m) {
     kd_status status = KD_OK;
     char hash[TEXT], *identity = NULL;
     snprintf(hash, sizeof hash, "%016" PRIx64, m->data->hash);
@@ -168,31 +177,32 @@ static bool take_real(const kd_safetensors *file, const char *key, double *out) 
     return end != text && !*end;
 }
 
-static bool take_denoise(const kd_safetensors *file, const kd_model *m, kd_epoch_record *r) {
+static bool take_denoise(const kd_safetensors *file, kd_epoch_record *r) {
     const char *text = text_of(file, "denoise");
-    for (int64_t i = 0; i <= m->shape.modalities; i++) {
+    for (int64_t i = 0; i <= r->modality_count; i++) {
         char *end;
         double value = strtod(text, &end);
         if (end == text) return false;
-        *(i < m->shape.modalities ? &r->denoise_modality[i] : &r->denoise_kg) = value;
+        *(i < r->modality_count ? &r->denoise_modality[i] : &r->denoise_kg) = value;
         text = end;
     }
     return true;
 }
 
-static kd_status take_run(const char *path, const kd_safetensors *file, kd_model *m) {
-    kd_run *run = &m->run;
+static kd_status take_run(const char *path, const kd_safetensors *file, kd_trainer *m) {
+    kd_progress *run = &m->progress;
     kd_epoch_record *r = &run->record;
     int64_t stage;
     *r = (kd_epoch_record){0};
+    if (m->model->plan->kind->begin_record) m->model->plan->kind->begin_record(m->model, r);
     if (!take_int(file, "epoch", 0, INT64_MAX, &run->start.epoch) ||
         !take_int(file, "stage", KD_STAGE_DENOISE_MODALITIES, KD_STAGE_COUNT - 1, &stage) ||
         !take_int(file, "part", 0, KD_MAX_MODALITIES, &run->start.part) ||
-        !take_int(file, "batch", 0, m->loss_steps, &run->start.batch) || !take_real(file, "best", &run->best) ||
+        !take_int(file, "batch", 0, m->loop.steps, &run->start.batch) || !take_real(file, "best", &run->best) ||
         !take_int(file, "best_epoch", -1, INT64_MAX, &run->best_epoch) ||
         !take_int(file, "since_best", 0, INT64_MAX, &run->since_best) || !take_real(file, "bpr", &r->bpr) ||
         !take_real(file, "weight_decay", &r->weight_decay) || !take_real(file, "contrastive", &r->contrastive) ||
-        !take_denoise(file, m, r))
+        !take_denoise(file, r))
         return KD_FAIL(KD_ERR_FORMAT, "%s: its metadata do not say where the run stood", path);
     r->loss = r->bpr + r->weight_decay + r->contrastive;
     run->start.stage = (kd_stage)stage;
@@ -200,10 +210,10 @@ static kd_status take_run(const char *path, const kd_safetensors *file, kd_model
     return KD_OK;
 }
 
-static kd_status take_arrays(const char *path, const kd_safetensors *file, kd_model *m) {
+static kd_status take_arrays(const char *path, const kd_safetensors *file, kd_trainer *m) {
     kd_status status = KD_OK;
     kd_run_arrays arrays;
-    kd_run_arrays_list(m, m->run.start, &arrays);
+    list_arrays(m, m->progress.start, &arrays);
     for (int64_t i = 0; i < arrays.count; i++) {
         const kd_tensor *want = &arrays.tensor[i], *got = kd_safetensors_find(file, want->name);
         if (!got || got->dtype != want->dtype || got->rank != 1 || got->shape[0] != want->shape[0])
@@ -211,7 +221,7 @@ static kd_status take_arrays(const char *path, const kd_safetensors *file, kd_mo
                                want->name, got ? "is of another kind" : "is not there", want->shape[0]);
         KD_TRY(kd_run_arrays_take(&arrays, i, got->data));
     }
-    if (kd_comm_rank(m->comm) > 0) KD_TRY(kd_zero(m->ctx, m->loss, m->loss_steps * KD_LOSS_PARTS * 8));
+    if (kd_comm_rank(m->comm) > 0) KD_TRY(kd_zero(m->ctx, m->loop.loss, m->loop.steps * KD_LOSS_PARTS * 8));
     KD_TRY(kd_synchronize(m->ctx)); /* the file stays mapped until it is all there */
 cleanup:
     return status;
@@ -262,7 +272,7 @@ static kd_status open_newest(const char *folder, char **path, kd_safetensors *fi
     return kd_safetensors_open(*path, true, file);
 }
 
-static kd_status take(const char *path, const kd_safetensors *file, kd_model *m) {
+static kd_status take(const char *path, const kd_safetensors *file, kd_trainer *m) {
     kd_status status = KD_OK;
     KD_TRY(check_origin(path, file, m));
     KD_TRY(take_run(path, file, m));
@@ -272,9 +282,9 @@ cleanup:
 }
 
 /* What is wrong with a file is wrong for all ranks, of which one says it. */
-kd_status kd_checkpoint_load(kd_model *m) {
+kd_status kd_checkpoint_load(kd_trainer *m) {
     kd_status status = KD_OK;
-    const char *folder = m->run.checkpoints->folder;
+    const char *folder = m->progress.checkpoints->folder;
     kd_safetensors file = {0};
     char *path = NULL;
     KD_TRY(kd_comm_agree(m->comm, open_newest(folder, &path, &file)));

@@ -4,16 +4,16 @@
 #ifndef KD_TRAIN_CHECKPOINT_H
 #define KD_TRAIN_CHECKPOINT_H
 
-#include "host/model/kdiffe/model.h"
+#include "host/train/trainer.h"
 
-/* Writes FOLDER/checkpoint-EPOCH-STAGE-PART-BATCH.safetensors for m->run.checkpoints->folder (temporary file, fsync,
- * rename, fsync of the folder), then removes all but the newest `keep`. Of several ranks, which all call it, the first
- * writes; any number of ranks can go on from it. KD_ERR_IO, KD_ERR_MEMORY. */
-kd_status kd_checkpoint_save(kd_model *m, kd_position at);
+/* Writes FOLDER/checkpoint-EPOCH-STAGE-PART-BATCH.safetensors for m->progress.checkpoints->folder (temporary file,
+ * fsync, rename, fsync of the folder), then removes all but the newest `keep`. Of several ranks, which all call it, the
+ * first writes; any number of ranks can go on from it. KD_ERR_IO, KD_ERR_MEMORY. */
+kd_status kd_checkpoint_save(kd_trainer *m, kd_position at);
 
-/* Takes the arrays and m->run from the folder's newest checkpoint. KD_ERR_FORMAT if there is none, if it is of other
- * data, or does not fit the model; KD_ERR_ARGUMENT names the key of a configuration that makes another model. */
-kd_status kd_checkpoint_load(kd_model *m);
+/* Takes the arrays and m->progress from the folder's newest checkpoint. KD_ERR_FORMAT if there is none, if it is of
+ * other data, or does not fit the model; KD_ERR_ARGUMENT names the key of a configuration that makes another model. */
+kd_status kd_checkpoint_load(kd_trainer *m);
 
 /* *out = the path of the newest checkpoint of a folder, NULL if there is none; free with free(). */
 kd_status kd_checkpoint_newest(const char *folder, char **out);

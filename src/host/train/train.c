@@ -2,53 +2,44 @@
 #define _POSIX_C_SOURCE 200809L
 #include "host/train/train.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include "host/attention/attention.h"
 #include "host/base/memory.h"
 #include "host/train/checkpoint.h"
-#include "host/train/epoch.h"
 #include "host/train/snapshot.h"
-
-const char *kd_stage_name(kd_stage stage) {
-    static const char *const name[KD_STAGE_COUNT] = {"attention", "denoise_modalities", "denoise_kg", "sample", "steps",
-                                                     "evaluate"};
-    return name[stage];
-}
+#include "host/train/trainer.h"
 
 kd_status kd_train_plan(const kd_config *config, const kd_dataset *data, kd_comm *comm, kd_memory_plan *plan) {
-    kd_model model = {.comm = comm};
+    kd_trainer trainer;
     *plan = (kd_memory_plan){0};
-    kd_status status = kd_model_shape_of(config, data, &model);
-    if (status == KD_OK) {
-        kd_pool_init_counting(&model.pool, plan);
-        status = kd_model_allocate(&model);
-    }
-    kd_model_free(&model);
+    kd_status status = kd_trainer_open(NULL, config, data, comm, plan, &trainer);
+    kd_trainer_close(&trainer);
     return status;
 }
 
-/* The attention-aware matrix and the model on the device. */
-static kd_status set_up(kd_ctx *ctx, kd_model *m, double *attention_seconds) {
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The attention-aware matrix, whose memory is given back before the model takes its own, and the filled model. */
+static kd_status set_up(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, kd_comm *comm, kd_trainer *t,
+                        double *attention_seconds) {
     kd_status status = KD_OK;
     kd_bipartite graph = {0};
     float *similarity = NULL;
-    struct timespec begin, end;
-    KD_TRY(kd_bipartite_build(m->data->users, m->data->items, &m->data->train, &graph));
-    clock_gettime(CLOCK_MONOTONIC, &begin);
-    if (m->config->use.attention) {
+    KD_TRY(kd_bipartite_build(data->users, data->items, &data->train, &graph));
+    double begin = now();
+    if (config->use.attention && kd_model_kind_of(config)->attention) {
         KD_TRY(kd_host_alloc(&similarity, graph.row_ptr[graph.nodes], sizeof *similarity, "attention-aware matrix"));
-        KD_TRY(kd_attention_matrix(ctx, m->comm, m->config, m->data, &graph, similarity));
+        KD_TRY(kd_attention_matrix(ctx, comm, config, data, &graph, similarity));
     }
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    *attention_seconds = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
-    m->ctx = ctx;
-    kd_pool_init(&m->pool, ctx);
-    KD_TRY(kd_model_allocate(m));
-    KD_TRY(kd_model_fill(m, &graph, similarity));
+    *attention_seconds = now() - begin;
+    KD_TRY(kd_trainer_open(ctx, config, data, comm, NULL, t));
+    KD_TRY(kd_trainer_fill(t, &graph, similarity));
 cleanup:
     free(similarity);
     kd_bipartite_free(&graph);
@@ -56,26 +47,23 @@ cleanup:
 }
 
 /* Recall at the largest cut-off of the split that selects; test where there is no validation split. */
-static double selecting_recall(const kd_model *m, const kd_epoch_record *record) {
+static double selecting_recall(const kd_trainer *m, const kd_epoch_record *record) {
     bool valid = m->config->select_on == KD_SELECT_ON_VALID && m->data->valid.count > 0;
     const kd_metrics *metrics = valid || m->data->test.count == 0 ? &record->valid : &record->test;
     return metrics->users > 0 ? metrics->recall[metrics->topk_count - 1] : 0.0;
 }
 
 /* Of an epoch that begins, or goes on: then with the losses that it had come to. */
-static kd_epoch_record new_record(const kd_model *m, int64_t epoch) {
-    kd_epoch_record record = {.modality_count = 0};
-    if (m->run.resuming) record = m->run.record;
-    record.epoch = epoch;
-    record.modality_count = m->shape.modalities;
-    for (int64_t i = 0; i < m->shape.modalities; i++)
-        snprintf(record.modality[i], sizeof record.modality[i], "%s", m->shape.modality[i]);
-    return record;
+static void begin_record(kd_trainer *m, int64_t epoch) {
+    kd_epoch_record *record = &m->progress.record;
+    if (!m->progress.resuming) *record = (kd_epoch_record){.modality_count = 0};
+    record->epoch = epoch;
+    if (m->plan->kind->begin_record) m->plan->kind->begin_record(m->model, record);
 }
 
 /* Selects: the first of equals is the best. */
-static kd_status select_epoch(kd_model *m, const kd_observer *observer, kd_epoch_record *record) {
-    kd_run *run = &m->run;
+static kd_status select_epoch(kd_trainer *m, const kd_observer *observer, kd_epoch_record *record) {
+    kd_progress *run = &m->progress;
     double recall = selecting_recall(m, record);
     if (!record->evaluated) return KD_OK;
     record->best = recall > run->best;
@@ -83,19 +71,19 @@ static kd_status select_epoch(kd_model *m, const kd_observer *observer, kd_epoch
     if (!record->best) return KD_OK;
     run->best = recall;
     run->best_epoch = record->epoch;
-    return kd_snapshot_hand_over(m, record->epoch, observer);
+    return kd_snapshot_hand_over(m->model, record->epoch, observer);
 }
 
-static kd_status run_epochs(kd_model *m, const kd_observer *observer, double attention_seconds) {
+static kd_status run_epochs(kd_trainer *m, const kd_observer *observer, double attention_seconds) {
     kd_status status = KD_OK;
-    kd_run *run = &m->run;
+    kd_progress *run = &m->progress;
     const kd_checkpointing *c = run->checkpoints;
     kd_epoch_record *record = &run->record;
     bool stop = false;
     for (int64_t epoch = run->start.epoch; epoch < m->config->epochs && !stop; epoch++) {
-        *record = new_record(m, epoch);
+        begin_record(m, epoch);
         if (epoch == 0) record->seconds[KD_STAGE_ATTENTION] = record->total_seconds = attention_seconds;
-        KD_TRY(kd_train_epoch(m, epoch, observer, record));
+        KD_TRY(kd_train_epoch(m, epoch));
         KD_TRY(select_epoch(m, observer, record));
         if (observer->epoch) KD_TRY(observer->epoch(observer->context, record));
         stop = m->config->patience > 0 && run->since_best >= m->config->patience;
@@ -107,21 +95,27 @@ cleanup:
     return status;
 }
 
+static kd_status keep(void *keeper, kd_position at) { return kd_checkpoint_save(keeper, at); }
+
 kd_status kd_train(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer,
                    const kd_checkpointing *checkpoints, kd_comm *comm) {
     kd_status status = KD_OK;
-    kd_model model = {.comm = comm, .run = {.checkpoints = checkpoints, .best = -1.0, .best_epoch = -1}};
+    kd_trainer trainer = {0};
+    kd_progress *progress = &trainer.progress;
     double attention_seconds;
-    KD_TRY(kd_model_shape_of(config, data, &model));
     if (observer->progress) observer->progress(observer->context, 0, KD_STAGE_ATTENTION, 0, 1);
-    KD_TRY(set_up(ctx, &model, &attention_seconds));
+    KD_TRY(set_up(ctx, config, data, comm, &trainer, &attention_seconds));
+    progress->observer = observer;
+    progress->checkpoints = checkpoints;
+    progress->keep = keep;
+    progress->keeper = &trainer;
     if (checkpoints && checkpoints->resume) {
-        KD_TRY(kd_checkpoint_load(&model));
+        KD_TRY(kd_checkpoint_load(&trainer));
         if (observer->resumed)
-            KD_TRY(observer->resumed(observer->context, model.run.start.epoch, model.run.best_epoch));
+            KD_TRY(observer->resumed(observer->context, progress->start.epoch, progress->best_epoch));
     }
-    KD_TRY(run_epochs(&model, observer, attention_seconds));
+    KD_TRY(run_epochs(&trainer, observer, attention_seconds));
 cleanup:
-    kd_model_free(&model);
+    kd_trainer_close(&trainer);
     return status;
 }

@@ -4,9 +4,7 @@
 
 #include "host/model/kdiffe/views.h"
 #include "host/ranks/collectives.h"
-
-/* Parts of a step's loss, in the order they lie on the device. */
-typedef enum kd_loss_part { KD_LOSS_BPR, KD_LOSS_WEIGHT_DECAY, KD_LOSS_CONTRASTIVE, KD_LOSS_PARTS } kd_loss_part;
+#include "host/train/progress.h"
 
 typedef struct kd_loss_config {
     int64_t batch, cl_method;

@@ -119,21 +119,3 @@ kd_status kd_params_adam(kd_ctx *ctx, double lr, const int64_t *steps, kd_params
     const kd_adam_config adam = {lr, 0.9, 0.999, 1e-8};
     return kd_adam(ctx, &adam, steps, params->count, params->value, params->gradient, params->m, params->v);
 }
-
-kd_status kd_mat_download(kd_ctx *ctx, kd_mat m, float *host) {
-    kd_status status = KD_OK;
-    for (int64_t r = 0; r < m.rows && status == KD_OK; r += m.ld == m.cols ? m.rows : 1) {
-        int64_t rows = m.ld == m.cols ? m.rows : 1;
-        status = kd_download(ctx, host + r * m.cols, m.data + r * m.ld, rows * m.cols * (int64_t)sizeof(float));
-    }
-    return status;
-}
-
-kd_status kd_mat_upload(kd_ctx *ctx, const float *host, kd_mat m) {
-    kd_status status = KD_OK;
-    for (int64_t r = 0; r < m.rows && status == KD_OK; r += m.ld == m.cols ? m.rows : 1) {
-        int64_t rows = m.ld == m.cols ? m.rows : 1;
-        status = kd_upload(ctx, m.data + r * m.ld, host + r * m.cols, rows * m.cols * (int64_t)sizeof(float));
-    }
-    return status;
-}

@@ -5,7 +5,7 @@
 
 #include "host/base/pool.h"
 #include "host/config/config.h"
-#include "host/ranks/collectives.h"
+#include "host/ranks/layout.h"
 
 enum { KD_MAX_PARAMS = 6 + 2 * KD_MAX_MODALITIES };
 
@@ -67,9 +67,5 @@ static inline kd_mat kd_params_nodes(const kd_params *params) {
 
 /* One Adam step (0.9, 0.999, 1e-8) on all of them, after *steps earlier ones; gradients are left as they are. */
 kd_status kd_params_adam(kd_ctx *ctx, double lr, const int64_t *steps, kd_params *params);
-
-/* host [rows * cols] <- device and back. */
-kd_status kd_mat_download(kd_ctx *ctx, kd_mat m, float *host);
-kd_status kd_mat_upload(kd_ctx *ctx, const float *host, kd_mat m);
 
 #endif
