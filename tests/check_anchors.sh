@@ -8,7 +8,7 @@ trap 'rm -f "$found"' EXIT
 
 # FILE:LINE:CITATION, as it stands.
 sources=$(ls -d src include tests bench Makefile 2>/dev/null)
-grep -rnoIE 'docs/[A-Za-z0-9_-]+\.md(#[A-Za-z0-9_-]+)?' $sources | grep -v '\.md:[0-9]*:' >"$found"
+grep -rnoIE --exclude=check_anchors.sh 'docs/[A-Za-z0-9_-]+\.md(#[A-Za-z0-9_-]+)?' $sources | grep -v '\.md:[0-9]*:' >"$found"
 grep -rnoE --include='*.md' '\]\([^)# :]*\.md(#[^) ]*)?\)|\]\(#[^) ]*\)' README.md docs $sources | sed 's/](\(.*\))$/\1/' >>"$found"
 
 awk '
@@ -22,7 +22,7 @@ function read_headings(file,    line, code, slug, times) {
         slug = tolower(line)
         sub(/^#+ +/, "", slug)
         sub(/ *#* *$/, "", slug)
-        slug = gensub_links(slug)
+        slug = without_links(slug)
         gsub(/[!-,.\/:-@\[-^`{-~]/, "", slug)
         gsub(/ /, "-", slug)
         times = seen[file, slug]++
@@ -30,7 +30,7 @@ function read_headings(file,    line, code, slug, times) {
     }
     close(file)
 }
-function gensub_links(text) { # [words](address) -> words
+function without_links(text) { # [words](address) -> words
     while (match(text, /\]\([^)]*\)/)) text = substr(text, 1, RSTART - 1) substr(text, RSTART + RLENGTH)
     return text
 }
@@ -71,7 +71,7 @@ END {
 }' "$found"
 status=$?
 
-if grep -rnIE 'MODEL(\.md)? section' $sources; then
+if grep -rnIE --exclude=check_anchors.sh 'MODEL(\.md)? section' $sources; then
     echo 'cite docs/model.md#anchor instead' >&2
     status=1
 fi
