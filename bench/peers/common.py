@@ -96,7 +96,7 @@ def parse_settings(words):
 
 
 class Schedule:
-    """MODEL section 5, in double; the arrays that batches index are float32 on the device."""
+    """docs/model.md#noise-schedule, in double; the arrays that batches index are float32 on the device."""
 
     def __init__(self, s, device):
         v = np.linspace(s.noise_scale * s.noise_min, s.noise_scale * s.noise_max, s.steps)

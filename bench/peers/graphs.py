@@ -1,4 +1,4 @@
-"""The graphs of MODEL sections 1 to 3, built with vectorised operations on the device, and products with them."""
+"""The graphs of docs/model.md#views, built with vectorised operations on the device, and products with them."""
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,5 +1,5 @@
-/* The attention-aware matrix S on the edges of the interaction graph (MODEL section 1). Made once, before the first
- * epoch. */
+/* The attention-aware matrix S on the edges of the interaction graph (docs/model.md#attention-aware-graph). Made once,
+ * before the first epoch. */
 #ifndef KD_ATTENTION_ATTENTION_H
 #define KD_ATTENTION_ATTENTION_H
 

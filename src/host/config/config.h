@@ -85,8 +85,8 @@ typedef struct kd_config {
 void kd_config_defaults(kd_config *config);
 
 /* defaults, then the YAML file (NULL: none), then `count` overrides of the form "key=value" or "nested.key=value"; then
- * semantics fills the keys of MODEL section 7 that nobody gave, and every value is checked. KD_ERR_ARGUMENT names the
- * key, the line if it came from a file, and for an unknown key the nearest known one. */
+ * semantics fills the keys of docs/model.md#paper-and-published-code that nobody gave, and every value is checked.
+ * KD_ERR_ARGUMENT names the key, the line if it came from a file, and for an unknown key the nearest known one. */
 kd_status kd_config_load(const char *yaml_path, int64_t count, const char *const *overrides, kd_config *out);
 
 /* The resolved configuration as YAML that kd_config_load reads back to the same values; written whole or not at all. */

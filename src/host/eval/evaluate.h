@@ -26,7 +26,8 @@ typedef struct kd_views_host {
 kd_status kd_rank(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data, int64_t count, const int32_t *user,
                   int64_t k, int32_t *item, float *score);
 
-/* Recall = hits/held-out, Precision = hits/K, NDCG with min(held-out, K) ideal hits (MODEL section 6) of `held_out`. */
+/* Recall = hits/held-out, Precision = hits/K, NDCG with min(held-out, K) ideal hits (docs/model.md#evaluation) of
+ * `held_out`. */
 kd_status kd_evaluate(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data, const kd_interactions *held_out,
                       int64_t topk_count, const int64_t *topk, kd_metrics *out);
 

@@ -1,5 +1,5 @@
-/* The knowledge graph as the model sees it (MODEL section 2): triples sorted, duplicates removed, inverse relations
- * added, one relation for each ordered pair. Host side; built once. */
+/* The knowledge graph as the model sees it (docs/model.md#knowledge-graph): triples sorted, duplicates removed, inverse
+ * relations added, one relation for each ordered pair. Host side; built once. */
 #ifndef KD_GRAPH_KG_EDGES_H
 #define KD_GRAPH_KG_EDGES_H
 

@@ -1,4 +1,4 @@
-/* An epoch, stage by stage (MODEL section 6): the model's own stages, the steps, the evaluation. */
+/* An epoch, stage by stage (docs/model.md#an-epoch): the model's own stages, the steps, the evaluation. */
 #define _POSIX_C_SOURCE 200809L
 #include <time.h>
 

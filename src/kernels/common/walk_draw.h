@@ -1,5 +1,5 @@
-/* How one draw both restarts a cumulative walk and picks its neighbour (MODEL section 1). Compiled for the host and for
- * CUDA. */
+/* How one draw both restarts a cumulative walk and picks its neighbour (docs/model.md#cumulative-walks). Compiled for
+ * the host and for CUDA. */
 #ifndef KD_COMMON_WALK_DRAW_H
 #define KD_COMMON_WALK_DRAW_H
 

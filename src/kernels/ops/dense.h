@@ -1,4 +1,4 @@
-/* Dense products, row and column operations. Source: MODEL sections 3 and 5. */
+/* Dense products, row and column operations. Source: docs/model.md#views, docs/model.md#diffusion. */
 #ifndef KD_OPS_DENSE_H
 #define KD_OPS_DENSE_H
 
@@ -33,7 +33,7 @@ typedef kd_status kd_matrix_dot_fn(kd_ctx *ctx, kd_mat x, kd_mat y, float beta, 
 /* out [X.rows] = mean of each row. */
 typedef kd_status kd_row_mean_fn(kd_ctx *ctx, kd_mat x, float *out);
 
-/* loss[0] += weight sum X^2; dX += 2 weight X (weight decay, MODEL section 4). */
+/* loss[0] += weight sum X^2; dX += 2 weight X (weight decay, docs/model.md#weight-decay). */
 typedef kd_status kd_squared_norm_fn(kd_ctx *ctx, float weight, kd_mat x, kd_mat dx, double *loss);
 
 /* Y = unit rows of drop(X): x / max(|x|, 1e-12), norm [rows] = max(|drop(x)|, 1e-12). drop keeps an element with

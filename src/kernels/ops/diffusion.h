@@ -1,4 +1,4 @@
-/* Denoising diffusion over rows of a sparse 0/1 matrix (MODEL section 5). */
+/* Denoising diffusion over rows of a sparse 0/1 matrix (docs/model.md#diffusion). */
 #ifndef KD_OPS_DIFFUSION_H
 #define KD_OPS_DIFFUSION_H
 

@@ -26,7 +26,7 @@ typedef kd_status kd_place_rows_fn(kd_ctx *ctx, int64_t n, const int32_t *row, i
 typedef kd_status kd_spmm_batch_fn(kd_ctx *ctx, float alpha, kd_csr a, const int32_t *row, const int32_t *place,
                                    kd_mat x, float beta, kd_mat y);
 
-/* One hop of relation-aware attention (MODEL section 2). For each edge (h, r, t):
+/* One hop of relation-aware attention (docs/model.md#relation-aware-attention). For each edge (h, r, t):
  *   logit = LeakyReLU_slope( e_h . rh_r + e_t . rt_r ),  rh = rE W_top^T, rt = rE W_bottom^T  [relations, d];
  *   alpha = softmax of the logits over the edges of h;
  *   agg_h = e_h + sum alpha e_t   (e_h alone for a head without edges).
@@ -62,8 +62,8 @@ typedef kd_status kd_modality_graph_build_fn(kd_ctx *ctx, const int32_t *top, fl
 int64_t kd_modality_graph_workspace(int64_t nodes);
 
 /* The generated knowledge graph: edges (h, t) of `full` with t among top[h] or h among top[t] (top [entities, q]), each
- * kept with probability keep_rate, keyed (rng, head, tail), not rescaled. Source: MODEL section 5. Workspace:
- * kd_kg_generate_workspace. */
+ * kept with probability keep_rate, keyed (rng, head, tail), not rescaled. Source:
+ * docs/model.md#generated-knowledge-graph. Workspace: kd_kg_generate_workspace. */
 typedef kd_status kd_kg_generate_fn(kd_ctx *ctx, const kd_kg *full, int64_t q, const int32_t *top, float keep_rate,
                                     const kd_rng *rng, kd_kg *out);
 int64_t kd_kg_generate_workspace(int64_t capacity);

@@ -1,4 +1,4 @@
-/* Batches, BPR and InfoNCE (MODEL section 4). Losses are added to doubles on the device. */
+/* Batches, BPR and InfoNCE (docs/model.md#losses). Losses are added to doubles on the device. */
 #ifndef KD_OPS_LOSS_H
 #define KD_OPS_LOSS_H
 
@@ -29,7 +29,7 @@ int64_t kd_group_workspace(int64_t n);
 /* BPR of `count` triples: x_b = u_b . (p_b - n_b) with rows of user_view [U, w] and item_view [I, w];
  * loss[0] += -(1/batch) sum log sigmoid(x_b); gradients += into duser, ditem. users: user[] grouped; items: positive[]
  * followed by negative[] grouped (member i < count is a positive, i >= count a negative). Workspace: count floats.
- * Source: MODEL section 4.
+ * Source: docs/model.md#bpr.
  *
  * split: x_b is over all ranks' columns, so that every rank knows the whole loss; gradients are of the columns that are
  * here, and whole. loss may be NULL then, and is not added to. */
@@ -53,7 +53,7 @@ typedef kd_status kd_rank_sum_fn(void *context, kd_ctx *ctx, int64_t n, double *
  * rows, d] of the anchors alone: row g is that of node k_g (kd_take_rows makes such a table, kd_give_rows gives da
  * back), and rows beyond the groups are left alone. Logits are never stored: memory is O(count d). The logits are at
  * most 1/temp in magnitude since rows are unit, so 1/temp is subtracted in place of a running maximum. Workspace:
- * kd_infonce_workspace. Source: MODEL section 4.
+ * kd_infonce_workspace. Source: docs/model.md#infonce.
  *
  * Over several ranks each takes a range of keys: b and db are rows first_key .. first_key + b.rows - 1 of the tables,
  * at most most_keys on any rank, the denominators pass through `sum`, and loss, da and db are the rank's share: those

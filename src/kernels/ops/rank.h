@@ -1,4 +1,4 @@
-/* Top-k columns of rows and ranking metrics (MODEL section 6). */
+/* Top-k columns of rows and ranking metrics (docs/model.md#evaluation). */
 #ifndef KD_OPS_RANK_H
 #define KD_OPS_RANK_H
 

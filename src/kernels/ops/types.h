@@ -46,8 +46,8 @@ typedef struct kd_csr {
     const float *val;
 } kd_csr;
 
-/* Knowledge graph with entries by head and, for gradients, by tail. Entries of a head are in MODEL section 2's order.
- */
+/* Knowledge graph with entries by head and, for gradients, by tail. Entries of a head are in the order of
+ * docs/model.md#knowledge-graph. */
 typedef struct kd_kg {
     int64_t entities, relations; /* relations counts the inverse ones */
     int64_t capacity;            /* most edges it can hold */

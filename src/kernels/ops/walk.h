@@ -1,4 +1,5 @@
-/* Random walks with restart over the interaction graph and the similarity of what they visit (MODEL section 1). */
+/* Random walks with restart over the interaction graph and the similarity of what they visit
+ * (docs/model.md#attention-aware-graph). */
 #ifndef KD_OPS_WALK_H
 #define KD_OPS_WALK_H
 

@@ -1,5 +1,5 @@
-/* One denoiser: h = tanh(W1 [drop(x_t) ; temb] + b1), out = W2 h + b2 (MODEL section 5), trained on rows of a sparse
- * 0/1 matrix, and its reverse chain.
+/* One denoiser: h = tanh(W1 [drop(x_t) ; temb] + b1), out = W2 h + b2 (docs/model.md#denoiser), trained on rows of a
+ * sparse 0/1 matrix, and its reverse chain.
  *
  * Over several ranks it is split by the columns of x: a rank keeps the rows of W1 and of [W2 b2] that belong to its
  * columns, with their Adam moments, and makes its columns of x_t and of the output. What is summed over the ranks is

@@ -33,7 +33,8 @@ typedef struct kd_graph_sizes {
 kd_status kd_graphs_allocate(kd_pool *pool, const kd_model_shape *shape, const kd_graph_sizes *sizes, kd_graphs *out);
 
 /* Fills everything but `generated` (left equal to the full graph's structure: no edges) and the modality graphs.
- * similarity: S on the edges of `graph` in CSR order, NULL for none; epsilon scales it. A-hat as in MODEL section 1. */
+ * similarity: S on the edges of `graph` in CSR order, NULL for none; epsilon scales it. A-hat as in
+ * docs/model.md#attention-aware-graph. */
 kd_status kd_graphs_fill(kd_ctx *ctx, const kd_graph_sizes *sizes, const kd_bipartite *graph, int64_t users,
                          const float *similarity, double epsilon, const kd_kg_edges *full, const kd_kg_edges *capped,
                          kd_graphs *out);

@@ -1,4 +1,5 @@
-/* The losses of one batch (MODEL section 4): BPR and contrastive terms on the views, weight decay on the embeddings. */
+/* The losses of one batch (docs/model.md#losses): BPR and contrastive terms on the views, weight decay on the
+ * embeddings. */
 #ifndef KD_KDIFFE_LOSSES_H
 #define KD_KDIFFE_LOSSES_H
 

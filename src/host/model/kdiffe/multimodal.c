@@ -1,7 +1,7 @@
 /* The multimodal view's input Z = sum s_m Z_m with
  *   Z_m = P_m + Q_m + ris_adj_lambda A_m [uE ; iE],  P_m = A-hat [uE ; n_m],  Q_m = A-hat [P_m users ; iE],
- * s = softmax(w) and n_m the unit rows of the transformed features (MODEL section 3), and its gradients: with the
- * modalities merged before the products, or modality by modality. */
+ * s = softmax(w) and n_m the unit rows of the transformed features (docs/model.md#multimodal-view), and its gradients:
+ * with the modalities merged before the products, or modality by modality. */
 #include "host/model/kdiffe/views.h"
 
 /* The gradients of [uE ; iE] as one matrix. */

@@ -50,7 +50,7 @@ typedef struct kd_params {
 /* Lays the parameters out in `pool` (which may be counting). */
 kd_status kd_params_allocate(kd_pool *pool, const kd_model_shape *shape, kd_params *out);
 
-/* Initial values of MODEL section "Symbols": xavier uniform tables, rgat W with gain sqrt(2), linear transforms
+/* Initial values of docs/model.md#initial-values: xavier uniform tables, rgat W with gain sqrt(2), linear transforms
  * +-1/sqrt(F), modal weights 1/modalities; keyed (seed, tensor, row, column). */
 kd_status kd_params_init(kd_ctx *ctx, uint64_t seed, const kd_model_shape *shape, kd_params *params);
 

@@ -1,4 +1,4 @@
-/* Relation-aware graph attention over the knowledge graph, several hops (MODEL section 2). */
+/* Relation-aware graph attention over the knowledge graph, several hops (docs/model.md#relation-aware-attention). */
 #ifndef KD_KDIFFE_RGAT_H
 #define KD_KDIFFE_RGAT_H
 

@@ -1,4 +1,4 @@
-/* The noise schedule (MODEL section 5), in double. */
+/* The noise schedule (docs/model.md#noise-schedule), in double. */
 #ifndef KD_KDIFFE_SCHEDULE_H
 #define KD_KDIFFE_SCHEDULE_H
 

@@ -1,4 +1,4 @@
-/* The views of users and items (MODEL section 3) and their gradients. All views of a pass lie side by side in one
+/* The views of users and items (docs/model.md#views) and their gradients. All views of a pass lie side by side in one
  * stack, so that one wide sparse product serves them all. */
 #ifndef KD_KDIFFE_VIEWS_H
 #define KD_KDIFFE_VIEWS_H
@@ -136,8 +136,8 @@ static inline kd_mat kd_items_of(const kd_views *views, kd_mat nodes) {
     return kd_mat_rows(nodes, views->shape.users, views->shape.items);
 }
 
-/* out [items.count, whole_dim] = f_m of MODEL section 3 of some of the items that are here, not normalised: X W + b, or
- * LeakyReLU_0.2(X W). */
+/* out [items.count, whole_dim] = f_m of docs/model.md#feature-transform of some of the items that are here, not
+ * normalised: X W + b, or LeakyReLU_0.2(X W). */
 kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *params, const kd_views *views, int64_t m, kd_range items,
                                kd_mat out);
 
