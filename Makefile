@@ -90,7 +90,7 @@ MAKEFLAGS += --no-print-directory
 # Targets for people call make once more for what they build: it then sees what setup has installed, and uses every core.
 PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: all profile-nsys profile-ncu gpu-check tests column-tests kernels-table run test check config install clean help bench setup format lint sanitize FORCE
+.PHONY: all profile-nsys profile-ncu gpu-check tests column-tests kernels-table run test check config install clean help bench setup structure format lint sanitize FORCE
 
 all:
 	@$(MAKE) $(PARALLEL) $(BUILD)/kdiffe
@@ -201,9 +201,15 @@ test: setup
 # Everything that should be true of the sources, cheapest first.
 check:
 	@sh tests/setup.sh check
+	@$(MAKE) structure
 	@$(MAKE) format
 	@$(MAKE) lint
 	@$(MAKE) sanitize
+
+# No include runs upwards or in a circle; every place of a document that is cited is there.
+structure:
+	@python3 tests/check_includes.py
+	@sh tests/check_anchors.sh
 
 format:
 	@clang-format --dry-run -Werror $(SOURCES)

@@ -5,6 +5,7 @@
 
 #include "op_fixture.h"
 
+#include "host/config/load.h"
 #include "host/data/synth.h"
 #include "host/model/kdiffe/kdiffe.h"
 #include "host/train/trainer.h"

@@ -13,9 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/base/device.h"
-#include "host/base/pool.h"
 #include "host/model/kdiffe/params.h"
+#include "kernels/device.h"
+#include "kernels/pool.h"
 
 typedef struct op_fixture {
     kd_ctx *ctx;

@@ -4,6 +4,7 @@
 
 #include "op_fixture.h"
 
+#include "host/config/load.h"
 #include "host/data/synth.h"
 #include "host/train/train.h"
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "host/attention/attention.h"
+#include "host/config/load.h"
 #include "host/data/published.h"
 #include "host/data/similarity.h"
 

@@ -3,6 +3,7 @@
 
 #include "host/config/config.h"
 #include "host/config/keys.h"
+#include "host/config/load.h"
 
 /* Doubles that were written and read back, or parsed from the same literal, are the same bits. */
 #define assert_real(actual, expected) assert_true((actual) == (expected))

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "host/base/file.h"
+#include "host/config/load.h"
 #include "host/report/console.h"
 #include "host/report/metrics_log.h"
 #include "host/report/run_folder.h"

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "host/base/device.h"
 #include "host/base/file.h"
 #include "host/base/memory.h"
 #include "kernels/ctx.h"

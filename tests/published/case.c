@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "host/base/memory.h"
+#include "host/config/load.h"
 #include "host/data/pairs.h"
 #include "published/golden.h"
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/base/device.h"
+#include "kernels/device.h"
 #include "published/golden.h"
 
 static int64_t check_folder(const char *folder, bool naive, bool shard, kd_ctx *ctx, kd_comm *comm) {

@@ -2,9 +2,9 @@
 #ifndef KD_ATTENTION_WALKED_H
 #define KD_ATTENTION_WALKED_H
 
-#include "host/base/pool.h"
 #include "host/graph/bipartite.h"
 #include "host/ranks/collectives.h"
+#include "kernels/pool.h"
 
 /* The graph and the walks' lists on the device: this rank's share of the starts, later those of all. */
 typedef struct kd_walked {

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "host/base/device.h"
 #include "host/base/memory.h"
-#include "host/base/pool.h"
 #include "kdiffe/version.h"
+#include "kernels/device.h"
 #include "kernels/ops.h"
+#include "kernels/pool.h"
 
 enum { FEWEST_BYTES = 8, WARM_UPS = 5, PATTERN = 61 };
 

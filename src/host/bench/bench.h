@@ -3,9 +3,9 @@
 #ifndef KD_BENCH_BENCH_H
 #define KD_BENCH_BENCH_H
 
-#include "host/base/device.h"
 #include "host/model/kdiffe/kdiffe.h"
 #include "host/train/train.h"
+#include "kernels/device.h"
 #include "kernels/ops.h"
 
 /* What all cases of a run share: the data set, its graphs on the device, sizes. */

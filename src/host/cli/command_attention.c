@@ -2,10 +2,10 @@
 #include <stdlib.h>
 
 #include "host/attention/attention.h"
-#include "host/base/device.h"
 #include "host/base/memory.h"
 #include "host/cli/shared.h"
 #include "host/data/similarity.h"
+#include "kernels/device.h"
 
 static const char HELP[] =
     "usage: kdiffe attention DATA --out=FILE.tsv [--config=FILE.yaml] [--key=value ...]\n\n"

@@ -2,11 +2,12 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
-#include "host/base/device.h"
 #include "host/cli/shared.h"
 #include "host/config/keys.h"
+#include "host/config/load.h"
 #include "host/report/console.h"
 #include "host/report/metrics_log.h"
+#include "kernels/device.h"
 
 static const char HELP[] =
     "usage: kdiffe eval RUN [--data=DIR] [--topk=10,20] [--json] [--device=D] [--threads=N]\n\n"

@@ -14,10 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "host/base/device.h"
 #include "host/base/memory.h"
 #include "host/base/signals.h"
 #include "host/cli/command.h"
+#include "kernels/device.h"
 
 static const char HELP[] =
     "usage: kdiffe launch [--gpus=N] -- train DATA --out=RUN [--key=value ...]\n"

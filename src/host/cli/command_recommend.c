@@ -4,10 +4,10 @@
 #include <string.h>
 #include <uthash.h>
 
-#include "host/base/device.h"
 #include "host/base/file.h"
 #include "host/base/memory.h"
 #include "host/cli/shared.h"
+#include "kernels/device.h"
 
 static const char HELP[] =
     "usage: kdiffe recommend RUN --users=FILE|all --out=FILE.tsv [--k=20] [--data=DIR] [--threads=N]\n\n"

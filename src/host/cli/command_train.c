@@ -6,16 +6,18 @@
 #include <sys/resource.h>
 #include <xxhash.h>
 
-#include "host/base/device.h"
 #include "host/base/safetensors.h"
 #include "host/cli/command.h"
 #include "host/cli/shared.h"
+#include "host/config/load.h"
 #include "host/ranks/collectives.h"
 #include "host/report/console.h"
 #include "host/report/metrics_log.h"
 #include "host/report/run_folder.h"
 #include "host/train/checkpoint.h"
 #include "kdiffe/version.h"
+#include "kernels/device.h"
+#include "kernels/trace.h"
 
 static const char HELP[] =
     "usage: kdiffe train DATA --out=RUN [--config=FILE.yaml] [--key=value ...]\n"

@@ -1,4 +1,5 @@
 #include "host/cli/shared.h"
+#include "host/config/load.h"
 
 #include <inttypes.h>
 #include <limits.h>

@@ -2,13 +2,13 @@
 #ifndef KD_CLI_SHARED_H
 #define KD_CLI_SHARED_H
 
-#include "host/base/device.h"
 #include "host/base/safetensors.h"
 #include "host/cli/command.h"
 #include "host/config/config.h"
 #include "host/data/dataset.h"
 #include "host/eval/evaluate.h"
 #include "host/ranks/collectives.h"
+#include "kernels/device.h"
 
 /* --config=FILE and every remaining --key=value as a configuration; they are taken from args. */
 kd_status kd_cli_config(kd_args *args, kd_config *out);

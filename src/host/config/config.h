@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "host/base/device.h"
 #include "host/base/error.h"
+#include "kernels/compute.h"
 
 typedef enum kd_semantics { KD_SEMANTICS_PUBLISHED, KD_SEMANTICS_PAPER } kd_semantics;
 typedef enum kd_attention_method { KD_ATTENTION_CUMULATIVE, KD_ATTENTION_NODE, KD_ATTENTION_POWER } kd_attention_method;
@@ -81,21 +81,6 @@ typedef struct kd_config {
     uint32_t naive;     /* kd_naive bits; 0: everything as fast as can be */
 } kd_config;
 
-/* The published defaults with semantics `published`. */
-void kd_config_defaults(kd_config *config);
-
-/* defaults, then the YAML file (NULL: none), then `count` overrides of the form "key=value" or "nested.key=value"; then
- * semantics fills the keys of docs/model.md#paper-and-published-code that nobody gave, and every value is checked.
- * KD_ERR_ARGUMENT names the key, the line if it came from a file, and for an unknown key the nearest known one. */
-kd_status kd_config_load(const char *yaml_path, int64_t count, const char *const *overrides, kd_config *out);
-
-/* The resolved configuration as YAML that kd_config_load reads back to the same values; written whole or not at all. */
-kd_status kd_config_save(const kd_config *config, const char *path);
-
-/* *out = the keys and values that make the model what it is, a line "key=value" each: all but those that say where it
- * is computed, how long and how often it is looked at. Free with free(). KD_ERR_MEMORY. */
-kd_status kd_config_identity(const kd_config *config, char **out);
-
 /* What a run's configuration says of how to compute. */
 static inline kd_compute kd_compute_of(const kd_config *config) {
     kd_compute compute = {.device = config->device,
@@ -104,8 +89,5 @@ static inline kd_compute kd_compute_of(const kd_config *config) {
                           .any_order = !config->deterministic};
     return compute;
 }
-
-/* Weight of the guidance term of a modality's denoiser: the given one, else 1 - e_loss for "text", else e_loss. */
-double kd_config_guidance_weight(const kd_config *config, const char *modality);
 
 #endif

@@ -2,8 +2,8 @@
 #ifndef KD_DATA_RECBOLE_INNER_H
 #define KD_DATA_RECBOLE_INNER_H
 
+#include "host/data/dataset.h"
 #include "host/data/interner.h"
-#include "host/data/recbole.h"
 
 /* Rows of the interaction files, in file order; split 0 train, 1 valid, 2 test, -1 not yet said. */
 typedef struct kd_recbole_rows {

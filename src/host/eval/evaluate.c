@@ -6,7 +6,7 @@
 
 #include "host/base/memory.h"
 #include "host/eval/ranker.h"
-#include "host/model/kdiffe/params.h"
+#include "host/ranks/layout.h"
 
 static kd_status check_views(const kd_views_host *v, const kd_dataset *data) {
     if (v->users == data->users && v->items == data->items && v->width > 0) return KD_OK;

@@ -4,15 +4,9 @@
 
 #include "host/config/config.h"
 #include "host/data/dataset.h"
+#include "host/eval/metrics.h"
 
 typedef struct kd_ctx kd_ctx;
-
-/* Averages over users that have held-out items; entry k belongs to topk[k]. */
-typedef struct kd_metrics {
-    int64_t users; /* users with held-out items */
-    int64_t topk_count, topk[KD_MAX_TOPK];
-    double recall[KD_MAX_TOPK], ndcg[KD_MAX_TOPK], precision[KD_MAX_TOPK];
-} kd_metrics;
 
 /* View tables in host memory: users x width and items x width, row-major. */
 typedef struct kd_views_host {

@@ -2,10 +2,11 @@
 #ifndef KD_EVAL_RANKER_H
 #define KD_EVAL_RANKER_H
 
-#include "host/base/pool.h"
-#include "host/eval/evaluate.h"
+#include "host/data/dataset.h"
+#include "host/eval/metrics.h"
 #include "host/ranks/collectives.h"
 #include "host/ranks/layout.h"
+#include "kernels/pool.h"
 
 typedef struct kd_ranker {
     kd_comm *comm;              /* over whose ranks metrics are split; NULL: one */

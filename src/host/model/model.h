@@ -9,8 +9,8 @@
 #include "host/data/dataset.h"
 #include "host/eval/ranker.h"
 #include "host/graph/bipartite.h"
-#include "host/train/arrays.h"
-#include "host/train/loop.h"
+#include "host/loop/arrays.h"
+#include "host/loop/loop.h"
 
 typedef struct kd_model_kind kd_model_kind;
 

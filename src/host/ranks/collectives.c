@@ -6,12 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host/base/device.h"
 #include "host/base/memory.h"
 #include "host/ranks/mpi.h"
 #include "host/ranks/tcp.h"
 #include "host/ranks/watch.h"
 #include "kernels/cuda/nccl.h"
+#include "kernels/device.h"
 #include "kernels/ops.h"
 #include "kernels/trace.h"
 

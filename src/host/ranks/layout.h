@@ -3,8 +3,8 @@
 #ifndef KD_RANKS_LAYOUT_H
 #define KD_RANKS_LAYOUT_H
 
-#include "host/base/pool.h"
 #include "host/ranks/collectives.h"
+#include "kernels/pool.h"
 
 /* Views side by side are turned together: a matrix of some columns has a block of this rank's for each, one of some
  * rows a block of whole rows. */

@@ -7,8 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "host/base/device.h"
 #include "host/base/memory.h"
+#include "kernels/device.h"
 
 struct kd_watch {
     kd_ctx *ctx;

@@ -1,4 +1,5 @@
 #include "host/train/checkpoint.h"
+#include "host/config/load.h"
 
 #include <cjson/cJSON.h>
 #include <dirent.h>
@@ -11,7 +12,7 @@
 #include <xxhash.h>
 
 #include "host/base/memory.h"
-#include "host/train/arrays.h"
+#include "host/loop/arrays.h"
 #include "kdiffe/version.h"
 
 static const char PREFIX[] = "checkpoint-", SUFFIX[] = ".safetensors";

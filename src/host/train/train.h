@@ -3,7 +3,7 @@
 #define KD_TRAIN_TRAIN_H
 
 #include "host/data/dataset.h"
-#include "host/train/progress.h"
+#include "host/loop/progress.h"
 
 /* Fills *plan; KD_ERR_MEMORY when a size overflows. Allocates nothing. */
 kd_status kd_train_plan(const kd_config *config, const kd_dataset *data, kd_comm *comm, kd_memory_plan *plan);

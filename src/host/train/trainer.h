@@ -2,8 +2,8 @@
 #ifndef KD_TRAIN_TRAINER_H
 #define KD_TRAIN_TRAINER_H
 
+#include "host/loop/loop.h"
 #include "host/model/model.h"
-#include "host/train/loop.h"
 
 typedef struct kd_trainer {
     kd_ctx *ctx;   /* NULL: counting mode */

@@ -2,7 +2,7 @@
 #ifndef KD_CUDA_BLAS_H
 #define KD_CUDA_BLAS_H
 
-#include "host/base/device.h"
+#include "kernels/compute.h"
 #include "kernels/cuda/cuda.h"
 
 /* precision: how inputs are rounded for the tensor cores (fp32: not at all); weights and sums stay float32.

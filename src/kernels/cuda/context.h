@@ -1,10 +1,10 @@
-/* Opening and closing the CUDA backend; see host/base/device.h for the public face. */
+/* Opening and closing the CUDA backend; see kernels/device.h for the public face. */
 #ifndef KD_CUDA_CONTEXT_H
 #define KD_CUDA_CONTEXT_H
 
 #include <stdbool.h>
 
-#include "host/base/device.h"
+#include "kernels/compute.h"
 #include "kernels/ctx.h"
 
 #ifdef __cplusplus

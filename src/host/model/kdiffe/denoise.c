@@ -1,4 +1,5 @@
 /* Training of the denoisers and the graphs rebuilt from what they sample. */
+#include "host/config/load.h"
 #include "host/model/kdiffe/kdiffe.h"
 
 static const double INPUT_DROPOUT = 0.5;

@@ -3,9 +3,9 @@
 #ifndef KD_KDIFFE_LOSSES_H
 #define KD_KDIFFE_LOSSES_H
 
+#include "host/loop/progress.h"
 #include "host/model/kdiffe/views.h"
 #include "host/ranks/collectives.h"
-#include "host/train/progress.h"
 
 typedef struct kd_loss_config {
     int64_t batch, cl_method;

@@ -3,9 +3,9 @@
 #ifndef KD_KDIFFE_PARAMS_H
 #define KD_KDIFFE_PARAMS_H
 
-#include "host/base/pool.h"
 #include "host/config/config.h"
 #include "host/ranks/layout.h"
+#include "kernels/pool.h"
 
 enum { KD_MAX_PARAMS = 6 + 2 * KD_MAX_MODALITIES };
 

@@ -1,4 +1,4 @@
-#include "host/config/config.h"
+#include "host/config/load.h"
 
 #include <stdio.h>
 #include <stdlib.h>

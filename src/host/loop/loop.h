@@ -1,8 +1,8 @@
 /* The one training loop: every row of something once, in a new order, a batch a step. */
-#ifndef KD_TRAIN_LOOP_H
-#define KD_TRAIN_LOOP_H
+#ifndef KD_LOOP_LOOP_H
+#define KD_LOOP_LOOP_H
 
-#include "host/train/progress.h"
+#include "host/loop/progress.h"
 
 /* What all loops of a run share; only one is at work at a time. */
 typedef struct kd_loop {

@@ -1,7 +1,7 @@
 /* The device memory of one owner: every block is named, counted and freed together. In counting mode nothing is
  * allocated: the same lay-out code then gives the memory plan. */
-#ifndef KD_BASE_POOL_H
-#define KD_BASE_POOL_H
+#ifndef KD_KERNELS_POOL_H
+#define KD_KERNELS_POOL_H
 
 #include "kernels/ops.h"
 

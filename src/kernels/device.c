@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "host/base/device.h"
 #include "host/base/error.h"
 #include "kernels/cpu_level.h"
+#include "kernels/device.h"
 #include "kernels/trace.h"
 #ifdef KD_WITH_CUDA
 #include "kernels/cuda/context.h"

@@ -1,9 +1,10 @@
-#include "host/train/loop.h"
+#include "host/loop/loop.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #include "host/base/memory.h"
+#include "kernels/trace.h"
 
 kd_status kd_loop_allocate(kd_pool *pool, int64_t rows, int64_t batch, kd_loop *out) {
     kd_status status = KD_OK;

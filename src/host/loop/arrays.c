@@ -1,4 +1,4 @@
-#include "host/train/arrays.h"
+#include "host/loop/arrays.h"
 
 #include <stdio.h>
 #include <stdlib.h>

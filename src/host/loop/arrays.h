@@ -1,6 +1,6 @@
 /* The arrays of a checkpoint, between files, which hold them whole, and the memories of one or several ranks. */
-#ifndef KD_TRAIN_ARRAYS_H
-#define KD_TRAIN_ARRAYS_H
+#ifndef KD_LOOP_ARRAYS_H
+#define KD_LOOP_ARRAYS_H
 
 #include "host/base/safetensors.h"
 #include "host/ranks/layout.h"

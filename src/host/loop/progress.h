@@ -1,12 +1,12 @@
 /* How far a run has come: stages, losses, positions; whom it tells, and when it stops or is kept. */
-#ifndef KD_TRAIN_PROGRESS_H
-#define KD_TRAIN_PROGRESS_H
+#ifndef KD_LOOP_PROGRESS_H
+#define KD_LOOP_PROGRESS_H
 
-#include "host/base/pool.h"
 #include "host/base/tensor.h"
 #include "host/config/config.h"
-#include "host/eval/evaluate.h"
+#include "host/eval/metrics.h"
 #include "host/ranks/collectives.h"
+#include "kernels/pool.h"
 
 typedef enum kd_stage {
     KD_STAGE_ATTENTION, /* once, before the first epoch */

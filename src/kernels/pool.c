@@ -1,4 +1,4 @@
-#include "host/base/pool.h"
+#include "kernels/pool.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "host/train/progress.h"
+#include "host/loop/progress.h"
 
 #include "host/base/signals.h"
 
