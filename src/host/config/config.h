@@ -8,6 +8,7 @@
 #include "host/base/error.h"
 #include "kernels/compute.h"
 
+typedef enum kd_model_choice { KD_MODEL_KDIFFE, KD_MODEL_LIGHTGCN } kd_model_choice;
 typedef enum kd_semantics { KD_SEMANTICS_PUBLISHED, KD_SEMANTICS_PAPER } kd_semantics;
 typedef enum kd_attention_method { KD_ATTENTION_CUMULATIVE, KD_ATTENTION_NODE, KD_ATTENTION_POWER } kd_attention_method;
 typedef enum kd_train_view { KD_TRAIN_VIEW_FULL, KD_TRAIN_VIEW_GENERATED } kd_train_view;
@@ -35,6 +36,7 @@ typedef struct kd_guidance_weight {
 
 /* Field names are the keys; nested keys (attention.walks) are nested structs. */
 typedef struct kd_config {
+    kd_model_choice model;
     kd_semantics semantics; /* sets kg.train_view, guidance, kg.id_space and select_on where they are not given */
     int64_t epochs, batch, dim;
     double lr, reg;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *const MODEL[] = {"kdiffe", "lightgcn", NULL};
 static const char *const SEMANTICS[] = {"published", "paper", NULL};
 static const char *const METHODS[] = {"cumulative", "node", "power", NULL};
 static const char *const TRAIN_VIEWS[] = {"full", "generated", NULL};
@@ -28,6 +29,7 @@ static const char *const NAIVE[] = {"chain", "output", "views", "rows", "feature
     { name, KD_KEY_BOOL, FIELD(field), 0, 0, NULL, "true", NULL, help }
 
 const kd_key kd_keys[] = {
+    CHOICE("model", model, MODEL, "kdiffe", NULL, "what is trained: KDiffE, or LightGCN with its embeddings alone"),
     CHOICE("semantics", semantics, SEMANTICS, "published", NULL,
            "published code or paper, where they differ: sets the four keys marked *"),
     INT("epochs", epochs, 1, 1e9, "25", "epochs to train"),

@@ -138,6 +138,14 @@ cleanup:
     return status;
 }
 
+static kd_status sum_over_ranks(void *comm, kd_ctx *ctx, int64_t n, float *x) {
+    return kd_comm_allreduce_f32(comm, ctx, n, x);
+}
+
+kd_split kd_layout_split(const kd_layout *layout) {
+    return (kd_split){.first = layout->own.first, .sum = sum_over_ranks, .context = layout->comm};
+}
+
 kd_status kd_mat_download(kd_ctx *ctx, kd_mat m, float *host) {
     kd_status status = KD_OK;
     for (int64_t r = 0; r < m.rows && status == KD_OK; r += m.ld == m.cols ? m.rows : 1) {

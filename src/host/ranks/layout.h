@@ -39,6 +39,9 @@ kd_status kd_layout_allgather(kd_ctx *ctx, const kd_layout *layout, kd_mat colum
 kd_status kd_layout_download(kd_ctx *ctx, const kd_layout *layout, kd_mat columns, int64_t first, int64_t rows,
                              float *host, int64_t stride);
 
+/* How ops that sum along rows see columns that are divided so: their partial sums pass through the communicator. */
+kd_split kd_layout_split(const kd_layout *layout);
+
 /* host [rows, cols] <- device and back: what is here. */
 kd_status kd_mat_download(kd_ctx *ctx, kd_mat m, float *host);
 kd_status kd_mat_upload(kd_ctx *ctx, const float *host, kd_mat m);

@@ -4,17 +4,7 @@
 #include <stdlib.h>
 
 #include "host/base/memory.h"
-
-static kd_status allocate_csr(kd_pool *pool, int64_t rows, int64_t cols, int64_t nnz, bool values, const char *what,
-                              kd_csr *out) {
-    kd_status status = KD_OK;
-    *out = (kd_csr){.rows = rows, .cols = cols};
-    KD_TRY(kd_pool_alloc(pool, rows + 1, sizeof(int64_t), what, &out->row_ptr));
-    KD_TRY(kd_pool_alloc(pool, nnz, sizeof(int32_t), what, &out->col));
-    if (values) KD_TRY(kd_pool_alloc(pool, nnz, sizeof(float), what, &out->val));
-cleanup:
-    return status;
-}
+#include "host/model/blocks.h"
 
 static kd_status allocate_kg(kd_pool *pool, const kd_model_shape *s, int64_t edges, kd_kg *out) {
     static const char what[] = "knowledge graphs";
@@ -51,14 +41,14 @@ static kd_status allocate_rows(kd_pool *pool, const kd_model_shape *s, const kd_
     kd_status status = KD_OK;
     kd_range e = sizes->entities;
     out->user_rows = out->train;
-    KD_TRY(allocate_csr(pool, s->entities, e.count, sizes->kg_edges_here, false, what, &out->entity_rows));
+    KD_TRY(kd_csr_allocate(pool, s->entities, e.count, sizes->kg_edges_here, false, what, &out->entity_rows));
     out->entity_rows_transpose = out->entity_rows;
     if (e.count < s->entities)
-        KD_TRY(
-            allocate_csr(pool, e.count, s->entities, sizes->kg_edges_here, false, what, &out->entity_rows_transpose));
+        KD_TRY(kd_csr_allocate(pool, e.count, s->entities, sizes->kg_edges_here, false, what,
+                               &out->entity_rows_transpose));
     if (sizes->items.count < s->items)
-        KD_TRY(
-            allocate_csr(pool, s->users, sizes->items.count, sizes->interactions_here, false, what, &out->user_rows));
+        KD_TRY(kd_csr_allocate(pool, s->users, sizes->items.count, sizes->interactions_here, false, what,
+                               &out->user_rows));
     out->user_rows_transpose = kd_csr_rows(out->train_transpose, sizes->items.first, sizes->items.count);
 cleanup:
     return status;
@@ -68,11 +58,11 @@ kd_status kd_graphs_allocate(kd_pool *pool, const kd_model_shape *s, const kd_gr
     static const char what[] = "interaction graphs";
     kd_status status = KD_OK;
     int64_t nodes = s->users + s->items, n = sizes->interactions;
-    KD_TRY(allocate_csr(pool, s->users, s->items, n, false, what, &out->train));
-    KD_TRY(allocate_csr(pool, s->items, s->users, n, true, what, &out->linked_mean));
+    KD_TRY(kd_csr_allocate(pool, s->users, s->items, n, false, what, &out->train));
+    KD_TRY(kd_csr_allocate(pool, s->items, s->users, n, true, what, &out->linked_mean));
     out->train_transpose = out->linked_mean;
     out->train_transpose.val = NULL;
-    KD_TRY(allocate_csr(pool, nodes, nodes, 2 * n + nodes, true, what, &out->adjacency));
+    KD_TRY(kd_csr_allocate(pool, nodes, nodes, 2 * n + nodes, true, what, &out->adjacency));
     KD_TRY(allocate_rows(pool, s, sizes, out));
     KD_TRY(allocate_kg(pool, s, sizes->kg_edges, &out->full));
     KD_TRY(allocate_kg(pool, s, sizes->kg_capped_edges, &out->capped));
@@ -80,11 +70,6 @@ kd_status kd_graphs_allocate(kd_pool *pool, const kd_model_shape *s, const kd_gr
     for (int64_t m = 0; m < s->modalities; m++) KD_TRY(allocate_modality(pool, s, sizes->q, &out->modality[m]));
 cleanup:
     return status;
-}
-
-/* Device arrays are written once here; kd_csr holds them as const for every later reader. */
-static kd_status put(kd_ctx *ctx, const void *device, const void *host, int64_t count, int64_t size) {
-    return kd_upload(ctx, (void *)(uintptr_t)device, host, count * size);
 }
 
 static kd_status fill_interactions(kd_ctx *ctx, const kd_bipartite *g, int64_t users, kd_graphs *out) {
@@ -97,14 +82,14 @@ static kd_status fill_interactions(kd_ctx *ctx, const kd_bipartite *g, int64_t u
     KD_TRY(kd_host_alloc(&col, n, sizeof *col, "interaction graph"));
     KD_TRY(kd_host_alloc(&mean, n, sizeof *mean, "interaction graph"));
     for (int64_t k = 0; k < n; k++) col[k] = (int32_t)(g->col[k] - users);
-    KD_TRY(put(ctx, out->train.row_ptr, g->row_ptr, users + 1, sizeof *ptr));
-    KD_TRY(put(ctx, out->train.col, col, n, sizeof *col));
+    KD_TRY(kd_fill(ctx, out->train.row_ptr, g->row_ptr, users + 1, sizeof *ptr));
+    KD_TRY(kd_fill(ctx, out->train.col, col, n, sizeof *col));
     for (int64_t i = 0; i <= items; i++) ptr[i] = g->row_ptr[users + i] - n;
     for (int64_t i = 0; i < items; i++)
         for (int64_t k = ptr[i]; k < ptr[i + 1]; k++) mean[k] = (float)(1.0 / (double)(ptr[i + 1] - ptr[i]));
-    KD_TRY(put(ctx, out->linked_mean.row_ptr, ptr, items + 1, sizeof *ptr));
-    KD_TRY(put(ctx, out->linked_mean.col, g->col + n, n, sizeof *col));
-    KD_TRY(put(ctx, out->linked_mean.val, mean, n, sizeof *mean));
+    KD_TRY(kd_fill(ctx, out->linked_mean.row_ptr, ptr, items + 1, sizeof *ptr));
+    KD_TRY(kd_fill(ctx, out->linked_mean.col, g->col + n, n, sizeof *col));
+    KD_TRY(kd_fill(ctx, out->linked_mean.val, mean, n, sizeof *mean));
 cleanup:
     free(ptr);
     free(col);
@@ -148,9 +133,9 @@ static kd_status fill_adjacency(kd_ctx *ctx, const kd_bipartite *g, const float 
     KD_TRY(kd_host_alloc(&val, nnz, sizeof *val, "adjacency"));
     for (int64_t r = 0; r <= g->nodes; r++) ptr[r] = g->row_ptr[r] + r;
     for (int64_t r = 0; r < g->nodes; r++) adjacency_row(g, r, similarity, epsilon, col, val);
-    KD_TRY(put(ctx, out->row_ptr, ptr, g->nodes + 1, sizeof *ptr));
-    KD_TRY(put(ctx, out->col, col, nnz, sizeof *col));
-    KD_TRY(put(ctx, out->val, val, nnz, sizeof *val));
+    KD_TRY(kd_fill(ctx, out->row_ptr, ptr, g->nodes + 1, sizeof *ptr));
+    KD_TRY(kd_fill(ctx, out->col, col, nnz, sizeof *col));
+    KD_TRY(kd_fill(ctx, out->val, val, nnz, sizeof *val));
 cleanup:
     free(ptr);
     free(col);
@@ -166,40 +151,16 @@ static kd_status fill_kg(kd_ctx *ctx, const kd_kg_edges *edges, kd_kg *out) {
     KD_TRY(kd_host_alloc(&in_edge, edges->count, sizeof *in_edge, "knowledge graph"));
     KD_TRY(kd_host_alloc(&in_head, edges->count, sizeof *in_head, "knowledge graph"));
     kd_kg_edges_by_tail(edges, tail_ptr, in_head, in_edge);
-    KD_TRY(put(ctx, out->head_ptr, edges->head_ptr, edges->entities + 1, sizeof(int64_t)));
-    KD_TRY(put(ctx, out->tail, edges->tail, edges->count, sizeof(int32_t)));
-    KD_TRY(put(ctx, out->relation, edges->relation, edges->count, sizeof(int32_t)));
-    KD_TRY(put(ctx, out->tail_ptr, tail_ptr, edges->entities + 1, sizeof(int64_t)));
-    KD_TRY(put(ctx, out->in_head, in_head, edges->count, sizeof(int32_t)));
-    KD_TRY(put(ctx, out->in_edge, in_edge, edges->count, sizeof(int64_t)));
+    KD_TRY(kd_fill(ctx, out->head_ptr, edges->head_ptr, edges->entities + 1, sizeof(int64_t)));
+    KD_TRY(kd_fill(ctx, out->tail, edges->tail, edges->count, sizeof(int32_t)));
+    KD_TRY(kd_fill(ctx, out->relation, edges->relation, edges->count, sizeof(int32_t)));
+    KD_TRY(kd_fill(ctx, out->tail_ptr, tail_ptr, edges->entities + 1, sizeof(int64_t)));
+    KD_TRY(kd_fill(ctx, out->in_head, in_head, edges->count, sizeof(int32_t)));
+    KD_TRY(kd_fill(ctx, out->in_edge, in_edge, edges->count, sizeof(int64_t)));
 cleanup:
     free(tail_ptr);
     free(in_edge);
     free(in_head);
-    return status;
-}
-
-/* Uploads the entries of a matrix, whose columns are counted from `base`, in some of its rows and columns. */
-static kd_status fill_part(kd_ctx *ctx, const int64_t *row_ptr, const int32_t *col, int64_t base, kd_range rows,
-                           kd_range columns, kd_csr *out) {
-    kd_status status = KD_OK;
-    int64_t *ptr = NULL, used = 0;
-    int32_t *here = NULL;
-    KD_TRY(kd_host_alloc(&ptr, rows.count + 1, sizeof *ptr, "rows of the denoisers"));
-    KD_TRY(kd_host_alloc(&here, row_ptr[rows.first + rows.count] - row_ptr[rows.first], sizeof *here,
-                         "rows of the denoisers"));
-    for (int64_t r = 0; r < rows.count; r++) {
-        for (int64_t k = row_ptr[rows.first + r]; k < row_ptr[rows.first + r + 1]; k++) {
-            int64_t c = col[k] - base - columns.first;
-            if (c >= 0 && c < columns.count) here[used++] = (int32_t)c;
-        }
-        ptr[r + 1] = used;
-    }
-    KD_TRY(put(ctx, out->row_ptr, ptr, rows.count + 1, sizeof *ptr));
-    KD_TRY(put(ctx, out->col, here, used, sizeof *here));
-cleanup:
-    free(ptr);
-    free(here);
     return status;
 }
 
@@ -210,11 +171,12 @@ static kd_status fill_rows(kd_ctx *ctx, const kd_graph_sizes *sizes, const kd_bi
     int32_t *neighbour = NULL;
     KD_TRY(kd_host_alloc(&neighbour, full->count, sizeof *neighbour, "neighbour rows"));
     kd_kg_edges_rows(full, neighbour);
-    KD_TRY(fill_part(ctx, full->head_ptr, neighbour, 0, all, sizes->entities, &out->entity_rows));
+    KD_TRY(kd_csr_fill_part(ctx, full->head_ptr, neighbour, 0, all, sizes->entities, &out->entity_rows));
     if (out->entity_rows_transpose.row_ptr != out->entity_rows.row_ptr)
-        KD_TRY(fill_part(ctx, full->head_ptr, neighbour, 0, sizes->entities, all, &out->entity_rows_transpose));
+        KD_TRY(kd_csr_fill_part(ctx, full->head_ptr, neighbour, 0, sizes->entities, all, &out->entity_rows_transpose));
     if (out->user_rows.row_ptr != out->train.row_ptr)
-        KD_TRY(fill_part(ctx, graph->row_ptr, graph->col, users, (kd_range){0, users}, sizes->items, &out->user_rows));
+        KD_TRY(kd_csr_fill_part(ctx, graph->row_ptr, graph->col, users, (kd_range){0, users}, sizes->items,
+                                &out->user_rows));
 cleanup:
     free(neighbour);
     return status;

@@ -1,5 +1,7 @@
 #include "host/model/kdiffe/losses.h"
 
+#include "host/model/blocks.h"
+
 /* The denominators' sum over the ranks. */
 static kd_status sum_over_ranks(void *context, kd_ctx *ctx, int64_t n, double *x) {
     return kd_comm_allreduce_f64(context, ctx, n, x);
@@ -9,18 +11,6 @@ static kd_status sum_over_ranks(void *context, kd_ctx *ctx, int64_t n, double *x
  * gradient of its own columns. */
 static double rank_share(const kd_views *v, const kd_step_losses *l) {
     return kd_is_divided(&v->shape) ? 1.0 : 1.0 / (double)kd_comm_ranks(l->comm);
-}
-
-static kd_status allocate_groups(kd_pool *pool, int64_t capacity, kd_groups *out) {
-    static const char what[] = "batch";
-    kd_status status = KD_OK;
-    *out = (kd_groups){.capacity = capacity};
-    KD_TRY(kd_pool_alloc(pool, 1, sizeof(int64_t), what, &out->count));
-    KD_TRY(kd_pool_alloc(pool, capacity, sizeof(int32_t), what, &out->key));
-    KD_TRY(kd_pool_alloc(pool, capacity + 1, sizeof(int32_t), what, &out->ptr));
-    KD_TRY(kd_pool_alloc(pool, capacity, sizeof(int32_t), what, &out->member));
-cleanup:
-    return status;
 }
 
 /* Whether views are contrasted, `a` the anchor and b the key. Method 0: every pair of modalities; 1: the main KG view
@@ -53,9 +43,9 @@ kd_status kd_step_losses_allocate(kd_pool *pool, const kd_views *v, const kd_los
     *out = (kd_step_losses){.comm = v->comm, .config = *c};
     KD_TRY(kd_pool_alloc(pool, c->batch, sizeof(int32_t), "batch", &out->user));
     KD_TRY(kd_pool_alloc(pool, 2 * c->batch, sizeof(int32_t), "batch", &out->item));
-    KD_TRY(allocate_groups(pool, c->batch, &out->users));
-    KD_TRY(allocate_groups(pool, c->batch, &out->positives));
-    KD_TRY(allocate_groups(pool, 2 * c->batch, &out->items));
+    KD_TRY(kd_groups_allocate(pool, c->batch, &out->users));
+    KD_TRY(kd_groups_allocate(pool, c->batch, &out->positives));
+    KD_TRY(kd_groups_allocate(pool, 2 * c->batch, &out->items));
     out->key_slots = find_keys(v, c->cl_method);
     if (contrasts(out)) {
         out->user_keys = kd_comm_share(v->comm, kd_share_rows(v->shape.users));

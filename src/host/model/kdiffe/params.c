@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "host/base/memory.h"
+#include "host/model/blocks.h"
 
 typedef struct layout {
     kd_params *params;
@@ -76,22 +77,6 @@ kd_status kd_params_allocate(kd_pool *pool, const kd_model_shape *shape, kd_para
     return KD_OK;
 }
 
-/* Columns of whole rows from `column` on. */
-static void fill_uniform(float *x, kd_mat m, int64_t column, double bound, uint64_t seed, uint32_t tensor) {
-    kd_rng rng = {seed, KD_RNG_INIT, tensor, 0, NULL};
-    for (int64_t r = 0; r < m.rows; r++)
-        for (int64_t block = column / 4; 4 * block < column + m.cols; block++) {
-            uint32_t draw[4];
-            kd_rng_draw4(&rng, (uint32_t)r, (uint32_t)block, draw);
-            for (int64_t i = 0; i < 4; i++) {
-                int64_t c = 4 * block + i - column;
-                if (c >= 0 && c < m.cols) x[r * m.cols + c] = (float)((2.0 * kd_uniform(draw[i]) - 1.0) * bound);
-            }
-        }
-}
-
-static double xavier(int64_t rows, int64_t cols) { return sqrt(6.0 / (double)(rows + cols)); }
-
 kd_status kd_params_init(kd_ctx *ctx, uint64_t seed, const kd_model_shape *shape, kd_params *p) {
     float *host, *at;
     kd_status status = kd_host_alloc(&host, p->count, sizeof *host, "initial parameters");
@@ -100,12 +85,12 @@ kd_status kd_params_init(kd_ctx *ctx, uint64_t seed, const kd_model_shape *shape
     for (int64_t i = 0; i < p->entries; i++) {
         kd_mat value = p->entry[i].value;
         bool divided = p->entry[i].divided;
-        double bound = xavier(value.rows, divided ? shape->whole_dim : value.cols);
+        double bound = kd_xavier_bound(value.rows, divided ? shape->whole_dim : value.cols);
         if (value.data == p->rgat_w.data) bound *= sqrt(2.0);
         for (int64_t m = 0; m < shape->modalities; m++)
             if (shape->linear[m] && (value.data == p->feature_w[m].data || value.data == p->feature_b[m].data))
                 bound = 1.0 / sqrt((double)shape->feature_width[m]);
-        fill_uniform(at, value, divided ? shape->column : 0, bound, seed, (uint32_t)i);
+        kd_uniform_fill(at, value, divided ? shape->column : 0, bound, seed, (uint32_t)i);
         if (shape->modalities > 0 && value.data == p->modal_weight.data)
             for (int64_t m = 0; m < shape->modalities; m++) at[m] = (float)(1.0 / (double)shape->modalities);
         at += value.rows * value.cols;

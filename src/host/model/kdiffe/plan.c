@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "host/base/memory.h"
+#include "host/model/blocks.h"
 #include "host/model/kdiffe/kdiffe.h"
 
 static bool linear_transform(int64_t trans, const char *modality) {
@@ -23,12 +24,6 @@ static kd_status divide_columns(kd_kdiffe_plan *m) {
     s->dim = own.count;
     s->item = m->sizes.items;
     return KD_OK;
-}
-
-static int64_t count_in(kd_range columns, int64_t n, const int32_t *column) {
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; i++) count += column[i] >= columns.first && column[i] < columns.first + columns.count;
-    return count;
 }
 
 static kd_status shape_of(const kd_config *c, const kd_dataset *data, kd_kdiffe_plan *m) {
@@ -64,8 +59,8 @@ static kd_status shape_of(const kd_config *c, const kd_dataset *data, kd_kdiffe_
                                 .items = kd_comm_share(m->base.comm, kd_share_columns(s->items)),
                                 .entities = kd_comm_share(m->base.comm, kd_share_columns(s->entities))};
     if (c->shard && m->base.comm) KD_TRY(divide_columns(m));
-    m->sizes.interactions_here = count_in(m->sizes.items, data->train.count, data->train.item);
-    m->sizes.kg_edges_here = count_in(m->sizes.entities, m->full.count, m->full.tail);
+    m->sizes.interactions_here = kd_count_in(m->sizes.items, data->train.count, data->train.item);
+    m->sizes.kg_edges_here = kd_count_in(m->sizes.entities, m->full.count, m->full.tail);
     m->denoises_modalities = s->modalities > 0;
     m->denoises_kg = m->full.count > 0 && c->use.generated_kg;
 cleanup:

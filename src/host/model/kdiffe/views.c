@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "host/model/blocks.h"
+
 kd_views_config kd_views_configure(const kd_config *c, int64_t modalities) {
     kd_views_config v = {.gnn_layers = c->gnn_layers,
                          .kg_hops = c->kg_hops,
@@ -45,10 +47,6 @@ cleanup:
     return status;
 }
 
-static kd_status sum_over_ranks(void *comm, kd_ctx *ctx, int64_t n, float *x) {
-    return kd_comm_allreduce_f32(comm, ctx, n, x);
-}
-
 /* Of divided columns: what passes them on, and room for the tallest matrices that are turned and for the views that are
  * keys of the contrast, which are turned together. */
 static kd_status allocate_division(kd_pool *pool, kd_views *v) {
@@ -60,10 +58,10 @@ static kd_status allocate_division(kd_pool *pool, kd_views *v) {
         int64_t count = kd_comm_share(v->comm, turned[i]).count;
         here = count > here ? count : here;
     }
-    v->split = (kd_split){.first = s->column, .sum = sum_over_ranks, .context = v->comm};
-    v->rgat.split = &v->split;
     kd_status status = kd_layout_allocate(pool, v->comm, most, here, v->slots.kg + 1, s->whole_dim, &v->layout);
     if (status != KD_OK) return status;
+    v->split = kd_layout_split(&v->layout);
+    v->rgat.split = &v->split;
     return kd_pool_mat(pool, s->item.count, s->whole_dim, "modality views", &v->feature_rows);
 }
 
@@ -99,19 +97,6 @@ int64_t kd_views_workspace(const kd_model_shape *s, const kd_graph_sizes *sizes,
     int64_t attention = kd_rgat_backward_workspace(s->relations, s->dim, sizes->kg_edges);
     int64_t units = kd_unit_rows_workspace(rows > 2 * batch ? rows : 2 * batch);
     return attention > units ? attention : units;
-}
-
-kd_status kd_gcn(kd_ctx *ctx, kd_csr a, int64_t layers, kd_mat x, kd_mat scratch, kd_mat y) {
-    if (layers == 0) return kd_add_scaled(ctx, 1.0f, x, 0.0f, y);
-    kd_status status = KD_OK;
-    kd_mat from = x;
-    for (int64_t l = 1; l <= layers; l++) { /* Horner: Y <- A Y + X */
-        kd_mat to = (layers - l) % 2 == 0 ? y : scratch;
-        KD_TRY(kd_spmm(ctx, 1.0f, a, from, 1.0f, x, to));
-        from = to;
-    }
-cleanup:
-    return status;
 }
 
 kd_status kd_stack_gcn(kd_ctx *ctx, const kd_views *v, kd_csr a, kd_mat x, kd_mat y) {

@@ -141,7 +141,4 @@ static inline kd_mat kd_items_of(const kd_views *views, kd_mat nodes) {
 kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *params, const kd_views *views, int64_t m, kd_range items,
                                kd_mat out);
 
-/* Y = sum over l = 0..layers of A^l X; scratch is overwritten where layers > 1. A symmetric: its own gradient too. */
-kd_status kd_gcn(kd_ctx *ctx, kd_csr a, int64_t layers, kd_mat x, kd_mat scratch, kd_mat y);
-
 #endif
