@@ -31,6 +31,16 @@ holds "says how many there are" grep -q '^ranks: 4' out
 check "paper's semantics, one rank" 0 "" "$KDIFFE" train data --out=p1 $small --semantics=paper --cl_method=0 --batch=50
 ranks 3 "$KDIFFE" train data --out=p3 $small --semantics=paper --cl_method=0 --batch=50 >out 2>err
 holds "paper's semantics, 3 ranks: the same numbers" agree p1 p3
+# Another model: its columns are divided, always; a checkpoint of two ranks goes on as one.
+check "lightgcn, one rank" 0 "" "$KDIFFE" train data --out=l1 $small --model=lightgcn --device=cpu
+for n in 2 3 4; do
+    ranks $n "$KDIFFE" train data --out=l$n $small --model=lightgcn >out 2>err
+    same "lightgcn, $n ranks: exit code" 0 $?
+    holds "lightgcn, $n ranks: the same numbers" agree l1 l$n
+done
+ranks 2 "$KDIFFE" train data --out=lr $small --model=lightgcn --epochs=2 --checkpoint-every=1 >out 2>err
+check "lightgcn: one rank goes on from two" 0 "" "$KDIFFE" train --resume=lr --epochs=3
+holds "lightgcn: one rank went on to the same numbers" agree l1 lr
 # Walks by shares of edges are in all of the above; by shares of nodes, and of blocks of them, here.
 for method in node power; do
     check "attention.method=$method, one rank" 0 "" "$KDIFFE" train data --out=$method-1 $small --attention.method=$method

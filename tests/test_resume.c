@@ -133,6 +133,21 @@ static void every_position_goes_on_to_the_same_bits(void **state) {
         }
 }
 
+static void another_model_goes_on_as_well(void **state) {
+    (void)state;
+    kd_synth_config s;
+    kd_config c;
+    vary(0, false, &s, &c);
+    set_small(&s, &c);
+    c.model = KD_MODEL_LIGHTGCN;
+    c.gnn_layers = 2;
+    c.batch = 16;
+    c.epochs = 3;
+    kd_dataset d = make_data(&s);
+    go_on_from_everywhere(&c, &d);
+    kd_dataset_free(&d);
+}
+
 /* Between evaluations, with early stopping, longer than it was meant to be. */
 static void counts_of_epochs_go_on(void **state) {
     (void)state;
@@ -249,6 +264,7 @@ static void only_the_newest_stay(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_position_goes_on_to_the_same_bits),
+        cmocka_unit_test(another_model_goes_on_as_well),
         cmocka_unit_test(counts_of_epochs_go_on),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(a_damaged_checkpoint_is_refused),

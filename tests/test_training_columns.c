@@ -90,6 +90,19 @@ static void shapes_agree(void **state) {
         }
 }
 
+static void another_model_agrees(void **state) {
+    (void)state;
+    kd_synth_config s = small_data();
+    kd_config c = small_model();
+    kd_dataset d = make_data(&s);
+    c.model = KD_MODEL_LIGHTGCN;
+    c.gnn_layers = 3;
+    c.epochs = 2;
+    c.batch = 100;
+    assert_same_training(&c, &d);
+    kd_dataset_free(&d);
+}
+
 static void the_same_bits_twice(void **state) {
     (void)state;
     kd_synth_config s = small_data();
@@ -112,7 +125,8 @@ static void needs_a_device(void **state) {
 int main(void) {
     const struct CMUnitTest none[] = {cmocka_unit_test(needs_a_device)};
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_few_users_agree), cmocka_unit_test(two_epochs_agree),
-                                       cmocka_unit_test(shapes_agree), cmocka_unit_test(the_same_bits_twice)};
+                                       cmocka_unit_test(shapes_agree), cmocka_unit_test(another_model_agrees),
+                                       cmocka_unit_test(the_same_bits_twice)};
     kd_ctx *ctx;
     cmocka_set_test_filter(getenv("KDIFFE_TEST_FILTER")); /* instrumented stand-ins are slow: CI picks */
     if (kd_ctx_open((kd_compute){.device = KD_DEVICE_CUDA, .threads = 1, .precision = KD_PRECISION_FP32}, &ctx) !=

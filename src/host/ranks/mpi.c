@@ -105,7 +105,7 @@ static kd_status begin_sum(mpi_ranks *r, kd_sum_type type, int64_t n, void *x) {
     int64_t bytes = type == KD_SUM_F32 ? 4 : 8;
     for (int64_t at = 0; at < n; at += MOST) {
         int count = (int)(n - at < MOST ? n - at : MOST);
-        kd_status status = r->count < UNDER_WAY ? KD_OK : finish(&r->ranks, NULL);
+        kd_status status = r->count < UNDER_WAY ? KD_OK : end_allreduce(&r->ranks, NULL);
         if (status != KD_OK) return status;
         int code =
             MPI_Iallreduce(MPI_IN_PLACE, (char *)x + at * bytes, count, type == KD_SUM_F32 ? MPI_FLOAT : MPI_DOUBLE,
@@ -187,7 +187,10 @@ kd_status kd_mpi_ranks(kd_control *control, kd_ranks **out) {
     mpi_ranks *r;
     kd_status status = kd_host_alloc(&r, 1, sizeof *r, "communicator");
     if (status != KD_OK) return status;
-    *r = (mpi_ranks){{"MPI", sum, begin, finish, exchange, turn, health, close_ranks}, (const mpi *)control, 0, {0}};
+    *r = (mpi_ranks){{"MPI", allreduce, begin_allreduce, end_allreduce, allgatherv, alltoallv, health, close_ranks},
+                     (const mpi *)control,
+                     0,
+                     {0}};
     *out = &r->ranks;
     return KD_OK;
 }
