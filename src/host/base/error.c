@@ -26,6 +26,8 @@ kd_status kd_record_error(kd_status status, const char *file, int line, const ch
     return status;
 }
 
+void kd_forget_error(void) { last_error[0] = '\0'; }
+
 int kd_exit_code(kd_status status) {
     switch (status) {
     case KD_OK: return 0;

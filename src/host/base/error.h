@@ -14,6 +14,9 @@ extern "C" {
 kd_status kd_record_error(kd_status status, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* The last failure has been said: kd_last_error() is "" again. */
+void kd_forget_error(void);
+
 #ifdef __cplusplus
 }
 #endif

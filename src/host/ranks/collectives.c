@@ -126,6 +126,11 @@ void kd_comm_close(kd_comm *c, kd_status status) {
         snprintf(line, sizeof line, "%s: %s", c->who, kd_last_error());
         c->control->abort(c->control, kd_exit_code(status), line);
     }
+    if (status != KD_OK && kd_last_error()[0]) { /* before ranks part: a launcher ends the others once one has gone */
+        fflush(stdout);
+        dprintf(STDERR_FILENO, "kdiffe: %s\n", kd_last_error());
+        kd_forget_error();
+    }
     kd_watch_forget(c->watch);
     if (c->sums) c->sums->close(c->sums, c->ctx);
     kd_watch_end(c->watch);

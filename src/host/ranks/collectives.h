@@ -24,7 +24,7 @@ kd_status kd_comm_bind(kd_comm *comm, kd_ctx *ctx);
 
 /* Ends the communicator; before the context that it is bound to. A failure that kd_comm_agree has not made known to
  * all ends every rank of the job at once, with one line that names the rank and its machine: then it does not return.
- */
+ * One that is known to all is said here, by the rank that keeps its message, before ranks part. */
 void kd_comm_close(kd_comm *comm, kd_status status);
 
 int64_t kd_comm_rank(const kd_comm *comm);  /* 0 without a communicator */
