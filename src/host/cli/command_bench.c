@@ -64,6 +64,8 @@ static kd_status take_request(kd_args *args, request *r) {
     if ((r->json && !r->json[0]) || (r->compare && !r->compare[0]))
         KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "--json and --compare: expected =FILE; see --help");
     KD_TRY(kd_cli_config(args, &r->config));
+    if (r->config.model != KD_MODEL_KDIFFE)
+        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "model: bench measures the ops and epochs of kdiffe only");
     KD_TRY(kd_args_finish(args, args->positional_count > 0 ? 1 : 0));
 cleanup:
     return status;
