@@ -35,8 +35,10 @@ struct row_entries {
     }
 };
 
-/* A thread takes four neighbouring columns of a row: one draw of noise, one of dropout, one search in x0's row. */
-__global__ void __launch_bounds__(KD_BLOCK) noise_rows(kd_q_sample_args a) {
+/* A thread takes four neighbouring columns of a row: one draw of noise, one of dropout, one search in x0's row. Six
+ * blocks are asked for, which every card from sm_80 on can hold: left to itself, ptxas spills to make room for eight.
+ */
+__global__ void __launch_bounds__(KD_BLOCK, 6) noise_rows(kd_q_sample_args a) {
     int64_t width = a.x0.cols, i = blockIdx.x, row = a.row[i];
     int64_t first = ((int64_t)blockIdx.y * KD_BLOCK + threadIdx.x) * QUAD;
     if (first >= width) return;
