@@ -51,7 +51,36 @@ static void spmm_matches_dense_sums(void **state) {
     }
 }
 
-static void gemm_and_linear_match_sums(void **state) {
+/* C = alpha op(A) op(B) + beta C, all four ways, inside wider rows. */
+static void gemm_matches_sums(void **state) {
+    op_fixture *f = *state;
+    for (int i = 0; i < SIZE_COUNT; i++)
+        for (int way = 0; way < 4; way++) {
+            bool ta = way & 1, tb = way & 2;
+            int64_t m = 7, n = SIZES[i], k = 13;
+            float *a = op_host(m * k, 1), *b = op_host(k * n, 2), *c = op_host(m * n, 3);
+            double *want = calloc((size_t)(m * n), sizeof *want);
+            kd_mat da = ta ? op_mat(f, k, m, m + 3, a) : op_mat(f, m, k, k + 3, a);
+            kd_mat db = tb ? op_mat(f, n, k, k + 1, b) : op_mat(f, k, n, n + 1, b), dc = op_mat(f, m, n, n + 2, c);
+            for (int64_t r = 0; r < m; r++)
+                for (int64_t col = 0; col < n; col++) {
+                    double sum = 0.0;
+                    for (int64_t j = 0; j < k; j++)
+                        sum += (double)(ta ? a[j * m + r] : a[r * k + j]) * (tb ? b[col * k + j] : b[j * n + col]);
+                    want[r * n + col] = 0.75 * sum - 0.5 * c[r * n + col];
+                }
+            assert_ok(kd_gemm(f->ctx, ta, tb, 0.75f, da, db, -0.5f, dc));
+            float *got = op_read(f, dc);
+            op_assert_close(got, want, m * n, 1e-5);
+            free(a);
+            free(b);
+            free(c);
+            free(want);
+            free(got);
+        }
+}
+
+static void linear_and_column_sum_match_sums(void **state) {
     op_fixture *f = *state;
     for (int i = 0; i < SIZE_COUNT; i++) {
         int64_t m = 5, n = SIZES[i], k = 9;
@@ -428,7 +457,8 @@ static void infonce_refuses_what_does_not_fit(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spmm_matches_dense_sums),
-        cmocka_unit_test(gemm_and_linear_match_sums),
+        cmocka_unit_test(gemm_matches_sums),
+        cmocka_unit_test(linear_and_column_sum_match_sums),
         cmocka_unit_test(unit_rows_gradient_matches_differences),
         cmocka_unit_test(infonce_matches_plain_sums),
         cmocka_unit_test(infonce_over_ranks_adds_up),

@@ -25,8 +25,9 @@ typedef struct kd_epoch_record {
     int64_t epoch; /* from 0 */
     /* sums over the steps divided by floor(interactions/batch), as the published code logs them */
     double loss, bpr, weight_decay, contrastive;
-    double denoise_modality[KD_MAX_MODALITIES]; /* mean row loss of each modality's denoiser */
-    double denoise_kg;                          /* mean row loss; 0 without a knowledge graph */
+    double denoise_modality[KD_MAX_MODALITIES]; /* mean over batches of the mean row loss of each modality's denoiser,
+                                                   guidance included */
+    double denoise_kg;                          /* the same; 0 without a knowledge graph */
     int64_t modality_count;
     char modality[KD_MAX_MODALITIES][64];
     bool evaluated, best;                          /* best: the highest selecting recall so far */

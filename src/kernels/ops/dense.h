@@ -45,6 +45,7 @@ typedef kd_status kd_unit_rows_forward_fn(kd_ctx *ctx, const kd_split *split, co
                                           const kd_rng *rng, kd_mat y, float *norm);
 
 /* dX = alpha drop'( (dY - Y (Y . dY)) / norm ) + beta dX, with Y and norm from the forward pass. dX may be dY or Y.
+ * A row whose norm stood at the floor of 1e-12 was divided by a constant: its Y . dY counts as 0.
  * Rows that are no key of `only` are left alone. split: Y . dY is over all ranks' columns; it passes through the
  * workspace, packed by group with `only`: kd_unit_rows_workspace of Y.rows or only->capacity. None is needed without
  * split. */
