@@ -44,7 +44,7 @@ static void run_step(op_fixture *f, gradient_case *g, results *out) {
     kd_kdiffe *m = g->model;
     load_batch(f, g);
     out->loss[1] = step_loss(f, g, true);
-    keep(f, kd_mat_cols(m->views.output, 0, (m->views.slots.kg + 1) * m->plan->shape.dim), VIEWS, out);
+    keep(f, kd_mat_cols(m->views.output, 0, (m->views.slots.kg + 1) * m->plan->shape.local_dim), VIEWS, out);
     keep(f, m->views.output, EVERY, out);
     keep(f, kd_mat_make(m->params.gradient, 1, m->params.count), STEP, out);
     kd_view_pass pass = {.main_kg = kd_kdiffe_eval_kg(m)};

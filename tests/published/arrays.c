@@ -35,7 +35,7 @@ kd_mat golden_whole(golden_case *c, const kd_kdiffe *model, kd_pool *pool, kd_ma
     const kd_model_shape *s = &model->plan->shape;
     kd_mat whole;
     if (!kd_is_divided(s)) return m;
-    golden_require(kd_pool_mat(pool, m.rows, m.cols / s->dim * s->whole_dim, "test", &whole), "whole rows");
+    golden_require(kd_pool_mat(pool, m.rows, m.cols / s->local_dim * s->dim, "test", &whole), "whole rows");
     golden_require(kd_layout_allgather(c->ctx, &model->views.layout, m, whole), "whole rows");
     return whole;
 }
@@ -50,7 +50,7 @@ void golden_compare_columns(golden_case *c, const kd_kdiffe *model, const char *
 void golden_take_columns(golden_case *c, const kd_kdiffe *model, const float *from, kd_mat m) {
     kd_pool pool;
     float *device;
-    int64_t width = model->plan->shape.whole_dim;
+    int64_t width = model->plan->shape.dim;
     kd_pool_init(&pool, c->ctx);
     golden_require(kd_pool_upload(&pool, from, m.rows * width, sizeof *from, "test", &device), "columns");
     golden_require(kd_add_scaled(c->ctx, 1.0f,
@@ -65,7 +65,7 @@ void golden_upload_columns(golden_case *c, const kd_kdiffe *model, const char *n
     int64_t shape[4];
     float *host = golden_floats(c, name, shape);
     if (!host) return;
-    if (shape[0] != m.rows || shape[1] != model->plan->shape.whole_dim)
+    if (shape[0] != m.rows || shape[1] != model->plan->shape.dim)
         fail(c, name, "has another size");
     else
         golden_take_columns(c, model, host, m);

@@ -64,7 +64,7 @@ static void check_rgat(golden_case *c, kd_kdiffe *m) {
     kd_pool_init(&pool, c->ctx);
     golden_require(kd_rgat_pass_allocate(&pool, s, c->config.kg_hops, s->entities, m->graphs.capped.capacity, &pass),
                    "rgat");
-    golden_require(kd_pool_mat(&pool, s->entities, s->dim, "test", &up), "rgat");
+    golden_require(kd_pool_mat(&pool, s->entities, s->local_dim, "test", &up), "rgat");
     golden_require(kd_rgat_begin(c->ctx, &m->params, &m->views.rgat), "rgat");
     golden_require(kd_rgat_pass_forward(c->ctx, &m->params, &m->graphs.capped, 0.0f, &rng, &m->views.rgat, &pass),
                    "rgat");
@@ -83,7 +83,7 @@ static void check_rgat(golden_case *c, kd_kdiffe *m) {
 
 /* The upstream gradient `name` [slots * nodes, dim] into consecutive slots, then back to the parameters. */
 static void backward(golden_case *c, kd_kdiffe *m, const char *prefix, int64_t slot, int64_t slots) {
-    int64_t shape[4], nodes = m->views.output.rows, dim = m->plan->shape.whole_dim;
+    int64_t shape[4], nodes = m->views.output.rows, dim = m->plan->shape.dim;
     float *up = golden_floats(c, golden_name("%s_up", prefix), shape);
     if (!up) return;
     c->inputs++;
@@ -174,7 +174,7 @@ void golden_check_losses(golden_case *c, kd_kdiffe *m) {
     kd_mat a, b, da, db, anchor, danchor;
     float *norm;
     double *device, loss;
-    int64_t rows = m->plan->shape.users, dim = m->plan->shape.whole_dim, count = load_batch(c, m);
+    int64_t rows = m->plan->shape.users, dim = m->plan->shape.dim, count = load_batch(c, m);
     const kd_groups *nodes = &m->losses.users;
     kd_pool_init(&pool, c->ctx);
     kd_mat *mats[] = {&a, &b, &da, &db, &anchor, &danchor};
@@ -266,7 +266,7 @@ static void compare_trained(golden_case *c, const kd_kdiffe *m) {
         char name[96];
         kd_mat value = p->entry[i].value;
         bool linear = strstr(p->entry[i].name, "_trans.weight") != NULL, divided = p->entry[i].divided;
-        int64_t rows = value.rows, cols = divided ? m->plan->shape.whole_dim : value.cols;
+        int64_t rows = value.rows, cols = divided ? m->plan->shape.dim : value.cols;
         float *host, *turned;
         manifest_name(p->entry[i].name, name);
         golden_require(kd_host_alloc(&host, rows * cols, sizeof *host, "test"), "test");
@@ -304,7 +304,7 @@ void golden_check_evaluation(golden_case *c, kd_kdiffe *m) {
     kd_metrics metrics[2];
     kd_ranked ranked;
     bool divided = kd_is_divided(&m->plan->shape);
-    int64_t width = m->views.slots.score * m->plan->shape.whole_dim;
+    int64_t width = m->views.slots.score * m->plan->shape.dim;
     const kd_csr held_out[2] = {c->trainer.test, {0}};
     kd_ranker ranker;
     kd_pool pool;

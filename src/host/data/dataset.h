@@ -21,7 +21,8 @@ typedef struct kd_modality {
     float *values; /* [items, width] row-major, finite */
 } kd_modality;
 
-/* Raw triples in file order, duplicates kept (graph/kg_edges.c sorts, removes duplicates and adds inverse relations). */
+/* Raw triples in file order, duplicates kept (graph/kg_edges.c sorts, removes duplicates and adds inverse relations).
+ */
 typedef struct kd_triples {
     int64_t count;
     int32_t *head;     /* [count] in 0..entities-1 */

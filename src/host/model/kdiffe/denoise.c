@@ -100,7 +100,7 @@ kd_status kd_guide_users(kd_kdiffe *m) {
     kd_status status = kd_row_mean(m->base.ctx, m->params.user, mean.data);
     if (status != KD_OK || !kd_is_divided(&m->plan->shape)) return status;
     status = kd_add_scaled(m->base.ctx, 0.0f, mean,
-                           (float)((double)m->plan->shape.dim / (double)m->plan->shape.whole_dim), mean);
+                           (float)((double)m->plan->shape.local_dim / (double)m->plan->shape.dim), mean);
     if (status != KD_OK) return status;
     return kd_comm_allreduce_f32(m->plan->base.comm, m->base.ctx, mean.cols, mean.data);
 }

@@ -17,17 +17,17 @@ static kd_status allocate_diffusion(kd_pool *pool, kd_kdiffe *m) {
     int64_t chosen;
     if (!m->plan->denoises_modalities && !m->plan->denoises_kg) return KD_OK;
     if (m->plan->denoises_kg) widest.width = s->entities;
-    KD_TRY(kd_diffusion_scratch_allocate(pool, m->plan->base.comm, c->batch, rows, &widest, s->whole_dim, c->q,
-                                         &m->diffusion));
+    KD_TRY(
+        kd_diffusion_scratch_allocate(pool, m->plan->base.comm, c->batch, rows, &widest, s->dim, c->q, &m->diffusion));
     for (int64_t i = 0; i < s->modalities; i++)
         KD_TRY(kd_denoiser_allocate(pool, m->plan->base.comm, &shape, &m->modality_denoiser[i]));
     shape.width = s->entities;
     if (m->plan->denoises_kg) KD_TRY(kd_denoiser_allocate(pool, m->plan->base.comm, &shape, &m->kg_denoiser));
     KD_TRY(kd_pool_mat(pool,
                        larger(m->plan->sizes.items.count, kd_comm_share(m->plan->base.comm, kd_share_guided(s)).count),
-                       s->whole_dim, "guidance", &m->guidance.projection));
-    if (kd_is_divided(s)) KD_TRY(kd_pool_mat(pool, s->items, s->dim, "guidance", &m->guidance.item_sum));
-    KD_TRY(kd_pool_mat(pool, s->users, s->dim, "guidance", &m->guidance.target));
+                       s->dim, "guidance", &m->guidance.projection));
+    if (kd_is_divided(s)) KD_TRY(kd_pool_mat(pool, s->items, s->local_dim, "guidance", &m->guidance.item_sum));
+    KD_TRY(kd_pool_mat(pool, s->users, s->local_dim, "guidance", &m->guidance.target));
     KD_TRY(kd_pool_alloc(pool, s->users, sizeof(float), "guidance", &m->guidance.user_mean));
     KD_TRY(kd_pool_alloc(pool, s->entities, sizeof(float), "guidance", &m->guidance.entity_mean));
     if (__builtin_mul_overflow(rows, c->q, &chosen))
@@ -64,7 +64,7 @@ static kd_status lay_out(kd_pool *pool, kd_kdiffe *m) {
     KD_TRY(allocate_diffusion(pool, m));
     m->base.layout = kd_is_divided(s) ? &m->views.layout : NULL;
     m->base.train = m->graphs.train;
-    m->base.score_width = m->views.slots.score * s->whole_dim;
+    m->base.score_width = m->views.slots.score * s->dim;
     m->base.score_depth = c->naive & KD_NAIVE_SCORES ? c->dim : 0;
     if (m->base.layout) KD_TRY(kd_pool_mat(pool, sizes->items.count, m->base.score_width, "ranking", &m->ranked_item));
 cleanup:
@@ -151,8 +151,8 @@ kd_status kd_kdiffe_ranked(const kd_kdiffe *m, kd_ranked *out) {
     if (!kd_is_divided(s)) return KD_OK;
     for (int64_t i = 0; i < m->views.slots.score; i++)
         KD_TRY(kd_layout_to_rows(m->base.ctx, &m->views.layout, kd_share_columns(s->items),
-                                 kd_mat_cols(out->item, i * s->dim, s->dim),
-                                 kd_mat_cols(m->ranked_item, i * s->whole_dim, s->whole_dim)));
+                                 kd_mat_cols(out->item, i * s->local_dim, s->local_dim),
+                                 kd_mat_cols(m->ranked_item, i * s->dim, s->dim)));
     out->item = m->ranked_item;
     out->train = m->graphs.user_rows;
 cleanup:

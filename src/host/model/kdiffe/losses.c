@@ -51,7 +51,7 @@ kd_status kd_step_losses_allocate(kd_pool *pool, const kd_views *v, const kd_los
         out->user_keys = kd_comm_share(v->comm, kd_share_rows(v->shape.users));
         out->item_keys = kd_comm_share(v->comm, kd_share_rows(v->shape.items));
         int64_t keys = out->user_keys.count + out->item_keys.count, views = out->key_slots.count;
-        int64_t width = v->shape.whole_dim;
+        int64_t width = v->shape.dim;
         KD_TRY(kd_pool_mat(pool, keys, views * width, what, &out->unit));
         KD_TRY(kd_pool_mat(pool, keys, views * width, what, &out->dunit));
         KD_TRY(kd_pool_alloc(pool, views * keys, sizeof(float), what, &out->norm));
@@ -130,12 +130,12 @@ static side side_of(const kd_views *v, const kd_step_losses *l, bool items) {
 
 /* The i-th of the views that are keys. */
 static kd_mat key_view(const kd_views *v, kd_mat stack, int64_t i) {
-    return kd_mat_cols(stack, i * v->shape.whole_dim, v->shape.whole_dim);
+    return kd_mat_cols(stack, i * v->shape.dim, v->shape.dim);
 }
 
 /* Their columns, here, of a stack of all views. */
 static kd_mat key_slots(const kd_views *v, const kd_step_losses *l, kd_mat stack) {
-    return kd_mat_cols(stack, l->key_slots.first * v->shape.dim, l->key_slots.count * v->shape.dim);
+    return kd_mat_cols(stack, l->key_slots.first * v->shape.local_dim, l->key_slots.count * v->shape.local_dim);
 }
 
 /* Unit rows of the views that are keys at this rank's keys. */
@@ -169,7 +169,7 @@ cleanup:
 /* Unit rows of a view at the batch's nodes, on every rank. */
 static kd_status anchors_forward(kd_ctx *ctx, const kd_views *v, const kd_step_losses *l, const side *s, int64_t slot) {
     kd_status status = KD_OK;
-    kd_mat a = l->anchor, here = kd_mat_cols(a, v->shape.column, v->shape.dim);
+    kd_mat a = l->anchor, here = kd_mat_cols(a, v->shape.column, v->shape.local_dim);
     int64_t bytes = a.rows * a.cols * (int64_t)sizeof(float);
     bool divided = kd_is_divided(&v->shape);
     if (divided) KD_TRY(kd_zero(ctx, a.data, bytes));
@@ -185,7 +185,7 @@ cleanup:
 static kd_status anchors_backward(kd_ctx *ctx, const kd_views *v, const kd_step_losses *l, const side *s,
                                   int64_t slot) {
     kd_status status = KD_OK;
-    kd_mat d = l->danchor, here = kd_mat_cols(d, v->shape.column, v->shape.dim);
+    kd_mat d = l->danchor, here = kd_mat_cols(d, v->shape.column, v->shape.local_dim);
     if (kd_is_divided(&v->shape)) KD_TRY(kd_comm_allreduce_f32(l->comm, ctx, d.rows * d.cols, d.data));
     KD_TRY(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, l->anchor, l->anchor_norm, d, 0.0f, NULL, 0.0f, d));
     KD_TRY(kd_give_rows(ctx, s->batch, here, kd_slot(v, s->doutput, slot)));

@@ -20,11 +20,11 @@ typedef struct kd_step_losses {
     kd_groups users, positives, items;
     kd_range user_keys, item_keys; /* which users and items are keys on this rank */
     kd_range key_slots;            /* which views are keys */
-    kd_mat unit, dunit;     /* [keys here, key slots * whole_dim] their unit rows, in whole rows, users first, and
-                             * gradients */
-    float *norm;            /* [key slots, keys here] */
-    kd_mat anchor, danchor; /* [batch, whole_dim] unit rows of one view at the batch's nodes, and gradients */
-    float *anchor_norm;     /* [batch] */
+    kd_mat unit, dunit;            /* [keys here, key slots * dim] their unit rows, in whole rows, users first, and
+                                    * gradients */
+    float *norm;                   /* [key slots, keys here] */
+    kd_mat anchor, danchor;        /* [batch, dim] unit rows of one view at the batch's nodes, and gradients */
+    float *anchor_norm;            /* [batch] */
 } kd_step_losses;
 
 kd_status kd_step_losses_allocate(kd_pool *pool, const kd_views *views, const kd_loss_config *config,

@@ -26,17 +26,17 @@ static kd_status take(layout *l, int64_t rows, int64_t cols, const char *prefix,
 static kd_status take_all(layout *l, const kd_model_shape *s) {
     kd_params *p = l->params;
     kd_status status = KD_OK;
-    KD_TRY(take(l, s->users, s->dim, "uEmbeds", "", &p->user));
-    KD_TRY(take(l, s->items, s->dim, "iEmbeds", "", &p->item));
-    KD_TRY(take(l, s->entities, s->dim, "eEmbeds", "", &p->entity));
+    KD_TRY(take(l, s->users, s->local_dim, "uEmbeds", "", &p->user));
+    KD_TRY(take(l, s->items, s->local_dim, "iEmbeds", "", &p->item));
+    KD_TRY(take(l, s->entities, s->local_dim, "eEmbeds", "", &p->entity));
     for (int64_t i = 0; i < p->entries; i++) p->entry[i].divided = kd_is_divided(s);
-    KD_TRY(take(l, s->relations, s->whole_dim, "rEmbeds", "", &p->relation));
-    KD_TRY(take(l, 2 * s->whole_dim, s->whole_dim, "rgat.W", "", &p->rgat_w));
+    KD_TRY(take(l, s->relations, s->dim, "rEmbeds", "", &p->relation));
+    KD_TRY(take(l, 2 * s->dim, s->dim, "rgat.W", "", &p->rgat_w));
     if (s->modalities > 0) KD_TRY(take(l, 1, s->modalities, "modal_weight", "", &p->modal_weight));
     for (int64_t m = 0; m < s->modalities; m++) {
-        KD_TRY(take(l, s->feature_width[m], s->whole_dim, s->modality[m], s->linear[m] ? "_trans.weight" : "_trans",
+        KD_TRY(take(l, s->feature_width[m], s->dim, s->modality[m], s->linear[m] ? "_trans.weight" : "_trans",
                     &p->feature_w[m]));
-        if (s->linear[m]) KD_TRY(take(l, 1, s->whole_dim, s->modality[m], "_trans.bias", &p->feature_b[m]));
+        if (s->linear[m]) KD_TRY(take(l, 1, s->dim, s->modality[m], "_trans.bias", &p->feature_b[m]));
     }
 cleanup:
     return status;
@@ -85,7 +85,7 @@ kd_status kd_params_init(kd_ctx *ctx, uint64_t seed, const kd_model_shape *shape
     for (int64_t i = 0; i < p->entries; i++) {
         kd_mat value = p->entry[i].value;
         bool divided = p->entry[i].divided;
-        double bound = kd_xavier_bound(value.rows, divided ? shape->whole_dim : value.cols);
+        double bound = kd_xavier_bound(value.rows, divided ? shape->dim : value.cols);
         if (value.data == p->rgat_w.data) bound *= sqrt(2.0);
         for (int64_t m = 0; m < shape->modalities; m++)
             if (shape->linear[m] && (value.data == p->feature_w[m].data || value.data == p->feature_b[m].data))

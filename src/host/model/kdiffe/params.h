@@ -10,11 +10,11 @@
 enum { KD_MAX_PARAMS = 6 + 2 * KD_MAX_MODALITIES };
 
 /* What the parameters' shapes follow from. Ranks may divide the tables of users, items and entities, and all that is
- * made of them, by columns: then a row's `dim` columns from `column` on are here, and the rows `item` of the features;
- * all other parameters are whole on every rank. */
+ * made of them, by columns: then a row's `local_dim` columns from `column` on are here, and the rows `item` of the
+ * features; all other parameters are whole on every rank. */
 typedef struct kd_model_shape {
     int64_t users, items, entities, relations; /* relations counts the inverse ones */
-    int64_t dim, whole_dim, column;            /* whole_dim: columns of a whole row */
+    int64_t local_dim, dim, column;            /* dim: columns of a whole row */
     kd_range item;                             /* items whose features are here */
     int64_t modalities;
     int64_t feature_width[KD_MAX_MODALITIES];
@@ -27,7 +27,7 @@ static inline kd_share kd_share_guided(const kd_model_shape *s) {
     return (kd_share){.count = s->items, .unit = 4, .over = s->entities};
 }
 
-static inline bool kd_is_divided(const kd_model_shape *s) { return s->dim < s->whole_dim; }
+static inline bool kd_is_divided(const kd_model_shape *s) { return s->local_dim < s->dim; }
 
 typedef struct kd_params {
     int64_t count; /* floats of one copy */
@@ -35,10 +35,10 @@ typedef struct kd_params {
     /* matrices inside value; kd_gradient_of gives the same place in gradient */
     kd_mat user, item;                   /* adjacent: user is followed by item */
     kd_mat entity;                       /* follows item; from relation on all are whole on every rank */
-    kd_mat relation, rgat_w;             /* rgat_w [2 whole_dim, whole_dim] */
+    kd_mat relation, rgat_w;             /* rgat_w [2 dim, dim] */
     kd_mat modal_weight;                 /* [1, modalities] */
-    kd_mat feature_w[KD_MAX_MODALITIES]; /* [F, whole_dim] */
-    kd_mat feature_b[KD_MAX_MODALITIES]; /* [1, whole_dim]; data NULL for a matrix transform */
+    kd_mat feature_w[KD_MAX_MODALITIES]; /* [F, dim] */
+    kd_mat feature_b[KD_MAX_MODALITIES]; /* [1, dim]; data NULL for a matrix transform */
     int64_t entries;
     struct {
         char name[96]; /* the published name */

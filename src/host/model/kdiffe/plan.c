@@ -16,12 +16,12 @@ static bool linear_transform(int64_t trans, const char *modality) {
 static kd_status divide_columns(kd_kdiffe_plan *m) {
     kd_model_shape *s = &m->shape;
     int64_t ranks = kd_comm_ranks(m->base.comm);
-    kd_range own = kd_comm_share(m->base.comm, kd_share_table(s->whole_dim, ranks));
-    if (ranks > s->whole_dim)
+    kd_range own = kd_comm_share(m->base.comm, kd_share_table(s->dim, ranks));
+    if (ranks > s->dim)
         return KD_FAIL(KD_ERR_ARGUMENT, "shard: %lld ranks: at most one for each of dim's %lld columns",
-                       (long long)ranks, (long long)s->whole_dim);
+                       (long long)ranks, (long long)s->dim);
     s->column = own.first;
-    s->dim = own.count;
+    s->local_dim = own.count;
     s->item = m->sizes.items;
     return KD_OK;
 }
@@ -43,8 +43,8 @@ static kd_status shape_of(const kd_config *c, const kd_dataset *data, kd_kdiffe_
                           .items = data->items,
                           .entities = m->full.entities,
                           .relations = m->full.relations,
+                          .local_dim = c->dim,
                           .dim = c->dim,
-                          .whole_dim = c->dim,
                           .item = {0, data->items},
                           .modalities = c->use.multimodal || c->use.contrastive ? data->modality_count : 0};
     for (int64_t i = 0; i < s->modalities; i++) {

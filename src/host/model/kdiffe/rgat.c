@@ -4,8 +4,10 @@ kd_status kd_rgat_allocate(kd_pool *pool, const kd_model_shape *s, kd_rgat *out)
     kd_status status = KD_OK;
     kd_mat *tables[] = {&out->head, &out->tail, &out->dhead, &out->dtail};
     kd_mat *scratch[] = {&out->agg, &out->drows, &out->de};
-    for (int i = 0; i < 4; i++) KD_TRY(kd_pool_mat(pool, s->relations, s->dim, "relation-aware attention", tables[i]));
-    for (int i = 0; i < 3; i++) KD_TRY(kd_pool_mat(pool, s->entities, s->dim, "relation-aware attention", scratch[i]));
+    for (int i = 0; i < 4; i++)
+        KD_TRY(kd_pool_mat(pool, s->relations, s->local_dim, "relation-aware attention", tables[i]));
+    for (int i = 0; i < 3; i++)
+        KD_TRY(kd_pool_mat(pool, s->entities, s->local_dim, "relation-aware attention", scratch[i]));
 cleanup:
     return status;
 }
@@ -16,9 +18,9 @@ kd_status kd_rgat_pass_allocate(kd_pool *pool, const kd_model_shape *s, int64_t 
     kd_status status = KD_OK;
     out->hops = hops;
     out->heads = heads;
-    KD_TRY(kd_pool_mat(pool, heads, s->dim, what, &out->result));
+    KD_TRY(kd_pool_mat(pool, heads, s->local_dim, what, &out->result));
     for (int64_t k = 0; k < hops; k++) {
-        KD_TRY(kd_pool_mat(pool, s->entities, s->dim, what, &out->rows[k]));
+        KD_TRY(kd_pool_mat(pool, s->entities, s->local_dim, what, &out->rows[k]));
         KD_TRY(kd_pool_alloc(pool, s->entities, sizeof(float), what, &out->norm[k]));
         KD_TRY(kd_pool_alloc(pool, edges, sizeof(float), what, &out->logit[k]));
         KD_TRY(kd_pool_alloc(pool, edges, sizeof(float), what, &out->alpha[k]));

@@ -38,11 +38,11 @@ static kd_status allocate_modality(kd_pool *pool, kd_views *v, int64_t m) {
     int64_t nodes = s->users + s->items;
     kd_status status = KD_OK;
     KD_TRY(kd_pool_mat(pool, s->item.count, s->feature_width[m], "features", &v->modality[m].feature));
-    KD_TRY(kd_pool_mat(pool, nodes, s->dim, what, &v->modality[m].nodes));
-    if (kd_is_divided(s)) KD_TRY(kd_pool_mat(pool, s->item.count, s->whole_dim, what, &v->modality[m].unit));
+    KD_TRY(kd_pool_mat(pool, nodes, s->local_dim, what, &v->modality[m].nodes));
+    if (kd_is_divided(s)) KD_TRY(kd_pool_mat(pool, s->item.count, s->dim, what, &v->modality[m].unit));
     KD_TRY(kd_pool_alloc(pool, s->item.count, sizeof(float), what, &v->modality[m].norm));
-    KD_TRY(kd_pool_mat(pool, nodes, s->dim, what, &v->modality[m].neighbour));
-    KD_TRY(kd_pool_mat(pool, s->items, s->dim, what, &v->modality[m].gradient));
+    KD_TRY(kd_pool_mat(pool, nodes, s->local_dim, what, &v->modality[m].neighbour));
+    KD_TRY(kd_pool_mat(pool, s->items, s->local_dim, what, &v->modality[m].gradient));
 cleanup:
     return status;
 }
@@ -58,11 +58,11 @@ static kd_status allocate_division(kd_pool *pool, kd_views *v) {
         int64_t count = kd_comm_share(v->comm, turned[i]).count;
         here = count > here ? count : here;
     }
-    kd_status status = kd_layout_allocate(pool, v->comm, most, here, v->slots.kg + 1, s->whole_dim, &v->layout);
+    kd_status status = kd_layout_allocate(pool, v->comm, most, here, v->slots.kg + 1, s->dim, &v->layout);
     if (status != KD_OK) return status;
     v->split = kd_layout_split(&v->layout);
     v->rgat.split = &v->split;
-    return kd_pool_mat(pool, s->item.count, s->whole_dim, "modality views", &v->feature_rows);
+    return kd_pool_mat(pool, s->item.count, s->dim, "modality views", &v->feature_rows);
 }
 
 kd_status kd_views_allocate(kd_pool *pool, kd_comm *comm, const kd_model_shape *s, const kd_graph_sizes *sizes,
@@ -71,7 +71,7 @@ kd_status kd_views_allocate(kd_pool *pool, kd_comm *comm, const kd_model_shape *
     kd_status status = KD_OK;
     int64_t nodes = s->users + s->items;
     *v = (kd_views){.config = *config, .shape = *s, .slots = assign_slots(config, s->modalities), .comm = comm};
-    int64_t width = v->slots.count * s->dim, heads = config->every_row ? s->entities : s->items;
+    int64_t width = v->slots.count * s->local_dim, heads = config->every_row ? s->entities : s->items;
     kd_mat *stacks[] = {&v->input, &v->output, &v->doutput, &v->layer};
     kd_mat *tables[] = {&v->mixed, &v->spread, &v->residual, &v->node_scratch, &v->dmixed, &v->dspread};
     KD_TRY(kd_rgat_allocate(pool, s, &v->rgat));
@@ -81,9 +81,9 @@ kd_status kd_views_allocate(kd_pool *pool, kd_comm *comm, const kd_model_shape *
     if (config->second_kg)
         KD_TRY(kd_rgat_pass_allocate(pool, s, config->kg_hops, heads, sizes->kg_capped_edges, &v->second));
     for (int i = 0; i < 4; i++) KD_TRY(kd_pool_mat(pool, nodes, width, what, stacks[i]));
-    for (int i = 0; i < 6; i++) KD_TRY(kd_pool_mat(pool, nodes, s->dim, what, tables[i]));
+    for (int i = 0; i < 6; i++) KD_TRY(kd_pool_mat(pool, nodes, s->local_dim, what, tables[i]));
     KD_TRY(kd_pool_alloc(pool, nodes, sizeof(float), what, &v->residual_norm));
-    if (config->every_row) KD_TRY(kd_pool_mat(pool, s->entities, s->dim, what, &v->dentity));
+    if (config->every_row) KD_TRY(kd_pool_mat(pool, s->entities, s->local_dim, what, &v->dentity));
     KD_TRY(kd_pool_alloc(pool, s->modalities, sizeof(float), what, &v->share));
     KD_TRY(kd_pool_alloc(pool, s->modalities, sizeof(float), what, &v->dshare));
     for (int64_t m = 0; m < s->modalities; m++) KD_TRY(allocate_modality(pool, v, m));
@@ -93,15 +93,15 @@ cleanup:
 
 int64_t kd_views_workspace(const kd_model_shape *s, const kd_graph_sizes *sizes, int64_t batch) {
     int64_t nodes = s->users + s->items, rows = nodes > s->entities ? nodes : s->entities;
-    if (!kd_is_divided(s)) return kd_rgat_backward_workspace(s->relations, s->dim, 0);
-    int64_t attention = kd_rgat_backward_workspace(s->relations, s->dim, sizes->kg_edges);
+    if (!kd_is_divided(s)) return kd_rgat_backward_workspace(s->relations, s->local_dim, 0);
+    int64_t attention = kd_rgat_backward_workspace(s->relations, s->local_dim, sizes->kg_edges);
     int64_t units = kd_unit_rows_workspace(rows > 2 * batch ? rows : 2 * batch);
     return attention > units ? attention : units;
 }
 
 kd_status kd_stack_gcn(kd_ctx *ctx, const kd_views *v, kd_csr a, kd_mat x, kd_mat y) {
     kd_status status = KD_OK;
-    int64_t width = v->config.one_by_one ? v->shape.dim : x.cols;
+    int64_t width = v->config.one_by_one ? v->shape.local_dim : x.cols;
     for (int64_t c = 0; c < x.cols; c += width)
         KD_TRY(kd_gcn(ctx, a, v->config.gnn_layers, kd_mat_cols(x, c, width), kd_mat_cols(v->layer, c, width),
                       kd_mat_cols(y, c, width)));
@@ -190,7 +190,7 @@ static kd_status node_products(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, k
 /* The views from their inputs. Of the last layer the slots from `multimodal` on are made only where they are read. */
 static kd_status propagate(kd_ctx *ctx, kd_csr a, const kd_view_pass *pass, kd_views *v) {
     kd_status status = KD_OK;
-    int64_t everywhere = (v->slots.kg + 1) * v->shape.dim, width = v->slots.count * v->shape.dim;
+    int64_t everywhere = (v->slots.kg + 1) * v->shape.local_dim, width = v->slots.count * v->shape.local_dim;
     kd_mat from = v->input;
     if (!pass->training) return kd_stack_gcn(ctx, v, a, kd_score_of(v, v->input), kd_score_of(v, v->output));
     if (!v->read.users || v->config.gnn_layers == 0) return kd_stack_gcn(ctx, v, a, v->input, v->output);

@@ -43,29 +43,29 @@ typedef struct kd_views {
     kd_rgat rgat;
     kd_rgat_pass main, second;
     kd_nodes read;   /* where the last forward pass computed the slots from `multimodal` on */
-    kd_mat input;    /* [nodes, slots * dim] Z of each slot */
-    kd_mat output;   /* [nodes, slots * dim] the views */
+    kd_mat input;    /* [nodes, slots * local_dim] Z of each slot */
+    kd_mat output;   /* [nodes, slots * local_dim] the views */
     kd_mat doutput;  /* their gradients: the losses write here */
-    kd_mat layer;    /* [nodes, slots * dim] the other end of the layers' ping-pong */
-    kd_mat mixed;    /* [nodes, dim] uE ; softmax-weighted unit features */
-    kd_mat spread;   /* [nodes, dim] users of P ; iE */
-    kd_mat residual; /* [nodes, dim] unit rows of Z, and their norms */
+    kd_mat layer;    /* [nodes, slots * local_dim] the other end of the layers' ping-pong */
+    kd_mat mixed;    /* [nodes, local_dim] uE ; softmax-weighted unit features */
+    kd_mat spread;   /* [nodes, local_dim] users of P ; iE */
+    kd_mat residual; /* [nodes, local_dim] unit rows of Z, and their norms */
     float *residual_norm;
-    kd_mat node_scratch, dmixed, dspread; /* [nodes, dim] */
-    kd_mat dentity;                       /* [entities, dim] scratch, where every row is computed */
+    kd_mat node_scratch, dmixed, dspread; /* [nodes, local_dim] */
+    kd_mat dentity;                       /* [entities, local_dim] scratch, where every row is computed */
     float *share, *dshare;                /* [modalities] softmax(w) */
     struct {
         kd_mat feature;   /* [items here, width], the data */
-        kd_mat nodes;     /* [nodes, dim] uE ; unit rows of the transformed features */
-        kd_mat unit;      /* [items here, whole_dim] those rows where columns are divided, else not there */
+        kd_mat nodes;     /* [nodes, local_dim] uE ; unit rows of the transformed features */
+        kd_mat unit;      /* [items here, dim] those rows where columns are divided, else not there */
         float *norm;      /* [items here] */
-        kd_mat neighbour; /* [nodes, dim] A_m [uE ; iE] */
-        kd_mat gradient;  /* [items, dim] of the unit rows */
+        kd_mat neighbour; /* [nodes, local_dim] A_m [uE ; iE] */
+        kd_mat gradient;  /* [items, local_dim] of the unit rows */
     } modality[KD_MAX_MODALITIES];
     kd_comm *comm;       /* NULL: one rank */
     kd_split split;      /* of divided columns, as kd_views_split has it */
     kd_layout layout;    /* divided columns to whole rows and back */
-    kd_mat feature_rows; /* [items here, whole_dim] scratch */
+    kd_mat feature_rows; /* [items here, dim] scratch */
 } kd_views;
 
 /* Not to be copied afterwards. */
@@ -104,13 +104,13 @@ kd_status kd_multimodal_forward(kd_ctx *ctx, const kd_params *params, const kd_g
 kd_status kd_multimodal_backward(kd_ctx *ctx, const kd_params *params, const kd_graphs *graphs, kd_views *views,
                                  kd_mat dz);
 
-/* [items here, whole_dim] unit rows of modality m's transformed features, in whole rows. */
+/* [items here, dim] unit rows of modality m's transformed features, in whole rows. */
 static inline kd_mat kd_unit_features(const kd_views *views, int64_t m) {
     return kd_is_divided(&views->shape) ? views->modality[m].unit
                                         : kd_mat_rows(views->modality[m].nodes, views->shape.users, views->shape.items);
 }
 
-/* kd_unit_rows_forward and _backward without dropout for some nodes of matrices [nodes, dim]. */
+/* kd_unit_rows_forward and _backward without dropout for some nodes of matrices [nodes, local_dim]. */
 kd_status kd_node_units(kd_ctx *ctx, const kd_views *views, kd_nodes nodes, kd_mat x, kd_mat y, float *norm);
 kd_status kd_node_units_backward(kd_ctx *ctx, const kd_views *views, kd_nodes nodes, float alpha, kd_mat y,
                                  const float *norm, kd_mat dy, float beta, kd_mat dx);
@@ -120,12 +120,12 @@ kd_status kd_stack_gcn(kd_ctx *ctx, const kd_views *views, kd_csr a, kd_mat x, k
 
 /* A column block of a stack. */
 static inline kd_mat kd_slot(const kd_views *views, kd_mat stack, int64_t slot) {
-    return kd_mat_cols(stack, slot * views->shape.dim, views->shape.dim);
+    return kd_mat_cols(stack, slot * views->shape.local_dim, views->shape.local_dim);
 }
 
 /* The columns of a stack that make the score. */
 static inline kd_mat kd_score_of(const kd_views *views, kd_mat stack) {
-    return kd_mat_cols(stack, views->slots.kg * views->shape.dim, views->slots.score * views->shape.dim);
+    return kd_mat_cols(stack, views->slots.kg * views->shape.local_dim, views->slots.score * views->shape.local_dim);
 }
 
 /* The user rows and the item rows of a matrix over all nodes. */
@@ -136,7 +136,7 @@ static inline kd_mat kd_items_of(const kd_views *views, kd_mat nodes) {
     return kd_mat_rows(nodes, views->shape.users, views->shape.items);
 }
 
-/* out [items.count, whole_dim] = f_m of docs/model.md#feature-transform of some of the items that are here, not
+/* out [items.count, dim] = f_m of docs/model.md#feature-transform of some of the items that are here, not
  * normalised: X W + b, or LeakyReLU_0.2(X W). */
 kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *params, const kd_views *views, int64_t m, kd_range items,
                                kd_mat out);
