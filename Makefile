@@ -102,10 +102,12 @@ column-tests: $(addprefix $(BUILD)/,kdiffe tests/golden $(addprefix tests/test_,
 
 ALL_FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(CXX) $(CXXFLAGS) $(KERNEL_SANITIZE) $(NVCC) $(GPU_CODE) \
             $(foreach level,$(CPU_LEVELS),$(call LEVEL_ARCH,$(level)))
-# Rewritten only when they change: other flags compile everything anew, a source file that went away links anew.
+# Rewritten only when they change, and headers are there: other flags compile everything anew, a source file that went away
+# links anew.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(ALL_FLAGS)' | cmp -s - $@ || echo '$(ALL_FLAGS)' >$@
+	@echo '$(ALL_FLAGS)' | cmp -s - $@ || \
+	    { sh tests/setup.sh headers '$(CC)' $(CPPFLAGS) && echo '$(ALL_FLAGS)' >$@; }
 
 $(BUILD)/sources: FORCE
 	@mkdir -p $(@D)
@@ -193,7 +195,8 @@ run: setup
 	@$(MAKE) $(PARALLEL) $(BUILD)/kdiffe
 	@sh datasets/demo.sh $(BUILD)/kdiffe
 
-test: setup
+test:
+	@sh tests/setup.sh test
 	@$(MAKE) $(PARALLEL) tests
 	@$(if $(STAND_IN),$(MAKE) $(PARALLEL) EMU=1 BUILD=$(BUILD)/emu column-tests)
 	@bash tests/run_all.sh $(BUILD) $(if $(STAND_IN),$(BUILD)/emu plain)

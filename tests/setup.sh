@@ -1,10 +1,13 @@
 #!/bin/sh
-# setup.sh build|check|report|unpack DIR: the Debian packages that building and testing need. build and check install what
-# is missing, as root or through sudo, otherwise print the one line that does and stop; report prints what is there; unpack
-# downloads the libraries and unpacks them into DIR for `make DEPS=DIR`, which needs no root.
+# setup.sh build|test|check|report|headers CC FLAGS|unpack DIR: the Debian packages that building and testing need. build,
+# test (with MPI, for jobs of several ranks) and check (with what looks at sources) install what is missing, as root or through sudo, otherwise print the one line that does and stop; report prints what is there; unpack
+# downloads the libraries and unpacks them into DIR for `make DEPS=DIR`, which needs no root; headers says in one line which
+# headers the compiler does not find, and what to do.
 set -eu
 build="gcc make pkg-config libopenblas-openmp-dev libcjson-dev libyaml-dev libcmocka-dev libxxhash-dev uthash-dev"
-check="$build clang-format clang-tidy cppcheck libopenmpi-dev openmpi-bin"
+test="$build libopenmpi-dev openmpi-bin"
+check="$test clang-format clang-tidy cppcheck python3"
+headers="cblas.h:libopenblas-openmp-dev cjson/cJSON.h:libcjson-dev yaml.h:libyaml-dev xxhash.h:libxxhash-dev uthash.h:uthash-dev"
 
 # What of them is unpacked: the libraries' headers, and the libraries with those that they load.
 unpacked="libopenblas-openmp-dev libopenblas0-openmp libgfortran5 libquadmath0 libcjson-dev libcjson1 libyaml-dev libyaml-0-2
@@ -46,6 +49,30 @@ int main(void) { int v; return ncclGetVersion(&v); }' "$cuda -lnccl" "sums betwe
 int main(int c, char **v) { return MPI_Init(&c, &v); }' "-lm" "jobs of several ranks"
 }
 
+# headers COMPILER FLAGS...: one compilation where all is well.
+find_headers() {
+    compiler=$1 lacking=
+    shift
+    # shellcheck disable=SC2086
+    if ! command -v ${compiler##* } >/dev/null 2>&1; then
+        lacking="${compiler##* } (gcc)"
+    elif ! for header in $headers; do echo "#include <${header%:*}>"; done | $compiler "$@" -fsyntax-only -x c - 2>/dev/null; then
+        for header in $headers; do
+            echo "#include <${header%:*}>" | $compiler "$@" -fsyntax-only -x c - 2>/dev/null ||
+                lacking="$lacking${lacking:+, }${header%:*} (${header#*:})"
+        done
+    fi
+    [ -n "$lacking" ] || return 0
+    echo "not found: $lacking; \`make setup\` installs what is missing, or, without being root," \
+        "\`sh tests/setup.sh unpack DIR\` and then \`make DEPS=DIR\`" >&2
+    return 1
+}
+
+if [ "${1:-build}" = headers ]; then
+    shift
+    find_headers "$@"
+    exit
+fi
 if [ "${1:-build}" = unpack ]; then
     to=${2:?setup: expected the folder to unpack into}
     mkdir -p "$to/debs"
@@ -67,7 +94,11 @@ if ! command -v dpkg >/dev/null 2>&1; then
     echo "setup: not a Debian system; needed are the libraries of: $build" >&2
     exit 0
 fi
-if [ "${1:-build}" = check ]; then wanted=$check; else wanted=$build; fi
+case "${1:-build}" in
+check) wanted=$check ;;
+test) wanted=$test ;;
+*) wanted=$build ;;
+esac
 lacking=$(missing "$wanted")
 [ -n "$lacking" ] || exit 0
 line="apt-get install -y --no-install-recommends $lacking"
