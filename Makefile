@@ -237,12 +237,19 @@ sanitize: setup
 config:
 	@CC="$(CC)" sh tests/setup.sh report
 
+# Where bash and zsh look for what completes a command's words.
+COMPLETE_BASH := share/bash-completion/completions/kdiffe
+COMPLETE_ZSH  := share/zsh/site-functions/_kdiffe
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/kdiffe $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include/kdiffe share/man/man1 $(dir $(COMPLETE_BASH) $(COMPLETE_ZSH)))
 	install -m 755 $(BUILD)/kdiffe $(DESTDIR)$(PREFIX)/bin/kdiffe
 	install -m 644 include/kdiffe/*.h $(DESTDIR)$(PREFIX)/include/kdiffe
 	sh docs/manpage.sh $(BUILD)/kdiffe >$(BUILD)/kdiffe.1
 	install -m 644 $(BUILD)/kdiffe.1 $(DESTDIR)$(PREFIX)/share/man/man1/kdiffe.1
+	sh docs/completions.sh bash $(BUILD)/kdiffe >$(BUILD)/completion.bash
+	install -m 644 $(BUILD)/completion.bash $(DESTDIR)$(PREFIX)/$(COMPLETE_BASH)
+	sh docs/completions.sh zsh $(BUILD)/kdiffe >$(BUILD)/completion.zsh
+	install -m 644 $(BUILD)/completion.zsh $(DESTDIR)$(PREFIX)/$(COMPLETE_ZSH)
 
 # On a machine with an NVIDIA GPU: everything that only a GPU can confirm; a dated record in bench/results/. QUICK=1: under
 # four minutes.
@@ -286,7 +293,7 @@ help:
 	@echo "make test       install what is missing, build, run every test that this machine can run"
 	@echo "make check      format, cppcheck, clang-tidy, and the tests under AddressSanitizer and UBSan"
 	@echo "make config     which packages and optional parts are there"
-	@echo "make install    program, headers and man page into PREFIX ($(PREFIX)) below DESTDIR"
+	@echo "make install    program, headers, man page and shell completions into PREFIX ($(PREFIX)) below DESTDIR"
 	@echo "make bench      ops and epochs, checked and timed beside their floors (docs/bench.md); DATA=DIR, ARGS=--ops=..."
 	@echo "make gpu-check  what only a GPU can confirm, with a record in bench/results/ (QUICK=1: under four minutes)"
 	@echo "make profile-nsys DATA=DIR, make profile-ncu DATA=DIR KERNEL=NAME   Nsight reports (docs/profiling.md)"
