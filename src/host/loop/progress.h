@@ -68,7 +68,6 @@ typedef struct kd_position {
 /* How far a run has come. */
 typedef struct kd_progress {
     const kd_observer *observer;
-    kd_ctx *ctx;
     kd_comm *comm;                                   /* NULL: one rank */
     const kd_checkpointing *checkpoints;             /* NULL: none are made */
     kd_status (*keep)(void *keeper, kd_position at); /* makes one */

@@ -42,7 +42,7 @@ kd_status kd_trainer_open(kd_ctx *ctx, const kd_config *config, const kd_dataset
     kd_status status = KD_OK;
     const kd_model_kind *kind = kd_model_kind_of(config);
     *t = (kd_trainer){.ctx = ctx, .comm = comm, .config = config, .data = data};
-    t->progress = (kd_progress){.ctx = ctx, .comm = comm, .best = -1.0, .best_epoch = -1};
+    t->progress = (kd_progress){.comm = comm, .best = -1.0, .best_epoch = -1};
     t->loop = (kd_loop){.ctx = ctx, .comm = comm, .progress = &t->progress, .seed = config->seed};
     if (ctx)
         kd_pool_init(&t->pool, ctx);
