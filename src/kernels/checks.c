@@ -203,10 +203,6 @@ kd_status kd_kg_generate(kd_ctx *ctx, const kd_kg *full, int64_t q, const int32_
     REQUIRE_WORKSPACE(kd_kg_generate_workspace(full->capacity));
     FORWARD(kg_generate, ctx, full, q, top, keep_rate, rng, out);
 }
-kd_status kd_kg_filter(kd_ctx *ctx, const kd_kg *full, const uint8_t *keep, kd_kg *out) {
-    REQUIRE(out->entities == full->entities && out->capacity >= full->capacity);
-    FORWARD(kg_filter, ctx, full, keep, out);
-}
 
 /* Batches and losses. */
 

@@ -99,29 +99,66 @@ static void backward(golden_case *c, kd_kdiffe *m, const char *prefix, int64_t s
     free(up);
 }
 
-/* graphs.generated = the full graph's edges that the manifest keeps; kg_keep is in the order of kg_edges. */
-void golden_thin_kg(golden_case *c, kd_kdiffe *m) {
-    int64_t shape[4], edges = m->plan->full.count, *cursor;
+/* by_head [edges] = kg_keep, which is in the order of kg_edges, in that of the full graph. */
+static uint8_t *kept_by_head(golden_case *c, const kd_kg_edges *full) {
+    int64_t shape[4], *cursor;
     int32_t *keep = golden_ints(c, "kg_keep", shape), *published = golden_ints(c, "kg_edges", shape);
     uint8_t *by_head;
-    void *device;
-    if (!keep || !published || shape[0] != edges) exit(1);
-    golden_require(kd_host_alloc(&by_head, edges, 1, "test"), "test");
-    golden_require(kd_host_alloc(&cursor, m->plan->full.entities, sizeof *cursor, "test"), "test");
-    for (int64_t i = 0; i < edges; i++) {
+    if (!keep || !published || shape[0] != full->count) exit(1);
+    golden_require(kd_host_alloc(&by_head, full->count, 1, "test"), "test");
+    golden_require(kd_host_alloc(&cursor, full->entities, sizeof *cursor, "test"), "test");
+    for (int64_t i = 0; i < full->count; i++) {
         int32_t head = published[3 * i];
-        by_head[m->plan->full.head_ptr[head] + cursor[head]++] = (uint8_t)keep[i];
+        by_head[full->head_ptr[head] + cursor[head]++] = (uint8_t)keep[i];
     }
-    golden_require(kd_alloc(c->ctx, edges, "test", &device), "test");
-    golden_require(kd_upload(c->ctx, device, by_head, edges), "test");
-    golden_require(kd_kg_filter(c->ctx, &m->graphs.full, device, &m->graphs.generated), "filter");
-    golden_require(kd_synchronize(c->ctx), "filter");
-    kd_release(c->ctx, device);
-    c->inputs++;
-    free(by_head);
     free(cursor);
     free(keep);
     free(published);
+    return by_head;
+}
+
+static void upload_kg(golden_case *c, const kd_kg_edges *edges, const kd_kg *out) {
+    int64_t pointers = (edges->entities + 1) * (int64_t)sizeof(int64_t), *tail_ptr, *in_edge;
+    int64_t bytes = edges->count * (int64_t)sizeof(int32_t);
+    int32_t *in_head;
+    golden_require(kd_host_alloc(&tail_ptr, edges->entities + 1, sizeof *tail_ptr, "test"), "test");
+    golden_require(kd_host_alloc(&in_edge, edges->count, sizeof *in_edge, "test"), "test");
+    golden_require(kd_host_alloc(&in_head, edges->count, sizeof *in_head, "test"), "test");
+    kd_kg_edges_by_tail(edges, tail_ptr, in_head, in_edge);
+    golden_require(kd_upload(c->ctx, out->head_ptr, edges->head_ptr, pointers), "test");
+    golden_require(kd_upload(c->ctx, out->tail_ptr, tail_ptr, pointers), "test");
+    golden_require(kd_upload(c->ctx, out->tail, edges->tail, bytes), "test");
+    golden_require(kd_upload(c->ctx, out->relation, edges->relation, bytes), "test");
+    golden_require(kd_upload(c->ctx, out->in_head, in_head, bytes), "test");
+    golden_require(kd_upload(c->ctx, out->in_edge, in_edge, 2 * bytes), "test");
+    golden_require(kd_synchronize(c->ctx), "test");
+    free(tail_ptr);
+    free(in_edge);
+    free(in_head);
+}
+
+/* graphs.generated = the full graph's edges that the manifest keeps. */
+void golden_thin_kg(golden_case *c, kd_kdiffe *m) {
+    const kd_kg_edges *full = &m->plan->full;
+    kd_kg_edges kept = {.entities = full->entities, .relations = full->relations};
+    uint8_t *keep = kept_by_head(c, full);
+    golden_require(kd_host_alloc(&kept.head_ptr, full->entities + 1, sizeof *kept.head_ptr, "test"), "test");
+    golden_require(kd_host_alloc(&kept.tail, full->count, sizeof *kept.tail, "test"), "test");
+    golden_require(kd_host_alloc(&kept.relation, full->count, sizeof *kept.relation, "test"), "test");
+    for (int64_t h = 0; h < full->entities; h++) {
+        for (int64_t k = full->head_ptr[h]; k < full->head_ptr[h + 1]; k++)
+            if (keep[k]) {
+                kept.tail[kept.count] = full->tail[k];
+                kept.relation[kept.count++] = full->relation[k];
+            }
+        kept.head_ptr[h + 1] = kept.count;
+    }
+    upload_kg(c, &kept, &m->graphs.generated);
+    c->inputs++;
+    free(kept.head_ptr);
+    free(kept.tail);
+    free(kept.relation);
+    free(keep);
 }
 
 void golden_check_views(golden_case *c, kd_kdiffe *m) {

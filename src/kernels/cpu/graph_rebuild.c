@@ -62,7 +62,7 @@ kd_status kd_cpu_modality_graph_build(kd_ctx *ctx, const int32_t *top, float kee
     return KD_OK;
 }
 
-/* Appends the chosen edges in order, then indexes them by tail (stable, so heads ascend within a tail). */
+/* Indexes edges by tail: stable, so heads ascend within a tail. */
 static void index_by_tail(kd_kg *kg) {
     int64_t edges = kg->head_ptr[kg->entities];
     memset(kg->tail_ptr, 0, (size_t)(kg->entities + 1) * sizeof(int64_t));
@@ -78,8 +78,8 @@ static void index_by_tail(kd_kg *kg) {
     kg->tail_ptr[0] = 0;
 }
 
-kd_status kd_cpu_kg_filter(kd_ctx *ctx, const kd_kg *full, const uint8_t *keep, kd_kg *out) {
-    (void)ctx;
+/* out = the edges of `full` with keep [edges of full] != 0, in order. */
+static void take_kept(const kd_kg *full, const uint8_t *keep, kd_kg *out) {
     int64_t kept = 0;
     for (int64_t h = 0; h < full->entities; h++) {
         int64_t begin = full->head_ptr[h], end = full->head_ptr[h + 1];
@@ -92,7 +92,6 @@ kd_status kd_cpu_kg_filter(kd_ctx *ctx, const kd_kg *full, const uint8_t *keep, 
     }
     out->head_ptr[full->entities] = kept;
     index_by_tail(out);
-    return KD_OK;
 }
 
 static bool contains(const int32_t *list, int64_t n, int32_t wanted) {
@@ -116,5 +115,6 @@ kd_status kd_cpu_kg_generate(kd_ctx *ctx, const kd_kg *full, int64_t q, const in
             keep[k] = kd_uniform(draw[0]) < keep_rate &&
                       (contains(top + h * q, q, t) || contains(top + t * q, q, (int32_t)h));
         }
-    return kd_cpu_kg_filter(ctx, full, keep, out);
+    take_kept(full, keep, out);
+    return KD_OK;
 }

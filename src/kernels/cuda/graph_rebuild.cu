@@ -147,7 +147,8 @@ __global__ void __launch_bounds__(KD_BLOCK) heads_of_edges(kd_kg out) {
         out.in_head[i] = (int32_t)(kd_lower_bound(out.head_ptr, 0, out.entities, out.in_edge[i] + 1) - 1);
 }
 
-extern "C" kd_status kd_cuda_kg_filter(kd_ctx *ctx, const kd_kg *full, const uint8_t *keep, kd_kg *out) {
+/* out = the edges of `full` with keep [edges of full] != 0, in order. */
+static void take_kept(kd_ctx *ctx, const kd_kg *full, const uint8_t *keep, kd_kg *out) {
     cudaStream_t stream = kd_stream(ctx);
     unsigned heads = kd_blocks(full->entities, WARPS);
     KD_LAUNCH(count_kept, heads, KD_BLOCK, 0, stream, *full, keep, *out);
@@ -158,7 +159,6 @@ extern "C" kd_status kd_cuda_kg_filter(kd_ctx *ctx, const kd_kg *full, const uin
     KD_LAUNCH(sort_rows<int64_t>, kd_blocks(out->entities, KD_BLOCK), KD_BLOCK, 0, stream, out->entities, out->tail_ptr,
               out->in_edge);
     KD_LAUNCH(heads_of_edges, kd_strided_blocks(ctx, full->capacity), KD_BLOCK, 0, stream, *out);
-    KD_CUDA_LAUNCHED();
 }
 
 extern "C" kd_status kd_cuda_kg_generate(kd_ctx *ctx, const kd_kg *full, int64_t q, const int32_t *top, float keep_rate,
@@ -166,5 +166,6 @@ extern "C" kd_status kd_cuda_kg_generate(kd_ctx *ctx, const kd_kg *full, int64_t
     uint8_t *keep = (uint8_t *)ctx->workspace;
     KD_LAUNCH(choose_edges, kd_blocks(full->entities, WARPS), KD_BLOCK, 0, kd_stream(ctx), *full, q, top, keep_rate,
               *rng, keep);
-    return kd_cuda_kg_filter(ctx, full, keep, out);
+    take_kept(ctx, full, keep, out);
+    KD_CUDA_LAUNCHED();
 }

@@ -68,9 +68,6 @@ typedef kd_status kd_kg_generate_fn(kd_ctx *ctx, const kd_kg *full, int64_t q, c
                                     const kd_rng *rng, kd_kg *out);
 int64_t kd_kg_generate_workspace(int64_t capacity);
 
-/* The same selection by a given mask keep [edges of full]: out holds the edges with keep != 0, in order. */
-typedef kd_status kd_kg_filter_fn(kd_ctx *ctx, const kd_kg *full, const uint8_t *keep, kd_kg *out);
-
 #ifdef __cplusplus
 }
 #endif
