@@ -162,8 +162,7 @@ endif
 CONTRACT := -ffp-contract=fast
 $(BUILD)/tests/test_vector_math.o: private CFLAGS += $(CONTRACT)
 
-# One level of the CPU column: its files become one object of which only the op table is seen, as kd_cpu_ops_<level>. The
-# sizes of workspaces are the same at every level; the first level's are seen.
+# One level of the CPU column: its files become one object of which only the op table is seen, as kd_cpu_ops_<level>.
 define LEVEL_RULES
 $(BUILD)/cpu-$(1)/%.o: src/kernels/cpu/%.c $(BUILD)/flags
 	@mkdir -p $$(@D)
@@ -172,8 +171,7 @@ $(BUILD)/cpu-$(1)/%.o: src/kernels/cpu/%.c $(BUILD)/flags
 
 $(BUILD)/cpu-$(1).o: $(CPU_SRC:src/kernels/cpu/%.c=$(BUILD)/cpu-$(1)/%.o) $(BUILD)/sources
 	@$(LD) -r -o $(BUILD)/cpu-$(1)/all.o $$(filter %.o,$$^)
-	@$(OBJCOPY) --redefine-sym kd_cpu_ops=kd_cpu_ops_$(1) --wildcard --keep-global-symbol=kd_cpu_ops_$(1) \
-	    $(if $(filter $(1),$(firstword $(CPU_LEVELS))),--keep-global-symbol='kd_*_workspace') $(BUILD)/cpu-$(1)/all.o $$@
+	@$(OBJCOPY) --redefine-sym kd_cpu_ops=kd_cpu_ops_$(1) --keep-global-symbol=kd_cpu_ops_$(1) $(BUILD)/cpu-$(1)/all.o $$@
 
 -include $(CPU_SRC:src/kernels/cpu/%.c=$(BUILD)/cpu-$(1)/%.d)
 endef

@@ -230,7 +230,7 @@ kd_status kd_bpr(kd_ctx *ctx, const kd_bpr_args *a) {
     REQUIRE(a->count >= 0 && a->batch >= 1 && a->users.capacity >= a->count && a->items.capacity >= 2 * a->count);
     REQUIRE(same_shape(a->user_view, a->duser) && same_shape(a->item_view, a->ditem));
     REQUIRE(a->user_view.cols == a->item_view.cols && split_fits(a->split) && (a->loss || a->split));
-    REQUIRE_WORKSPACE(a->count * (int64_t)sizeof(float));
+    REQUIRE_WORKSPACE(kd_bpr_workspace(a->count));
     FORWARD(bpr, ctx, a);
 }
 kd_status kd_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
@@ -300,9 +300,6 @@ static bool within(int64_t first, int64_t count, int64_t outer, int64_t outers) 
     return count >= 0 && first >= outer && first + count <= outer + outers;
 }
 static bool visits_fit(kd_csr graph, const kd_visits *v) { return within(v->first, v->starts, 0, graph.rows); }
-int64_t kd_walk_workspace(const kd_ctx *ctx, int64_t nodes, int64_t steps) {
-    return ctx->ops->walk_workspace(ctx, nodes, steps);
-}
 kd_status kd_walk_cumulative(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
                              kd_visits *visits) {
     REQUIRE(square(graph) && visits_fit(graph, visits) && config->walks >= 1 && config->steps >= 1);

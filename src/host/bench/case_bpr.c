@@ -42,7 +42,7 @@ static kd_status set_up(kd_bench *b, int64_t parameter) {
     KD_TRY(kd_bench_mat(b, data->users, width, 1.0f, &s->duser, &s->args.duser));
     KD_TRY(kd_bench_mat(b, data->items, width, 1.0f, &s->ditem, &s->args.ditem));
     KD_TRY(kd_bench_zeros(b, 1, sizeof *s->args.loss, &s->args.loss));
-    KD_TRY(kd_workspace_reserve(b->ctx, s->batch.count * (int64_t)sizeof(float)));
+    KD_TRY(kd_workspace_reserve(b->ctx, kd_bpr_workspace(s->batch.count)));
     KD_TRY(kd_bench_host(b, data->users + data->items, 1, &seen));
     rows =
         distinct(s->batch.count, s->batch.user, seen) + distinct(2 * s->batch.count, s->batch.item, seen + data->users);

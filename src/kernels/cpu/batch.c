@@ -1,9 +1,9 @@
 /* Orders, negatives and groups of a training epoch. */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/sort.h"
+#include "kernels/workspace.h"
 
-/* 4096: what a GPU counts the digits of its last tile of keys in. */
-int64_t kd_permutation_workspace(int64_t n) { return 2 * n * (int64_t)sizeof(kd_sort_pair) + 4096; }
+_Static_assert(2 * sizeof(kd_sort_pair) <= KD_SORT_ENTRY, "pairs and their scratch fit the workspace");
 
 kd_status kd_cpu_permutation(kd_ctx *ctx, int64_t n, const kd_rng *rng, int32_t *order) {
     kd_sort_pair *pair = ctx->workspace;
@@ -58,8 +58,6 @@ kd_status kd_cpu_gather(kd_ctx *ctx, int64_t n, const int64_t *first, const int3
     for (int64_t i = 0; i < n; i++) out[i] = values ? values[batch[i]] : batch[i];
     return KD_OK;
 }
-
-int64_t kd_group_workspace(int64_t n) { return 2 * n * (int64_t)sizeof(kd_sort_pair); }
 
 kd_status kd_cpu_group(kd_ctx *ctx, int64_t n, const int32_t *key, kd_groups *out) {
     kd_sort_pair *pair = ctx->workspace;

@@ -15,8 +15,6 @@ static int64_t prefix_sum(int64_t n, int64_t *ptr) {
     return total;
 }
 
-int64_t kd_modality_graph_workspace(int64_t nodes) { return nodes * (int64_t)sizeof(int64_t); }
-
 /* Structure: a user's row holds itself and its items (columns ascending: users come first); an item's row its users,
  * then itself. */
 static void fill_structure(const int32_t *top, kd_modality_graph *g, int64_t *cursor) {
@@ -99,8 +97,6 @@ static bool contains(const int32_t *list, int64_t n, int32_t wanted) {
         if (list[i] == wanted) return true;
     return false;
 }
-
-int64_t kd_kg_generate_workspace(int64_t capacity) { return capacity; }
 
 kd_status kd_cpu_kg_generate(kd_ctx *ctx, const kd_kg *full, int64_t q, const int32_t *top, float keep_rate,
                              const kd_rng *rng, kd_kg *out) {

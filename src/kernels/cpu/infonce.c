@@ -9,14 +9,18 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/outer.h"
 #include "kernels/cpu/vector_math.h"
+#include "kernels/workspace.h"
 
 enum {
-    RANGES = 16,
-    TILE = 192,          /* keys: whole strips of logits, whole blocks of rows of gradients */
-    KEPT = 4 << 20,      /* exponentials that are kept: 16 MB */
-    FEWEST_ANCHORS = 96, /* for fewer, filling a tile costs more than making exponentials twice */
-    WIDEST_VECTOR = 16
+    RANGES = KD_INFONCE_RANGES,
+    TILE = KD_INFONCE_TILE,
+    KEPT = KD_INFONCE_KEPT,
+    FEWEST_ANCHORS = 96 /* for fewer, filling a tile costs more than making exponentials twice */
 };
+
+_Static_assert((int)KD_OUTER_ROWS == (int)KD_INFONCE_ROWS && KD_INFONCE_COLUMNS % KD_OUTER_LANES == 0,
+               "what anchors are padded to fits the workspace");
+_Static_assert((RANGES + 1) * sizeof(double) <= KD_INFONCE_ANCHOR_BYTES, "so do their denominators");
 
 /* Padded: anchors to whole blocks of rows, columns to whole vectors, with zeros. */
 typedef struct scratch {
@@ -33,13 +37,6 @@ typedef struct scratch {
     float *dkeys;        /* [RANGES, TILE, width] and its gradient */
     float *exponential;  /* kept: [tiles of all ranges, block, TILE], else [RANGES, block, TILE] */
 } scratch;
-
-int64_t kd_infonce_workspace(int64_t count, int64_t width) {
-    int64_t rows = kd_round_up(count, KD_OUTER_ROWS), columns = kd_round_up(width, WIDEST_VECTOR);
-    int64_t exponentials = RANGES * rows * TILE > KEPT ? RANGES * rows * TILE : KEPT;
-    return (RANGES + 1) * rows * (int64_t)sizeof(double) +
-           (int64_t)sizeof(float) * (exponentials + (2 + RANGES) * rows * columns + 3 * RANGES * TILE * columns);
-}
 
 /* Ranges are whole tiles, so that only the last tile of all is filled up with nothing. */
 static int64_t tile_count(int64_t keys) { return (keys + TILE - 1) / TILE; }

@@ -76,8 +76,6 @@ kd_status kd_cpu_merge_top(kd_ctx *ctx, int64_t rows, int64_t k, int64_t parts, 
     return KD_OK;
 }
 
-int64_t kd_topk_rows_workspace(int64_t rows, int64_t k) { return rows * k * (int64_t)sizeof(float); }
-
 static bool held(kd_csr held_out, int64_t row, int32_t item) {
     for (int64_t e = held_out.row_ptr[row]; e < held_out.row_ptr[row + 1]; e++)
         if (held_out.col[e] == item) return true;

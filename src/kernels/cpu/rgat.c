@@ -3,6 +3,7 @@
 
 #include "host/base/error.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/workspace.h"
 
 static float dot(const float *x, const float *y, int64_t n) {
     float sum = 0.0f;
@@ -77,12 +78,6 @@ kd_status kd_cpu_rgat_forward(kd_ctx *ctx, const kd_split *split, const kd_kg *k
     }
 cleanup:
     return status;
-}
-
-/* What is summed over ranks is used up before the ranges' partial sums take its place. */
-int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width, int64_t split_edges) {
-    int64_t parts = kd_rgat_ranges(relations, width) * 2 * relations * width;
-    return (parts > split_edges ? parts : split_edges) * (int64_t)sizeof(float);
 }
 
 typedef struct backward_hop {

@@ -11,8 +11,6 @@ static const float SMALLEST_NORM = 1e-12f;
 static int64_t rows_of(const kd_groups *only, int64_t all) { return only ? only->count[0] : all; }
 static int64_t row_of(const kd_groups *only, int64_t i) { return only ? only->key[i] : i; }
 
-int64_t kd_unit_rows_workspace(int64_t sums) { return sums * (int64_t)sizeof(float); }
-
 /* How many sums the ranks add up, the i-th row's the i-th: groups that a batch does not have are among them, as 0. */
 static int64_t sums_of(const kd_groups *only, int64_t all) { return only ? only->capacity : all; }
 

@@ -1,6 +1,7 @@
 /* Orders, negatives and groups of a training epoch. */
 #include "kernels/cuda/reduce.h"
 #include "kernels/cuda/scan.h"
+#include "kernels/workspace.h"
 
 enum { WARPS = KD_BLOCK / KD_WARP, DIGITS = 256, DIGIT_BITS = 8, KEYS_A_WARP = 256, TILE = WARPS * KEYS_A_WARP };
 
@@ -10,6 +11,10 @@ typedef struct sort_arrays {
     int32_t *index[2];
     int64_t *place; /* [DIGITS, tiles] how many keys of a tile have a digit, then where they begin */
 } sort_arrays;
+
+static_assert(2 * (sizeof(uint64_t) + sizeof(int32_t)) + (DIGITS * sizeof(int64_t) + TILE - 1) / TILE <= KD_SORT_ENTRY,
+              "keys and indices, twice, and a key's share of its tile's counts fit the workspace");
+static_assert(DIGITS * sizeof(int64_t) <= KD_SORT_TAIL, "so do the counts of a tile that is not full");
 
 static int64_t tiles_of(int64_t n) { return n > 0 ? (n + TILE - 1) / TILE : 1; }
 
@@ -142,6 +147,7 @@ extern "C" kd_status kd_cuda_gather(kd_ctx *ctx, int64_t n, const int64_t *first
 }
 
 enum { GROUP_BLOCK = 1024, MOST_SHARED_PAIRS = (48 << 10) / 8 - 64 };
+static_assert(sizeof(uint64_t) <= KD_SORT_ENTRY, "a key with its position fits the workspace");
 
 /* One block sorts key << 32 | position, in shared memory where the batch fits, and deals the sorted list out in groups:
  * each thread takes a run of neighbours, and where its groups begin follows from the runs before it. */

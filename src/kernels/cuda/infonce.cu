@@ -5,6 +5,7 @@
  * so one kernel serves both: O_x = sum_y scale_y w_xy Y_y and Z_x = sum_y scale_y w_xy over tiles of 64 x 64 pairs,
  * whose weights live in registers and shared memory only. It costs 4 count rows d multiply-adds a direction. */
 #include "kernels/cuda/reduce.h"
+#include "kernels/workspace.h"
 
 enum {
     TILE = 64,
@@ -15,6 +16,10 @@ enum {
     EACH = 4,
     ACROSS = TILE / EACH
 };
+
+static_assert((int)CHUNKS <= (int)KD_INFONCE_RANGES, "the chunks' gradients [CHUNKS, count, d] fit the workspace");
+static_assert(2 * sizeof(double) + (CHUNKS + 1) * sizeof(float) <= KD_INFONCE_ANCHOR_BYTES,
+              "so do an anchor's loss, denominators and scale");
 
 /* The first *count rows of a table, a number on the device. */
 struct row_set {

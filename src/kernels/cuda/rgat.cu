@@ -2,6 +2,7 @@
  * all warps of the block where they are many, so that the hubs of a knowledge graph do not hold one warp for long. Sums
  * are added in an order that only the edges decide. */
 #include "kernels/cuda/reduce.h"
+#include "kernels/workspace.h"
 
 enum { WARPS = KD_BLOCK / KD_WARP, LONG = 256, MOST_SHARED = 46 << 10 /* of 48 KB, with what stands beside it */ };
 

@@ -44,12 +44,6 @@ typedef kd_status kd_rgat_forward_fn(kd_ctx *ctx, const kd_split *split, const k
 typedef kd_status kd_rgat_backward_fn(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e,
                                       kd_mat rh, kd_mat rt, float *logit, const float *alpha, kd_mat dagg, kd_mat de,
                                       kd_mat drh, kd_mat drt);
-/* Relation gradients are summed over this many ranges of heads, then over the ranges: many where the partial sums are
- * small, so that a GPU is filled; from shapes alone, so that the order never changes. */
-static inline int64_t kd_rgat_ranges(int64_t relations, int64_t width) {
-    int64_t ranges = (1 << 20) / (relations * width + 1);
-    return ranges < 16 ? 16 : ranges > 256 ? 256 : ranges;
-}
 /* split_edges: kg->capacity where rows are split, else 0. */
 int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width, int64_t split_edges);
 

@@ -28,8 +28,8 @@ int64_t kd_group_workspace(int64_t n);
 
 /* BPR of `count` triples: x_b = u_b . (p_b - n_b) with rows of user_view [U, w] and item_view [I, w];
  * loss[0] += -(1/batch) sum log sigmoid(x_b); gradients += into duser, ditem. users: user[] grouped; items: positive[]
- * followed by negative[] grouped (member i < count is a positive, i >= count a negative). Workspace: count floats.
- * Source: docs/model.md#bpr.
+ * followed by negative[] grouped (member i < count is a positive, i >= count a negative). Workspace:
+ * kd_bpr_workspace. Source: docs/model.md#bpr.
  *
  * split: x_b is over all ranks' columns, so that every rank knows the whole loss; gradients are of the columns that are
  * here, and whole. loss may be NULL then, and is not added to. */
@@ -43,6 +43,7 @@ typedef struct kd_bpr_args {
     double *loss;
 } kd_bpr_args;
 typedef kd_status kd_bpr_fn(kd_ctx *ctx, const kd_bpr_args *args);
+int64_t kd_bpr_workspace(int64_t count);
 
 /* Adds x [n], on the device, up over the ranks of a job, in the order of the context's stream. */
 typedef kd_status kd_rank_sum_fn(void *context, kd_ctx *ctx, int64_t n, double *x);
