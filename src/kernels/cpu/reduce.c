@@ -1,8 +1,37 @@
-/* Sums over whole matrices: rows are split into a fixed number of ranges whose partial sums are added in order, so that
- * the result does not depend on the number of threads. */
+/* Sums over columns, rows and whole matrices, in orders that do not depend on the number of threads. */
 #include "kernels/cpu/cpu.h"
 
 enum { RANGES = 64 };
+
+kd_status kd_cpu_column_sum(kd_ctx *ctx, kd_mat x, float beta, kd_mat y) {
+    (void)ctx;
+    enum { STRIP = 256 }; /* columns of one strip stay in cache while the rows stream by */
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < x.cols; first += STRIP) {
+        int64_t count = x.cols - first < STRIP ? x.cols - first : STRIP;
+        float sum[STRIP] = {0};
+        for (int64_t r = 0; r < x.rows; r++) {
+            const float *row = x.data + r * x.ld + first;
+            for (int64_t c = 0; c < count; c++) sum[c] += row[c];
+        }
+        for (int64_t c = 0; c < count; c++)
+            y.data[first + c] = sum[c] + (beta != 0.0f ? beta * y.data[first + c] : 0.0f);
+    }
+    return KD_OK;
+}
+
+kd_status kd_cpu_row_mean(kd_ctx *ctx, kd_mat x, float *out) {
+    (void)ctx;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < x.rows; r++) {
+        const float *row = x.data + r * x.ld;
+        double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t c = 0; c < x.cols; c++) sum += row[c];
+        out[r] = (float)(sum / (double)x.cols);
+    }
+    return KD_OK;
+}
 
 static double row_dot(const float *x, const float *y, int64_t n) {
     double sum = 0.0;
@@ -11,6 +40,7 @@ static double row_dot(const float *x, const float *y, int64_t n) {
     return sum;
 }
 
+/* Rows are split into a fixed number of ranges whose partial sums are added in order. */
 static double matrix_dot(kd_mat x, kd_mat y) {
     double part[RANGES];
 #pragma omp parallel for schedule(static)

@@ -145,22 +145,3 @@ kd_status kd_cpu_unit_rows_backward(kd_ctx *ctx, const kd_split *split, const kd
 cleanup:
     return status;
 }
-
-kd_status kd_cpu_take_rows(kd_ctx *ctx, const kd_groups *groups, kd_mat x, kd_mat y) {
-    (void)ctx;
-#pragma omp parallel for schedule(static)
-    for (int64_t g = 0; g < y.rows; g++)
-        if (g < groups->count[0])
-            memcpy(y.data + g * y.ld, x.data + groups->key[g] * x.ld, (size_t)y.cols * sizeof(float));
-        else
-            memset(y.data + g * y.ld, 0, (size_t)y.cols * sizeof(float));
-    return KD_OK;
-}
-
-kd_status kd_cpu_give_rows(kd_ctx *ctx, const kd_groups *groups, kd_mat y, kd_mat x) {
-    (void)ctx;
-#pragma omp parallel for schedule(static)
-    for (int64_t g = 0; g < groups->count[0]; g++)
-        for (int64_t c = 0; c < y.cols; c++) x.data[groups->key[g] * x.ld + c] += y.data[g * y.ld + c];
-    return KD_OK;
-}

@@ -1,5 +1,4 @@
-#include "kernels/cpu/walk.h"
-
+/* Walks of many starts side by side. */
 #include <omp.h>
 #include <string.h>
 
@@ -13,6 +12,15 @@ enum {
     LANES = 2 * KD_RANDOM_BATCH,
     STARTS = 32 /* that a thread takes at a time */
 };
+
+/* How a walk moves: as kd_walk_cumulative_fn says, or as kd_walk_node_fn, where draws below `below` go back and the
+ * others are spread over the neighbours by share = 1 / (2^32 - below). */
+typedef struct kd_walk_rule {
+    int64_t walks, steps;
+    bool cumulative;
+    uint32_t below;
+    double share;
+} kd_walk_rule;
 
 /* Scratch of one thread: list [nodes + 1], path [steps + 1, LANES], visited [-1 .. nodes - 1]. */
 typedef struct walk_scratch {
@@ -156,8 +164,9 @@ static void collect(const kd_csr *graph, const kd_walk_rule *rule, walk_scratch 
     for (int64_t i = 0; i < count; i++) scratch.visited[scratch.list[i]] = 0;
 }
 
-void kd_walk_all(const kd_ctx *ctx, const kd_csr *graph, const kd_walk_rule *rule, const kd_rng *rng,
-                 kd_visits *visits) {
+/* All walks of the starts of `visits` into it. */
+static void walk_all(const kd_ctx *ctx, const kd_csr *graph, const kd_walk_rule *rule, const kd_rng *rng,
+                     kd_visits *visits) {
     int64_t end = visits->first + visits->starts;
 #pragma omp parallel num_threads(ctx->threads)
     {
@@ -173,4 +182,20 @@ void kd_walk_all(const kd_ctx *ctx, const kd_csr *graph, const kd_walk_rule *rul
             }
         }
     }
+}
+
+kd_status kd_cpu_walk_cumulative(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
+                                 kd_visits *visits) {
+    kd_walk_rule rule = {.walks = config->walks, .steps = config->steps, .cumulative = true};
+    walk_all(ctx, &graph, &rule, rng, visits);
+    return KD_OK;
+}
+
+kd_status kd_cpu_walk_node(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
+                           kd_visits *visits) {
+    kd_walk_rule rule = {.walks = config->walks, .steps = config->steps};
+    rule.below = (uint32_t)((double)config->restart * 0x1p32);
+    rule.share = 1.0 / (0x1p32 - (double)rule.below);
+    walk_all(ctx, &graph, &rule, rng, visits);
+    return KD_OK;
 }

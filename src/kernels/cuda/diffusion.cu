@@ -1,5 +1,6 @@
 /* Denoising diffusion over rows of a sparse matrix: noise and dropout are drawn in registers and x0 is read from its
  * CSR rows, so that the dense batch is written once and nothing else of its size exists. */
+#include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/random.h"
 #include "kernels/cuda/reduce.h"
 
@@ -60,6 +61,19 @@ extern "C" kd_status kd_cuda_q_sample(kd_ctx *ctx, const kd_q_sample_args *args)
     if (args->x.rows == 0 || args->x.cols == 0) return KD_OK;
     dim3 grid((unsigned)args->x.rows, kd_blocks(args->x.cols, ROW_COLUMNS));
     KD_LAUNCH(noise_rows, grid, KD_BLOCK, 0, kd_stream(ctx), *args);
+    KD_CUDA_LAUNCHED();
+}
+
+struct tanh_of_sum {
+    kd_mat p, table, h;
+    const int32_t *t; /* NULL: row 0 of table for all */
+    __device__ void operator()(int64_t r, int64_t c) const {
+        h.data[r * h.ld + c] = tanhf(p.data[r * p.ld + c] + table.data[(t ? t[r] : 0) * table.ld + c]);
+    }
+};
+
+extern "C" kd_status kd_cuda_hidden_forward(kd_ctx *ctx, kd_mat p, kd_mat table, const int32_t *t, kd_mat h) {
+    kd_for_each_element(ctx, p.rows, p.cols, tanh_of_sum{p, table, h, t});
     KD_CUDA_LAUNCHED();
 }
 

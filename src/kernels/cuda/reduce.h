@@ -75,6 +75,10 @@ template <class T> __device__ inline int64_t kd_lower_bound(const T *list, int64
     return begin;
 }
 
+/* Where a warp takes a row: this one's, and blocks for all. */
+__device__ static inline int64_t kd_warp_row() { return ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) / KD_WARP; }
+static inline unsigned kd_row_blocks(int64_t rows) { return kd_blocks(rows, KD_BLOCK / KD_WARP); }
+
 /* out[0] = scale * sum of part [n] + out[0], by one block of KD_BLOCK threads. */
 __global__ void kd_add_sum(int64_t n, const double *part, double scale, double *out);
 /* The same for floats that are sums of a row each. */

@@ -1,23 +1,15 @@
-/* Random walks with restart and the similarity of what they visit. A block takes a start at a time with a table of its
+/* Random walks with restart. A block takes a start at a time with a table of its
  * own over all nodes; its threads take the start's walks side by side. What a walk visits first is decided by a minimum
  * over (walk, place in its list), which any order of threads gives alike, so lists equal the CPU's to the last entry.
  * Integer work bound by the latency of neighbour look-ups: what counts is that many walks are under way. */
 #include "kernels/common/walk_draw.h"
 #include "kernels/cuda/reduce.h"
+#include "kernels/cuda/walk.h"
 
 static const unsigned long long NEVER = ~0ull;
-static const int64_t MOST_TABLES = INT64_C(256) << 20, FEWEST_BLOCKS = 8;
-
-/* Starts under way at once: four blocks a multiprocessor, or as many as 256 MiB of tables allow. */
-static int64_t starts_at_once(const kd_ctx *ctx, int64_t nodes) {
-    int64_t blocks = 4 * (int64_t)kd_cuda_of(ctx)->multiprocessors, room = MOST_TABLES / (8 * (nodes + 1));
-    if (blocks > room) blocks = room;
-    return blocks < FEWEST_BLOCKS ? FEWEST_BLOCKS : blocks;
-}
-
 extern "C" int64_t kd_cuda_walk_workspace(const kd_ctx *ctx, int64_t nodes, int64_t steps) {
     (void)steps; /* a walk's path is not kept */
-    return starts_at_once(ctx, nodes) * nodes * (int64_t)sizeof(unsigned long long);
+    return kd_starts_at_once(ctx, nodes) * nodes * (int64_t)sizeof(unsigned long long);
 }
 
 /* The list of a start while its walks are under way. */
@@ -159,7 +151,7 @@ extern "C" kd_status kd_cuda_walk_cumulative(kd_ctx *ctx, kd_csr graph, const kd
                                              kd_visits *visits) {
     cumulative_walk rule = {config->walks, config->steps};
     if (visits->starts == 0) return KD_OK;
-    KD_LAUNCH(walk_starts<cumulative_walk>, (unsigned)starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx),
+    KD_LAUNCH(walk_starts<cumulative_walk>, (unsigned)kd_starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx),
               graph, rule, *rng, *visits, (unsigned long long *)ctx->workspace);
     KD_CUDA_LAUNCHED();
 }
@@ -169,92 +161,7 @@ extern "C" kd_status kd_cuda_walk_node(kd_ctx *ctx, kd_csr graph, const kd_walk_
     unsigned long long below = (unsigned long long)((double)config->restart * 0x1p32);
     restarting_walk rule = {config->walks, config->steps, below, 1.0 / (0x1p32 - (double)below)};
     if (visits->starts == 0) return KD_OK;
-    KD_LAUNCH(walk_starts<restarting_walk>, (unsigned)starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx),
+    KD_LAUNCH(walk_starts<restarting_walk>, (unsigned)kd_starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx),
               graph, rule, *rng, *visits, (unsigned long long *)ctx->workspace);
-    KD_CUDA_LAUNCHED();
-}
-
-/* A block a column of score: nodes at or above the threshold in ascending order, as many as fit. */
-__global__ void __launch_bounds__(KD_BLOCK)
-    list_above(kd_csr graph, int64_t first, kd_mat score, float threshold, kd_visits visits) {
-    KD_SHARED(int, counts, [KD_BLOCK / KD_WARP]);
-    int64_t u = first + blockIdx.x, at = visits.ptr[u - visits.first], room = visits.ptr[u - visits.first + 1];
-    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
-    for (int64_t tile = 0; tile < score.rows; tile += KD_BLOCK) {
-        int64_t x = tile + threadIdx.x;
-        bool above = x < score.rows && score.data[x * score.ld + blockIdx.x] >= threshold;
-        unsigned all = __ballot_sync(KD_FULL_WARP, above);
-        if (lane == 0) counts[warp] = __popc(all);
-        __syncthreads();
-        int64_t to = at + __popc(all & ((1u << lane) - 1));
-        for (int w = 0; w < KD_BLOCK / KD_WARP; w++) {
-            if (w < warp) to += counts[w];
-            at += counts[w];
-        }
-        if (above && to < room) visits.node[to] = (int32_t)x;
-        __syncthreads();
-    }
-    if (at > room) at = room;
-    for (int64_t k = graph.row_ptr[u] + threadIdx.x; k < graph.row_ptr[u + 1]; k += KD_BLOCK) visits.end[k] = at;
-}
-
-extern "C" kd_status kd_cuda_visits_above(kd_ctx *ctx, kd_csr graph, int64_t first, kd_mat score, float threshold,
-                                          kd_visits *visits) {
-    if (score.cols == 0) return KD_OK;
-    KD_LAUNCH(list_above, (unsigned)score.cols, KD_BLOCK, 0, kd_stream(ctx), graph, first, score, threshold, *visits);
-    KD_CUDA_LAUNCHED();
-}
-
-/* A block a start. Its length is read before the ends, which may be overwritten in place. */
-__global__ void __launch_bounds__(KD_BLOCK) pack_lists(kd_csr graph, kd_visits visits, kd_visits packed) {
-    int64_t u = visits.first + blockIdx.x, begin = graph.row_ptr[u], end = graph.row_ptr[u + 1];
-    int64_t from = visits.ptr[blockIdx.x], to = packed.ptr[u - packed.first];
-    int64_t length = end > begin ? visits.end[end - 1] - from : 0;
-    __syncthreads();
-    for (int64_t i = threadIdx.x; i < length; i += KD_BLOCK) packed.node[to + i] = visits.node[from + i];
-    for (int64_t k = begin + threadIdx.x; k < end; k += KD_BLOCK) packed.end[k] = visits.end[k] - from + to;
-}
-
-extern "C" kd_status kd_cuda_visits_pack(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, kd_visits *packed) {
-    if (visits->starts == 0) return KD_OK;
-    KD_LAUNCH(pack_lists, (unsigned)visits->starts, KD_BLOCK, 0, kd_stream(ctx), graph, *visits, *packed);
-    KD_CUDA_LAUNCHED();
-}
-
-/* Every edge is taken once, from its higher node v, whose list the block marks once for all its edges: mark[x] = 1 +
- * the place of x in the list. A warp an edge counts which of the other node's first visits are among v's first. */
-__global__ void __launch_bounds__(KD_BLOCK)
-    jaccard_edges(kd_csr graph, int64_t first, int64_t count, kd_visits visits, int32_t *marks, float *val) {
-    int32_t *mark = marks + (int64_t)blockIdx.x * graph.rows;
-    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
-    for (int64_t x = threadIdx.x; x < graph.rows; x += KD_BLOCK) mark[x] = 0;
-    __syncthreads();
-    for (int64_t v = first + blockIdx.x; v < first + count; v += gridDim.x) {
-        int64_t begin = graph.row_ptr[v], end = graph.row_ptr[v + 1];
-        const int32_t *list = visits.node + visits.ptr[v];
-        int64_t length = end > begin && graph.col[begin] < v ? visits.end[end - 1] - visits.ptr[v] : 0;
-        for (int64_t i = threadIdx.x; i < length; i += KD_BLOCK) mark[list[i]] = (int32_t)(i + 1);
-        __syncthreads();
-        for (int64_t e = begin + warp; e < end && graph.col[e] < v; e += KD_BLOCK / KD_WARP) {
-            int64_t u = graph.col[e],
-                    back = kd_lower_bound(graph.col, graph.row_ptr[u], graph.row_ptr[u + 1], (int32_t)v);
-            int64_t own = visits.end[e] - visits.ptr[v], others = visits.end[back] - visits.ptr[u], shared = 0;
-            const int32_t *other = visits.node + visits.ptr[u];
-            for (int64_t i = lane; i < others; i += KD_WARP) shared += (uint32_t)(mark[other[i]] - 1) < (uint64_t)own;
-            shared = kd_lanes_sum(shared);
-            int64_t all = own + others - shared;
-            if (lane == 0) val[e] = val[back] = all > 0 ? (float)((double)shared / (double)all) : 0.0f;
-        }
-        __syncthreads();
-        for (int64_t i = threadIdx.x; i < length; i += KD_BLOCK) mark[list[i]] = 0;
-        __syncthreads();
-    }
-}
-
-extern "C" kd_status kd_cuda_prefix_jaccard(kd_ctx *ctx, kd_csr graph, int64_t first, int64_t count,
-                                            const kd_visits *visits, float *val) {
-    if (count == 0) return KD_OK;
-    KD_LAUNCH(jaccard_edges, (unsigned)starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx), graph, first,
-              count, *visits, (int32_t *)ctx->workspace, val);
     KD_CUDA_LAUNCHED();
 }

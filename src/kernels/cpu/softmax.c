@@ -2,27 +2,6 @@
 
 #include "kernels/cpu/cpu.h"
 
-kd_status kd_cpu_leaky_relu_forward(kd_ctx *ctx, float slope, kd_mat x) {
-    (void)ctx;
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < x.rows; r++) {
-        float *row = x.data + r * x.ld;
-        for (int64_t c = 0; c < x.cols; c++) row[c] = row[c] > 0.0f ? row[c] : slope * row[c];
-    }
-    return KD_OK;
-}
-
-kd_status kd_cpu_leaky_relu_backward(kd_ctx *ctx, float slope, kd_mat y, kd_mat dy) {
-    (void)ctx;
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < y.rows; r++) {
-        const float *out = y.data + r * y.ld;
-        float *up = dy.data + r * dy.ld;
-        for (int64_t c = 0; c < y.cols; c++) up[c] = out[c] > 0.0f ? up[c] : slope * up[c];
-    }
-    return KD_OK;
-}
-
 kd_status kd_cpu_softmax_forward(kd_ctx *ctx, int64_t count, const float *w, float *s) {
     (void)ctx;
     float largest = -INFINITY;

@@ -1,3 +1,4 @@
+/* Dense products. */
 #include <cblas.h>
 #include <string.h>
 
@@ -51,58 +52,4 @@ kd_status kd_cpu_linear(kd_ctx *ctx, bool transpose_w, kd_mat x, kd_mat w, kd_ma
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < y.rows; r++) memcpy(y.data + r * y.ld, b.data, (size_t)y.cols * sizeof(float));
     return kd_cpu_gemm(ctx, false, transpose_w, 1.0f, x, w, 1.0f, y);
-}
-
-kd_status kd_cpu_column_sum(kd_ctx *ctx, kd_mat x, float beta, kd_mat y) {
-    (void)ctx;
-    enum { STRIP = 256 }; /* columns of one strip stay in cache while the rows stream by */
-#pragma omp parallel for schedule(static)
-    for (int64_t first = 0; first < x.cols; first += STRIP) {
-        int64_t count = x.cols - first < STRIP ? x.cols - first : STRIP;
-        float sum[STRIP] = {0};
-        for (int64_t r = 0; r < x.rows; r++) {
-            const float *row = x.data + r * x.ld + first;
-            for (int64_t c = 0; c < count; c++) sum[c] += row[c];
-        }
-        for (int64_t c = 0; c < count; c++)
-            y.data[first + c] = sum[c] + (beta != 0.0f ? beta * y.data[first + c] : 0.0f);
-    }
-    return KD_OK;
-}
-
-static void add_scaled(float alpha, kd_mat x, float beta, kd_mat y) {
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < y.rows; r++) {
-        const float *from = x.data + r * x.ld;
-        float *to = y.data + r * y.ld;
-        if (beta == 0.0f)
-            for (int64_t c = 0; c < y.cols; c++) to[c] = alpha * from[c];
-        else
-            for (int64_t c = 0; c < y.cols; c++) to[c] = alpha * from[c] + beta * to[c];
-    }
-}
-
-kd_status kd_cpu_add_scaled(kd_ctx *ctx, float alpha, kd_mat x, float beta, kd_mat y) {
-    (void)ctx;
-    add_scaled(alpha, x, beta, y);
-    return KD_OK;
-}
-
-kd_status kd_cpu_add_weighted(kd_ctx *ctx, float scale, const float *alpha, kd_mat x, float beta, kd_mat y) {
-    (void)ctx;
-    add_scaled(scale * alpha[0], x, beta, y);
-    return KD_OK;
-}
-
-kd_status kd_cpu_row_mean(kd_ctx *ctx, kd_mat x, float *out) {
-    (void)ctx;
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < x.rows; r++) {
-        const float *row = x.data + r * x.ld;
-        double sum = 0.0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t c = 0; c < x.cols; c++) sum += row[c];
-        out[r] = (float)(sum / (double)x.cols);
-    }
-    return KD_OK;
 }
