@@ -80,6 +80,9 @@ CPU_SRC  := $(wildcard src/kernels/cpu/*.c)
 CPU_OBJ  := $(CPU_LEVELS:%=$(BUILD)/cpu-%.o)
 LIB_SRC  := $(filter-out src/host/cli/main.c,$(wildcard src/host/*/*.c src/host/*/*/*.c)) $(wildcard src/kernels/*.c) $(CPU_SRC)
 LIB_OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(CPU_SRC),$(LIB_SRC))) $(CPU_OBJ) $(CU_OBJ)
+# The plain loops that tests compare the columns with are part of no program.
+REF_SRC  := $(wildcard src/kernels/ref/*.c)
+REF_OBJ  := $(REF_SRC:%.c=$(BUILD)/%.o)
 GOLDEN   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/published/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
@@ -111,7 +114,7 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/sources: FORCE
 	@mkdir -p $(@D)
-	@echo '$(LIB_OBJ) $(CPU_SRC)' | cmp -s - $@ || echo '$(LIB_OBJ) $(CPU_SRC)' >$@
+	@echo '$(LIB_OBJ) $(CPU_SRC) $(REF_SRC)' | cmp -s - $@ || echo '$(LIB_OBJ) $(CPU_SRC) $(REF_SRC)' >$@
 
 # What benchmarks say they measured; only the file that says it is compiled anew after a commit.
 $(BUILD)/commit.h: FORCE
@@ -126,6 +129,10 @@ $(BUILD)/libkdiffe.a: $(LIB_OBJ) $(BUILD)/sources
 	@rm -f $@
 	@ar rcs $@ $(LIB_OBJ)
 
+$(BUILD)/libreference.a: $(REF_OBJ) $(BUILD)/sources
+	@rm -f $@
+	@ar rcs $@ $(REF_OBJ)
+
 $(BUILD)/kdiffe: $(BUILD)/src/host/cli/main.o $(BUILD)/libkdiffe.a
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -134,7 +141,7 @@ $(BUILD)/tests/golden: $(GOLDEN) $(BUILD)/libkdiffe.a
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(TEST_BIN): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libkdiffe.a
+$(TEST_BIN): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libreference.a $(BUILD)/libkdiffe.a
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
@@ -184,7 +191,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	@echo "  CC $<"
 	@$(CC) $(CPPFLAGS) $(if $(filter tests/%,$<),-Itests) $(CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(LIB_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(GOLDEN:.o=.d) $(BUILD)/src/host/cli/main.d
+-include $(LIB_OBJ:.o=.d) $(REF_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(GOLDEN:.o=.d) $(BUILD)/src/host/cli/main.d
 
 setup:
 	@sh tests/setup.sh build
@@ -207,10 +214,11 @@ check:
 	@$(MAKE) lint
 	@$(MAKE) sanitize
 
-# No include runs upwards or in a circle; every place of a document that is cited is there.
+# No include runs upwards or in a circle; every place of a document that is cited is there; every op has its plain loop.
 structure:
 	@python3 tests/check_includes.py
 	@sh tests/check_anchors.sh
+	@sh tests/check_ops.sh
 
 format:
 	@clang-format --dry-run -Werror $(SOURCES)
@@ -220,7 +228,7 @@ lint:
 	@cppcheck --quiet -j $(JOBS) --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
 	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --suppress=unknownMacro \
 	    -Iinclude -Isrc -D__GNUC__=12 src
-	@printf '%s\n' $(LIB_SRC) | xargs -P $(JOBS) -n 8 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) $(CSTD) 2>/dev/null' lint
+	@printf '%s\n' $(LIB_SRC) $(REF_SRC) | xargs -P $(JOBS) -n 8 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) $(CSTD) 2>/dev/null' lint
 	@echo "lint: cppcheck and clang-tidy have no findings"
 
 # Everything under AddressSanitizer, its leak checker and UBSan; what the runtimes of OpenMP and OpenBLAS keep until the

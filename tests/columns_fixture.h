@@ -1,7 +1,8 @@
-/* Runs an op on both columns and compares what it left behind: integers equal, floats to 1e-5 of the largest. */
+/* Runs an op on two columns and compares what it left behind: integers equal, floats to 1e-5 of the largest. */
 #ifndef KD_TESTS_COLUMNS_FIXTURE_H
 #define KD_TESTS_COLUMNS_FIXTURE_H
 
+#include "kernels/ref/ref.h"
 #include "op_fixture.h"
 
 enum { MOST_OUTPUTS = 24 };
@@ -82,8 +83,8 @@ static inline kd_status twice(void *context, kd_ctx *ctx, int64_t n, float *x) {
     return kd_add_scaled(ctx, 1.0f, kd_mat_make(x, 1, n), 1.0f, kd_mat_make(x, 1, n));
 }
 
-/* Compares what both columns left behind, then frees it. */
-static inline void compare(const char *name, int64_t n, outputs *a, outputs *b) {
+/* Compares what the columns left behind, then frees it; `who`: what they are called. */
+static inline void compare(const char *const who[2], const char *name, int64_t n, outputs *a, outputs *b) {
     assert_int_equal(a->count, b->count);
     for (int64_t i = 0; i < a->count; i++) {
         double largest = 1e-30;
@@ -91,18 +92,18 @@ static inline void compare(const char *name, int64_t n, outputs *a, outputs *b) 
         for (int64_t k = 0; k < a->size[i]; k++) {
             if (a->integer[i]) {
                 if (a->integer[i][k] != b->integer[i][k])
-                    fail_msg("%s %lld: output %lld, element %lld: %lld on the CPU, %lld on the device", name,
-                             (long long)n, (long long)i, (long long)k, (long long)a->integer[i][k],
-                             (long long)b->integer[i][k]);
+                    fail_msg("%s %lld: output %lld, element %lld: %lld on %s, %lld on %s", name, (long long)n,
+                             (long long)i, (long long)k, (long long)a->integer[i][k], who[0],
+                             (long long)b->integer[i][k], who[1]);
             } else {
                 largest = fmax(largest, fabs((double)a->value[i][k]));
             }
         }
         for (int64_t k = 0; k < a->size[i] && !a->integer[i]; k++)
             if (!(fabs((double)a->value[i][k] - (double)b->value[i][k]) <= 1e-5 * largest))
-                fail_msg("%s %lld: output %lld, element %lld: %.9g on the CPU, %.9g on the device (largest %.3g)", name,
-                         (long long)n, (long long)i, (long long)k, (double)a->value[i][k], (double)b->value[i][k],
-                         largest);
+                fail_msg("%s %lld: output %lld, element %lld: %.9g on %s, %.9g on %s (largest %.3g)", name,
+                         (long long)n, (long long)i, (long long)k, (double)a->value[i][k], who[0],
+                         (double)b->value[i][k], who[1], largest);
         free(a->value[i]);
         free(a->integer[i]);
         free(b->value[i]);
@@ -111,7 +112,8 @@ static inline void compare(const char *name, int64_t n, outputs *a, outputs *b) 
 }
 
 typedef struct both {
-    op_fixture column[2]; /* CPU, CUDA */
+    op_fixture column[2]; /* CPU and CUDA, or the reference and a column */
+    const char *who[2];
 } both;
 
 /* Runs the subject on both columns; device memory is given back after each. */
@@ -122,7 +124,7 @@ static inline void on_both(both *c, const char *name, subject *run, int64_t n) {
         run(&c->column[i], n, &out[i]);
         kd_pool_free(&c->column[i].pool);
     }
-    compare(name, n, &out[0], &out[1]);
+    compare(c->who, name, n, &out[0], &out[1]);
 }
 
 /* What columns tests share besides: sizes around those of warps and blocks, and a runner. */
@@ -206,12 +208,29 @@ static inline kd_kg knowledge_graph(op_fixture *f, int64_t n, int64_t relations)
 static inline int open_both(void **state) {
     both *c = calloc(1, sizeof *c);
     kd_device device[2] = {KD_DEVICE_CPU, KD_DEVICE_CUDA};
+    c->who[0] = "the CPU";
+    c->who[1] = "the device";
     for (int i = 0; i < 2; i++)
         if (kd_ctx_open((kd_compute){.device = device[i], .threads = 2}, &c->column[i].ctx) != KD_OK ||
             kd_workspace_reserve(c->column[i].ctx, 64 << 20) != KD_OK)
             return -1;
     *state = c;
     return 0;
+}
+
+/* The reference, and the column that op_device names. */
+static inline int open_reference(void **state) {
+    both *c = calloc(1, sizeof *c);
+    c->who[0] = "the reference";
+    c->who[1] = "the column";
+    if (kd_ref_open(&c->column[0].ctx) != KD_OK ||
+        kd_ctx_open((kd_compute){.device = op_device(), .threads = 2}, &c->column[1].ctx) != KD_OK)
+        return -1;
+    *state = c;
+    return kd_workspace_reserve(c->column[0].ctx, 64 << 20) == KD_OK &&
+                   kd_workspace_reserve(c->column[1].ctx, 64 << 20) == KD_OK
+               ? 0
+               : -1;
 }
 
 static inline int close_both(void **state) {

@@ -1,114 +1,26 @@
-/* Ops against straightforward double-precision sums, on sizes that straddle vector widths, with empty rows and hubs. */
-#include "op_fixture.h"
+/* Every op against its plain loop in double precision (kernels/ref/), on sizes that straddle vector widths, with empty
+ * rows and hubs; and what such a comparison does not show. */
+#include "graph_subjects.h"
+#include "subjects.h"
 
-static const int64_t SIZES[] = {1, 7, 8, 31, 32, 33, 63, 64, 65, 257};
-enum { SIZE_COUNT = sizeof SIZES / sizeof SIZES[0] };
-
-/* A CSR of `rows` x `cols` in which row r has (5 r) % 7 entries, row 1 every column (a hub), and row 0 none. */
-static kd_csr make_csr(op_fixture *f, int64_t rows, int64_t cols, int64_t **ptr, int32_t **col, float **val) {
-    int64_t n = 0;
-    *ptr = calloc((size_t)rows + 1, sizeof **ptr);
-    *col = malloc((size_t)((rows + 1) * cols) * sizeof **col);
-    for (int64_t r = 0; r < rows; r++) {
-        int64_t degree = r == 1 ? cols : 5 * r % 7;
-        for (int64_t k = 0; k < degree && k < cols; k++)
-            (*col)[n++] = (int32_t)(degree == cols ? k : k * cols / (degree < cols ? degree : cols));
-        (*ptr)[r + 1] = n;
+/* C = alpha op(A) op(B) + beta C, all four ways, and Y = X W + b with its column sums, by their width, inside wider
+ * rows. */
+static void wide_products(op_fixture *f, int64_t n, outputs *out) {
+    for (int way = 0; way < 4; way++) {
+        bool ta = way & 1, tb = way & 2;
+        kd_mat a = ta ? random_mat(f, 13, 7, 3, 1) : random_mat(f, 7, 13, 3, 1);
+        kd_mat b = tb ? random_mat(f, n, 13, 1, 2) : random_mat(f, 13, n, 1, 2), c = random_mat(f, 7, n, 2, 3);
+        assert_ok(kd_gemm(f->ctx, ta, tb, 0.75f, a, b, -0.5f, c));
+        keep(f, c, out);
     }
-    *val = op_host(n, 3);
-    return (kd_csr){rows, cols, op_copy(f, *ptr, rows + 1, sizeof **ptr), op_copy(f, *col, n, sizeof **col),
-                    op_copy(f, *val, n, sizeof **val)};
+    kd_mat x = random_mat(f, 5, 9, 2, 1), w = random_mat(f, 9, n, 1, 2), bias = random_mat(f, 1, n, 0, 3);
+    kd_mat y = op_mat(f, 5, n, n + 3, NULL), sum = op_mat(f, 1, n, n, NULL);
+    assert_ok(kd_linear(f->ctx, false, x, w, bias, y));
+    keep(f, y, out);
+    assert_ok(kd_column_sum(f->ctx, y, 0.0f, sum));
+    keep(f, sum, out);
 }
-
-static void check_spmm(op_fixture *f, int64_t rows, int64_t width) {
-    int64_t cols = rows + 3, *ptr;
-    int32_t *col;
-    float *val, *x = op_host(cols * width, 1), *y = op_host(rows * width, 2);
-    double *want = calloc((size_t)(rows * width), sizeof *want);
-    kd_csr a = make_csr(f, rows, cols, &ptr, &col, &val);
-    kd_mat dx = op_mat(f, cols, width, width + 5, x), dy = op_mat(f, rows, width, width + 1, y);
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < width; c++) {
-            want[r * width + c] = 0.5 * y[r * width + c];
-            for (int64_t k = ptr[r]; k < ptr[r + 1]; k++) want[r * width + c] += 2.0 * val[k] * x[col[k] * width + c];
-        }
-    assert_ok(kd_spmm(f->ctx, 2.0f, a, dx, 0.5f, dy, dy));
-    float *got = op_read(f, dy);
-    op_assert_close(got, want, rows * width, 1e-5);
-    free(ptr);
-    free(col);
-    free(val);
-    free(x);
-    free(y);
-    free(want);
-    free(got);
-}
-
-static void spmm_matches_dense_sums(void **state) {
-    for (int i = 0; i < SIZE_COUNT; i++) {
-        check_spmm(*state, SIZES[i], 33);
-        check_spmm(*state, 33, SIZES[i]);
-    }
-}
-
-/* C = alpha op(A) op(B) + beta C, all four ways, inside wider rows. */
-static void gemm_matches_sums(void **state) {
-    op_fixture *f = *state;
-    for (int i = 0; i < SIZE_COUNT; i++)
-        for (int way = 0; way < 4; way++) {
-            bool ta = way & 1, tb = way & 2;
-            int64_t m = 7, n = SIZES[i], k = 13;
-            float *a = op_host(m * k, 1), *b = op_host(k * n, 2), *c = op_host(m * n, 3);
-            double *want = calloc((size_t)(m * n), sizeof *want);
-            kd_mat da = ta ? op_mat(f, k, m, m + 3, a) : op_mat(f, m, k, k + 3, a);
-            kd_mat db = tb ? op_mat(f, n, k, k + 1, b) : op_mat(f, k, n, n + 1, b), dc = op_mat(f, m, n, n + 2, c);
-            for (int64_t r = 0; r < m; r++)
-                for (int64_t col = 0; col < n; col++) {
-                    double sum = 0.0;
-                    for (int64_t j = 0; j < k; j++)
-                        sum += (double)(ta ? a[j * m + r] : a[r * k + j]) * (tb ? b[col * k + j] : b[j * n + col]);
-                    want[r * n + col] = 0.75 * sum - 0.5 * c[r * n + col];
-                }
-            assert_ok(kd_gemm(f->ctx, ta, tb, 0.75f, da, db, -0.5f, dc));
-            float *got = op_read(f, dc);
-            op_assert_close(got, want, m * n, 1e-5);
-            free(a);
-            free(b);
-            free(c);
-            free(want);
-            free(got);
-        }
-}
-
-static void linear_and_column_sum_match_sums(void **state) {
-    op_fixture *f = *state;
-    for (int i = 0; i < SIZE_COUNT; i++) {
-        int64_t m = 5, n = SIZES[i], k = 9;
-        float *x = op_host(m * k, 1), *w = op_host(k * n, 2), *b = op_host(n, 3);
-        double *want = calloc((size_t)(m * n), sizeof *want);
-        kd_mat dx = op_mat(f, m, k, k + 2, x), dw = op_mat(f, k, n, n + 1, w), db = op_mat(f, 1, n, n, b);
-        kd_mat dy = op_mat(f, m, n, n + 3, NULL), sum = op_mat(f, 1, n, n, NULL);
-        for (int64_t r = 0; r < m; r++)
-            for (int64_t c = 0; c < n; c++) {
-                want[r * n + c] = b[c];
-                for (int64_t j = 0; j < k; j++) want[r * n + c] += (double)x[r * k + j] * w[j * n + c];
-            }
-        assert_ok(kd_linear(f->ctx, false, dx, dw, db, dy));
-        float *got = op_read(f, dy);
-        op_assert_close(got, want, m * n, 1e-5);
-        assert_ok(kd_column_sum(f->ctx, dy, 0.0f, sum));
-        for (int64_t r = 1; r < m; r++)
-            for (int64_t c = 0; c < n; c++) want[c] += want[r * n + c];
-        float *columns = op_read(f, sum);
-        op_assert_close(columns, want, n, 1e-5);
-        free(x);
-        free(w);
-        free(b);
-        free(want);
-        free(got);
-        free(columns);
-    }
-}
+COMPARE_ON_SIZES(wide_products)
 
 /* Loss sum(up .* unit(drop(x))) against central differences. */
 static void unit_rows_gradient_matches_differences(void **state) {
@@ -143,91 +55,43 @@ static void unit_rows_gradient_matches_differences(void **state) {
     }
 }
 
-/* InfoNCE by its formula: every entry of the batch in turn, in double: of node[i], whose anchor is row anchor[i] of a.
- * da, db: start values, replaced by the results. */
-static double plain_infonce(int64_t count, const int32_t *node, const int32_t *anchor, int64_t keys, int64_t d,
-                            double temp, double weight, const float *a, const float *b, double *da, double *db) {
-    double loss = 0.0, share = weight / (double)count, *e = malloc((size_t)keys * sizeof *e);
-    for (int64_t i = 0; i < count; i++) {
-        int64_t u = node[i], g = anchor[i];
-        double sum = 0.0;
-        for (int64_t j = 0; j < keys; j++) {
-            double dot = 0.0;
-            for (int64_t c = 0; c < d; c++) dot += (double)a[g * d + c] * b[j * d + c];
-            if (j == u) loss -= share * dot / temp;
-            e[j] = exp(dot / temp);
-            sum += e[j];
-        }
-        loss += share * log(sum);
-        for (int64_t j = 0; j < keys; j++) {
-            double up = share / temp * (e[j] / sum - (j == u));
-            for (int64_t c = 0; c < d; c++) {
-                da[g * d + c] += up * b[j * d + c];
-                db[j * d + c] += up * a[g * d + c];
-            }
-        }
-    }
-    free(e);
-    return loss;
-}
-
-/* The group that each entry of the batch is in. */
-static void groups_of(op_fixture *f, const kd_groups *groups, int64_t count, int32_t *group) {
-    int32_t *ptr = malloc((size_t)(count + 1) * sizeof *ptr), *member = malloc((size_t)count * sizeof *member);
-    int64_t n;
-    assert_ok(kd_download(f->ctx, &n, groups->count, sizeof n));
-    assert_ok(kd_download(f->ctx, ptr, groups->ptr, (n + 1) * (int64_t)sizeof *ptr));
-    assert_ok(kd_download(f->ctx, member, groups->member, count * (int64_t)sizeof *member));
-    for (int32_t g = 0; g < n; g++)
-        for (int32_t i = ptr[g]; i < ptr[g + 1]; i++) group[member[i]] = g;
-    free(ptr);
-    free(member);
-}
+/* Fewer keys than ranges, tiles that are not full, anchors in several blocks, and keys too many to keep exponentials.
+ */
+static const struct contrast {
+    int64_t count, keys, d;
+    float temp;
+} CONTRASTS[] = {{1, 1, 1, 0.7f},       {13, 7, 33, 0.2f},     {100, 401, 50, 0.5f},
+                 {300, 3500, 64, 0.7f}, {700, 9001, 20, 0.7f}, {20, 50000, 8, 0.7f}};
+enum { CONTRAST_COUNT = sizeof CONTRASTS / sizeof CONTRASTS[0] };
 
 /* `count` entries among `keys`, one key over and over; a and da have more rows than there are groups. A weight of the
  * batch's size makes gradients of the size of their start. */
-static void check_infonce(op_fixture *f, int64_t count, int64_t keys, int64_t d, float temp) {
-    int32_t *node = malloc((size_t)count * sizeof *node), *anchor = malloc((size_t)count * sizeof *anchor);
-    int64_t rows[2] = {count + 2, keys};
-    float *host[4], *norm = op_zeros(f, count + 2 + keys, sizeof *norm);
-    double *want[2], loss = 0.0, expected;
-    kd_mat mat[4];
-    for (int64_t i = 0; i < count; i++) node[i] = (int32_t)(i % 3 ? i * 7919 % keys : keys / 2);
-    for (int i = 0; i < 4; i++) {
-        float *values = op_host(rows[i % 2] * d, (uint64_t)i + 1);
-        mat[i] = op_mat(f, rows[i % 2], d, d + i, values);
-        if (i < 2) assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, mat[i], 0.0f, NULL, mat[i], norm));
-        free(values);
-        host[i] = op_read(f, mat[i]);
-    }
-    for (int i = 0; i < 2; i++) {
-        want[i] = malloc((size_t)(rows[i] * d) * sizeof *want[i]);
-        for (int64_t k = 0; k < rows[i] * d; k++) want[i][k] = host[2 + i][k];
-    }
-    kd_infonce_args args = {.count = count,
-                            .temp = temp,
-                            .weight = (float)count,
-                            .nodes = op_groups(f, count, node),
-                            .a = mat[0],
-                            .b = mat[1],
-                            .da = mat[2],
-                            .db = mat[3],
-                            .loss = op_copy(f, &loss, 1, sizeof loss)};
-    assert_ok(kd_workspace_reserve(f->ctx, kd_infonce_workspace(count, d)));
-    assert_ok(kd_infonce(f->ctx, &args));
-    groups_of(f, &args.nodes, count, anchor);
-    expected = plain_infonce(count, node, anchor, keys, d, temp, (double)count, host[0], host[1], want[0], want[1]);
-    assert_ok(kd_download(f->ctx, &loss, args.loss, sizeof loss));
-    assert_near(loss, expected, 1e-6);
-    for (int i = 0; i < 2; i++) {
-        float *got = op_read(f, mat[2 + i]);
-        op_assert_close(got, want[i], rows[i] * d, 1e-5);
-        free(got);
-    }
-    for (int i = 0; i < 4; i++) free(host[i]);
-    for (int i = 0; i < 2; i++) free(want[i]);
+static void contrasts(op_fixture *f, int64_t n, outputs *out) {
+    struct contrast s = CONTRASTS[n];
+    int32_t *node = malloc((size_t)s.count * sizeof *node);
+    float *norm = op_zeros(f, s.count + 2 + s.keys, sizeof *norm);
+    for (int64_t i = 0; i < s.count; i++) node[i] = (int32_t)(i % 3 ? i * 7919 % s.keys : s.keys / 2);
+    kd_infonce_args args = {.count = s.count,
+                            .temp = s.temp,
+                            .weight = (float)s.count,
+                            .nodes = op_groups(f, s.count, op_copy(f, node, s.count, sizeof *node)),
+                            .a = random_mat(f, s.count + 2, s.d, 0, 1),
+                            .b = random_mat(f, s.keys, s.d, 1, 2),
+                            .da = random_mat(f, s.count + 2, s.d, 2, 3),
+                            .db = random_mat(f, s.keys, s.d, 3, 4),
+                            .loss = op_zeros(f, 1, sizeof(double))};
     free(node);
-    free(anchor);
+    assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, args.a, 0.0f, NULL, args.a, norm));
+    assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, args.b, 0.0f, NULL, args.b, norm));
+    assert_ok(kd_workspace_reserve(f->ctx, kd_infonce_workspace(s.count, s.d)));
+    assert_ok(kd_infonce(f->ctx, &args));
+    keep(f, args.da, out);
+    keep(f, args.db, out);
+    keep_doubles(f, args.loss, 1, out);
+}
+
+static void contrasts_agree(void **state) {
+    for (int64_t i = 0; i < CONTRAST_COUNT; i++) on_both(*state, "contrasts", contrasts, i);
 }
 
 /* Ranks one after the other: their denominators are noted first, then each is given the sum of all. */
@@ -307,17 +171,6 @@ static void infonce_over_ranks_adds_up(void **state) {
     }
     assert_ok(kd_download(f->ctx, losses, loss, sizeof losses));
     assert_near(losses[1], losses[0], 1e-6); /* tiles are summed in float32 */
-}
-
-/* Fewer keys than ranges, tiles that are not full, anchors in several blocks, and keys too many to keep exponentials.
- */
-static void infonce_matches_plain_sums(void **state) {
-    check_infonce(*state, 1, 1, 1, 0.7f);
-    check_infonce(*state, 13, 7, 33, 0.2f);
-    check_infonce(*state, 100, 401, 50, 0.5f);
-    check_infonce(*state, 300, 3500, 64, 0.7f);
-    check_infonce(*state, 700, 9001, 20, 0.7f);
-    check_infonce(*state, 20, 50000, 8, 0.7f);
 }
 
 static void zero_rows_stay_finite(void **state) {
@@ -455,12 +308,26 @@ static void infonce_refuses_what_does_not_fit(void **state) {
 }
 
 int main(void) {
+    const struct CMUnitTest reference[] = {
+        cmocka_unit_test(products_agree),
+        cmocka_unit_test(wide_products_agree),
+        cmocka_unit_test(rows_and_columns_agree),
+        cmocka_unit_test(unit_rows_agree),
+        cmocka_unit_test(adam_agree),
+        cmocka_unit_test(batches_agree),
+        cmocka_unit_test(losses_agree),
+        cmocka_unit_test(contrasts_agree),
+        cmocka_unit_test(diffusion_agree),
+        cmocka_unit_test(ranking_agree),
+        cmocka_unit_test(message_passing_agree),
+        cmocka_unit_test(rows_of_a_batch_agree),
+        cmocka_unit_test(message_passing_of_a_batch_agree),
+        cmocka_unit_test(attention_agree),
+        cmocka_unit_test(rebuilt_graphs_agree),
+        cmocka_unit_test(walks_agree),
+    };
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(spmm_matches_dense_sums),
-        cmocka_unit_test(gemm_matches_sums),
-        cmocka_unit_test(linear_and_column_sum_match_sums),
         cmocka_unit_test(unit_rows_gradient_matches_differences),
-        cmocka_unit_test(infonce_matches_plain_sums),
         cmocka_unit_test(infonce_over_ranks_adds_up),
         cmocka_unit_test(zero_rows_stay_finite),
         cmocka_unit_test(dropout_keeps_the_mean),
@@ -470,5 +337,6 @@ int main(void) {
         cmocka_unit_test(shapes_that_do_not_fit_are_refused),
         cmocka_unit_test(infonce_refuses_what_does_not_fit),
     };
-    return cmocka_run_group_tests(tests, op_set_up, op_tear_down);
+    int failed = cmocka_run_group_tests_name("against the reference", reference, open_reference, close_both);
+    return failed + cmocka_run_group_tests(tests, op_set_up, op_tear_down);
 }

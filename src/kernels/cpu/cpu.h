@@ -1,4 +1,5 @@
-/* The CPU column of the op table: one file an op family in this folder, the same contracts as kernels/ops/. */
+/* The CPU column of the op table: the same contracts as kernels/ops/, one file a group of ops, which has the same name
+ * in both columns. */
 #ifndef KD_KERNELS_CPU_H
 #define KD_KERNELS_CPU_H
 

@@ -1,5 +1,5 @@
-/* The CUDA column of the op table: one file an op family in this folder, the same contracts as kernels/ops/. What its
- * files share: the backend's state, launch sizes, error returns, sums in a fixed order. */
+/* The CUDA column of the op table: the same contracts as kernels/ops/, one file a group of ops, which has the same name
+ * in both columns. What its files share: the backend's state, launch sizes, error returns, sums in a fixed order. */
 #ifndef KD_KERNELS_CUDA_H
 #define KD_KERNELS_CUDA_H
 
