@@ -101,7 +101,7 @@ all:
 tests: $(BUILD)/kdiffe $(TEST_BIN) $(BUILD)/tests/golden
 
 # What compares the CUDA column with the CPU's.
-column-tests: $(addprefix $(BUILD)/,kdiffe tests/golden $(addprefix tests/test_,columns graph_columns naive_columns training_columns split lightgcn resume ranks))
+column-tests: $(addprefix $(BUILD)/,kdiffe tests/golden $(addprefix tests/test_,ops columns graph_columns naive_columns training_columns split lightgcn resume ranks))
 
 ALL_FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(CXX) $(CXXFLAGS) $(KERNEL_SANITIZE) $(NVCC) $(GPU_CODE) \
             $(foreach level,$(CPU_LEVELS),$(call LEVEL_ARCH,$(level)))

@@ -24,6 +24,7 @@ check() {
     echo "# $("${NVCC:-nvcc}" --version 2>/dev/null | tail -n 1)"
     run_program "test_columns" "$build/tests/test_columns"
     run_program "test_graph_columns" "$build/tests/test_graph_columns"
+    run_program "test_ops" env KDIFFE_TEST_DEVICE=cuda "$build/tests/test_ops"
     run_program "test_split" env KDIFFE_TEST_DEVICE=cuda "$build/tests/test_split"
     run_program "test_naive_columns" "$build/tests/test_naive_columns"
     run_program "test_training_columns" "$build/tests/test_training_columns"

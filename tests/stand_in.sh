@@ -22,6 +22,7 @@ for order in $orders; do
     run_program "$kind, $order: test_training_columns" env KDIFFE_TEST_FILTER="${filter:-*}" \
         "$build/tests/test_training_columns"
     [ "$kind" != tsan ] || continue
+    run_program "$kind, $order: test_ops" env KDIFFE_TEST_DEVICE=cuda "$build/tests/test_ops"
     run_program "$kind, $order: test_lightgcn" env KDIFFE_TEST_DEVICE=cuda "$build/tests/test_lightgcn"
     run_program "$kind, $order: test_naive_columns" "$build/tests/test_naive_columns"
     for folder in tests/cases/*/ ../shared/golden/*/; do

@@ -117,7 +117,7 @@ static void infonce_over_ranks_adds_up(void **state) {
     const int64_t rows[2] = {COUNT, KEYS}; /* of anchors and keys */
     float *host[2] = {op_host(COUNT * D, 1), op_host(KEYS * D, 2)};
     for (int64_t i = 0; i < COUNT; i++) node[i] = (int32_t)(i * i * 7 % KEYS);
-    kd_groups groups = op_groups(f, COUNT, node);
+    kd_groups groups = op_groups(f, COUNT, op_copy(f, node, COUNT, sizeof *node));
     kd_mat unit[2], whole[2], part[2];
     double *loss = op_zeros(f, 2, sizeof *loss), losses[2];
     float *norm = op_zeros(f, KEYS, sizeof *norm);
@@ -292,7 +292,7 @@ static void infonce_refuses_what_does_not_fit(void **state) {
     kd_infonce_args args = {.count = 3,
                             .temp = 0.5f,
                             .weight = 1.0f,
-                            .nodes = op_groups(f, 3, node),
+                            .nodes = op_groups(f, 3, op_copy(f, node, 3, sizeof *node)),
                             .a = anchors,
                             .b = keys,
                             .da = op_mat(f, 3, 8, 8, NULL),
