@@ -65,7 +65,7 @@ cleanup:
 
 int64_t kd_step_losses_workspace(const kd_step_losses *l) {
     int64_t batch = l->config.batch, infonce = contrasts(l) ? kd_infonce_workspace(batch, l->anchor.cols) : 0;
-    int64_t group = kd_group_workspace(2 * batch), bpr = batch * (int64_t)sizeof(float);
+    int64_t group = kd_group_workspace(2 * batch), bpr = kd_bpr_workspace(batch);
     int64_t most = infonce > group ? infonce : group;
     return most > bpr ? most : bpr;
 }

@@ -116,7 +116,7 @@ static kd_status allocate(const kd_plan *plan, kd_pool *pool, kd_model **out) {
 static void free_model(kd_model *model) { free(model); }
 
 static int64_t workspace(const kd_model *model) {
-    int64_t batch = model->plan->config->batch, bpr = batch * (int64_t)sizeof(float);
+    int64_t batch = model->plan->config->batch, bpr = kd_bpr_workspace(batch);
     int64_t group = kd_group_workspace(2 * batch);
     return group > bpr ? group : bpr;
 }
