@@ -30,8 +30,7 @@ static void kd_cuda_close(kd_ctx *ctx) { (void)ctx; }
 static kd_status open_cpu(kd_precision precision, int cores, const char *why, kd_ctx *ctx) {
     const kd_cpu_level *level;
     bool bf16 = precision == KD_PRECISION_BF16;
-    kd_status status = kd_cpu_level_choose(&level);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_cpu_level_choose(&level));
     ctx->ops = level->ops;
     if (bf16 && (level->ops->bf16_room == 0 || !kd_cpu_has_bf16()))
         return KD_FAIL(KD_ERR_ARGUMENT,

@@ -38,10 +38,8 @@ kd_status kd_pool_alloc(kd_pool *pool, int64_t count, int64_t size, const char *
     if (__builtin_mul_overflow(count, size, &bytes))
         return KD_FAIL(KD_ERR_MEMORY, "%s: does not fit in any memory", what);
     if (!pool->ctx) return count_bytes(pool->plan, bytes, what);
-    kd_status status = kd_host_grow(&pool->block, &pool->capacity, pool->count + 1, sizeof(void *), what);
-    if (status != KD_OK) return status;
-    status = kd_alloc(pool->ctx, bytes, what, &block);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_grow(&pool->block, &pool->capacity, pool->count + 1, sizeof(void *), what));
+    KD_OR_RETURN(kd_alloc(pool->ctx, bytes, what, &block));
     pool->block[pool->count++] = block;
     memcpy(out, &block, sizeof block);
     return KD_OK;

@@ -23,8 +23,7 @@ static int64_t first_start(const kd_config *c, const kd_bipartite *g, int64_t ra
 
 static kd_status share_starts(const kd_comm *comm, const kd_config *c, const kd_bipartite *g, kd_walked *w) {
     int64_t rank = kd_comm_rank(comm), ranks = kd_comm_ranks(comm);
-    kd_status status = kd_host_alloc(&w->share, ranks + 1, sizeof *w->share, "walks");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&w->share, ranks + 1, sizeof *w->share, "walks"));
     for (int64_t r = 0; r <= ranks; r++) w->share[r] = first_start(c, g, r, ranks);
     w->visits = (kd_visits){.first = w->share[rank], .starts = w->share[rank + 1] - w->share[rank]};
     return KD_OK;
@@ -32,47 +31,43 @@ static kd_status share_starts(const kd_comm *comm, const kd_config *c, const kd_
 
 /* Room for the visits of each start: its walks can visit no more nodes than there are, or than they have moves. */
 static kd_status lay_out(kd_ctx *ctx, const kd_config *c, const kd_bipartite *g, kd_walked *w) {
-    kd_status status = KD_OK;
     bool cumulative = c->attention.method == KD_ATTENTION_CUMULATIVE;
     int64_t longest = cumulative ? kd_walk_longest(c->attention.walk_steps) : c->attention.walk_steps;
     int64_t per_edge, starts = w->visits.starts;
     w->edges = g->row_ptr[g->nodes];
     w->graph = (kd_csr){.rows = g->nodes, .cols = g->nodes};
     if (__builtin_mul_overflow(c->attention.walks, longest, &per_edge))
-        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "attention.walks * attention.walk_steps: too large");
-    KD_TRY(kd_host_alloc(&w->room, starts + 1, sizeof *w->room, "walks"));
+        return KD_FAIL(KD_ERR_ARGUMENT, "attention.walks * attention.walk_steps: too large");
+    KD_OR_RETURN(kd_host_alloc(&w->room, starts + 1, sizeof *w->room, "walks"));
     for (int64_t i = 0; i < starts; i++) {
         const int64_t *row = g->row_ptr + w->visits.first + i;
         int64_t degree = row[1] - row[0], walks = cumulative ? degree : degree > 0;
         int64_t room = walks > g->nodes / per_edge ? g->nodes : walks * per_edge;
         w->room[i + 1] = w->room[i] + room;
     }
-    KD_TRY(kd_pool_upload(&w->pool, g->row_ptr, g->nodes + 1, sizeof *g->row_ptr, "walks", &w->graph.row_ptr));
-    KD_TRY(kd_pool_upload(&w->pool, g->col, w->edges, sizeof *g->col, "walks", &w->graph.col));
-    KD_TRY(kd_pool_upload(&w->walking, w->room, starts + 1, sizeof *w->room, "walks", &w->visits.ptr));
-    KD_TRY(kd_pool_alloc(&w->pool, w->edges, sizeof *w->visits.end, "walks", &w->visits.end));
-    KD_TRY(kd_pool_alloc(&w->pool, w->edges, sizeof *w->similarity, "walks", &w->similarity));
+    KD_OR_RETURN(kd_pool_upload(&w->pool, g->row_ptr, g->nodes + 1, sizeof *g->row_ptr, "walks", &w->graph.row_ptr));
+    KD_OR_RETURN(kd_pool_upload(&w->pool, g->col, w->edges, sizeof *g->col, "walks", &w->graph.col));
+    KD_OR_RETURN(kd_pool_upload(&w->walking, w->room, starts + 1, sizeof *w->room, "walks", &w->visits.ptr));
+    KD_OR_RETURN(kd_pool_alloc(&w->pool, w->edges, sizeof *w->visits.end, "walks", &w->visits.end));
+    KD_OR_RETURN(kd_pool_alloc(&w->pool, w->edges, sizeof *w->similarity, "walks", &w->similarity));
     if (kd_pool_alloc(&w->walking, w->room[starts], sizeof(int32_t), "walks", &w->visits.node) != KD_OK)
-        KD_FAIL_TO_CLEANUP(KD_ERR_MEMORY,
-                           "attention: the walks' lists may need %.1f GB, which are not to be had; lower "
-                           "attention.walks or attention.walk_steps, or take attention.method=node or power",
-                           (double)w->room[starts] * sizeof(int32_t) * 1e-9);
-    KD_TRY(kd_workspace_reserve(ctx, kd_walk_workspace(ctx, g->nodes, c->attention.walk_steps)));
-cleanup:
-    return status;
+        return KD_FAIL(KD_ERR_MEMORY,
+                       "attention: the walks' lists may need %.1f GB, which are not to be had; lower "
+                       "attention.walks or attention.walk_steps, or take attention.method=node or power",
+                       (double)w->room[starts] * sizeof(int32_t) * 1e-9);
+    return kd_workspace_reserve(ctx, kd_walk_workspace(ctx, g->nodes, c->attention.walk_steps));
 }
 
 /* P^T of the walk: entry (v, u) = 1 / degree(u), so that P^T p moves probability along the edges. */
 static kd_status transition(const kd_bipartite *g, kd_walked *w, kd_csr *out) {
     float *val;
-    kd_status status = kd_host_alloc(&val, w->edges, sizeof *val, "walks");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&val, w->edges, sizeof *val, "walks"));
     for (int64_t k = 0; k < w->edges; k++) {
         int64_t u = g->col[k];
         val[k] = (float)(1.0 / (double)(g->row_ptr[u + 1] - g->row_ptr[u]));
     }
     *out = w->graph;
-    status = kd_pool_upload(&w->walking, val, w->edges, sizeof *val, "walks", &out->val);
+    kd_status status = kd_pool_upload(&w->walking, val, w->edges, sizeof *val, "walks", &out->val);
     free(val);
     return status;
 }

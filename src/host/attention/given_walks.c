@@ -31,20 +31,18 @@ static kd_status check(const int32_t *walk, int64_t start, int64_t width, int64_
 /* The walks of the edge at position e of item row v, in place k of user u's row. */
 static kd_status take_edge(const kd_bipartite *g, int64_t v, int64_t e, int64_t *next_edge, int64_t per_edge,
                            int64_t width, const int32_t *walks, int64_t edge, int64_t *count, kd_visits *out) {
-    kd_status status = KD_OK;
     int64_t u = g->col[e];
     for (int64_t n = 0; n < per_edge; n++) {
         int64_t index = (edge * per_edge + n) * 2;
         const int32_t *pair = walks + index * width;
-        KD_TRY(check(pair, v, width, g->nodes, index));
-        KD_TRY(check(pair + width, u, width, g->nodes, index + 1));
+        KD_OR_RETURN(check(pair, v, width, g->nodes, index));
+        KD_OR_RETURN(check(pair + width, u, width, g->nodes, index + 1));
         collect(pair, out->node + out->ptr[v], &count[v]);
         collect(pair + width, out->node + out->ptr[u], &count[u]);
     }
     out->end[e] = out->ptr[v] + count[v];
     out->end[next_edge[u]++] = out->ptr[u] + count[u];
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_visits_from_walks(const kd_bipartite *g, int64_t users, int64_t count, int64_t width, const int32_t *walks,

@@ -22,10 +22,9 @@ int64_t kd_walked_first(const int64_t *work, int64_t nodes, int64_t rank, int64_
 /* Each rank's part of x goes to all: that of start u begins at place[u], or at u. */
 static kd_status exchange(kd_ctx *ctx, kd_comm *comm, const kd_walked *w, const int64_t *place, int64_t size, void *x) {
     int64_t ranks = kd_comm_ranks(comm), *first;
-    kd_status status = kd_host_alloc(&first, ranks + 1, sizeof *first, "walks");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&first, ranks + 1, sizeof *first, "walks"));
     for (int64_t r = 0; r <= ranks; r++) first[r] = (place ? place[w->share[r]] : w->share[r]) * size;
-    status = kd_comm_allgatherv(comm, ctx, first, x);
+    kd_status status = kd_comm_allgatherv(comm, ctx, first, x);
     free(first);
     return status;
 }
@@ -34,9 +33,8 @@ static kd_status exchange(kd_ctx *ctx, kd_comm *comm, const kd_walked *w, const 
 static kd_status own_lengths(kd_ctx *ctx, const kd_bipartite *g, const kd_walked *w, int64_t *length) {
     const int64_t *row = g->row_ptr + w->visits.first;
     int64_t begin = row[0], edges = row[w->visits.starts] - begin, *end;
-    kd_status status = kd_host_alloc(&end, edges, sizeof *end, "walks");
-    if (status != KD_OK) return status;
-    status = kd_download(ctx, end, w->visits.end + begin, edges * (int64_t)sizeof *end);
+    KD_OR_RETURN(kd_host_alloc(&end, edges, sizeof *end, "walks"));
+    kd_status status = kd_download(ctx, end, w->visits.end + begin, edges * (int64_t)sizeof *end);
     for (int64_t i = 0; i < w->visits.starts && status == KD_OK; i++)
         if (row[i + 1] > row[i]) length[w->visits.first + i] = end[row[i + 1] - 1 - begin] - w->room[i];
     free(end);
@@ -44,26 +42,24 @@ static kd_status own_lengths(kd_ctx *ctx, const kd_bipartite *g, const kd_walked
 }
 
 kd_status kd_walked_gather(kd_ctx *ctx, kd_comm *comm, const kd_bipartite *g, kd_walked *w) {
-    kd_status status = KD_OK;
     int64_t bytes = (g->nodes + 1) * (int64_t)sizeof(int64_t), *place;
     kd_visits all = {.starts = g->nodes, .end = w->visits.end};
     if (!comm) return KD_OK;
-    KD_TRY(kd_host_alloc(&w->place, g->nodes + 1, sizeof *place, "walks"));
+    KD_OR_RETURN(kd_host_alloc(&w->place, g->nodes + 1, sizeof *place, "walks"));
     place = w->place;
-    KD_TRY(own_lengths(ctx, g, w, place + 1));
-    KD_TRY(kd_pool_upload(&w->pool, place, g->nodes + 1, sizeof *place, "walks", &all.ptr));
-    KD_TRY(exchange(ctx, comm, w, NULL, sizeof *place, all.ptr + 1));
-    KD_TRY(kd_download(ctx, place, all.ptr, bytes));
+    KD_OR_RETURN(own_lengths(ctx, g, w, place + 1));
+    KD_OR_RETURN(kd_pool_upload(&w->pool, place, g->nodes + 1, sizeof *place, "walks", &all.ptr));
+    KD_OR_RETURN(exchange(ctx, comm, w, NULL, sizeof *place, all.ptr + 1));
+    KD_OR_RETURN(kd_download(ctx, place, all.ptr, bytes));
     for (int64_t u = 0; u < g->nodes; u++) place[u + 1] += place[u];
-    KD_TRY(kd_upload(ctx, all.ptr, place, bytes));
-    KD_TRY(kd_pool_alloc(&w->pool, place[g->nodes], sizeof *all.node, "walks", &all.node));
-    KD_TRY(kd_visits_pack(ctx, w->graph, &w->visits, &all));
-    KD_TRY(exchange(ctx, comm, w, place, sizeof *all.node, all.node));
-    KD_TRY(exchange(ctx, comm, w, g->row_ptr, sizeof *all.end, all.end));
+    KD_OR_RETURN(kd_upload(ctx, all.ptr, place, bytes));
+    KD_OR_RETURN(kd_pool_alloc(&w->pool, place[g->nodes], sizeof *all.node, "walks", &all.node));
+    KD_OR_RETURN(kd_visits_pack(ctx, w->graph, &w->visits, &all));
+    KD_OR_RETURN(exchange(ctx, comm, w, place, sizeof *all.node, all.node));
+    KD_OR_RETURN(exchange(ctx, comm, w, g->row_ptr, sizeof *all.end, all.end));
     kd_pool_free(&w->walking);
     w->visits = all;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* Visits that the comparisons of each row read, one row after the other. An edge is compared from its item v, whose
@@ -105,12 +101,10 @@ cleanup:
 
 /* What is left to other ranks is 0 here, so the sum has the bits of one rank. */
 kd_status kd_walked_compare(kd_ctx *ctx, kd_comm *comm, const kd_bipartite *g, kd_walked *w) {
-    kd_status status = KD_OK;
     int64_t first, count;
-    KD_TRY(share_rows(ctx, comm, g, w, &first, &count));
-    KD_TRY(kd_prefix_jaccard(ctx, w->graph, first, count, &w->visits, w->similarity));
-    if (comm) KD_TRY(kd_synchronize(ctx)); /* a rank's own work has no deadline, waits for others have */
-    KD_TRY(kd_comm_allreduce_f32(comm, ctx, w->edges, w->similarity));
-cleanup:
-    return status;
+    KD_OR_RETURN(share_rows(ctx, comm, g, w, &first, &count));
+    KD_OR_RETURN(kd_prefix_jaccard(ctx, w->graph, first, count, &w->visits, w->similarity));
+    if (comm) KD_OR_RETURN(kd_synchronize(ctx)); /* a rank's own work has no deadline, waits for others have */
+    KD_OR_RETURN(kd_comm_allreduce_f32(comm, ctx, w->edges, w->similarity));
+    return KD_OK;
 }

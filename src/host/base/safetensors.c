@@ -196,10 +196,9 @@ cleanup:
 kd_status kd_safetensors_open(const char *path, bool any_type, kd_safetensors *out) {
     kd_mapped_file file;
     *out = (kd_safetensors){0};
-    kd_status status = kd_file_map(path, &file);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_file_map(path, &file));
     out->file = file;
-    status = read_header(path, any_type, file.data, file.bytes, out);
+    kd_status status = read_header(path, any_type, file.data, file.bytes, out);
     if (status != KD_OK) kd_safetensors_close(out);
     return status;
 }

@@ -29,39 +29,35 @@ static double now(void) {
 static float value_of(int64_t i, int64_t rank) { return (float)((i + rank) % PATTERN); }
 
 static kd_status count_wrong(const sums *s, int64_t n, int *wrong) {
-    kd_status status = KD_OK;
     int64_t ranks = kd_comm_ranks(s->comm);
     *wrong = 0;
     for (int64_t i = 0; i < n; i++) s->host[i] = value_of(i, kd_comm_rank(s->comm));
-    KD_TRY(kd_upload(s->ctx, s->device, s->host, n * (int64_t)sizeof(float)));
-    KD_TRY(kd_comm_allreduce_f32(s->comm, s->ctx, n, s->device));
-    KD_TRY(kd_download(s->ctx, s->host, s->device, n * (int64_t)sizeof(float)));
+    KD_OR_RETURN(kd_upload(s->ctx, s->device, s->host, n * (int64_t)sizeof(float)));
+    KD_OR_RETURN(kd_comm_allreduce_f32(s->comm, s->ctx, n, s->device));
+    KD_OR_RETURN(kd_download(s->ctx, s->host, s->device, n * (int64_t)sizeof(float)));
     for (int64_t i = 0; i < n; i++) {
         float expected = 0.0f;
         for (int64_t r = 0; r < ranks; r++) expected += value_of(i, r);
         if (!(s->host[i] == expected)) (*wrong)++;
     }
-    KD_TRY(kd_comm_allreduce_max(s->comm, wrong));
-cleanup:
-    return status;
+    return kd_comm_allreduce_max(s->comm, wrong);
 }
 
 /* Seconds of a sum: `iterations` of them between two waits, on the rank where they took longest. */
 static kd_status measure(const sums *s, int64_t n, int64_t iterations, double *seconds) {
-    kd_status status = KD_OK;
     int together = 0, microseconds;
-    KD_TRY(kd_zero(s->ctx, s->device, n * (int64_t)sizeof(float))); /* zeros stay zeros, however often they are added */
-    for (int64_t i = 0; i < WARM_UPS; i++) KD_TRY(kd_comm_allreduce_f32(s->comm, s->ctx, n, s->device));
-    KD_TRY(kd_synchronize(s->ctx));
-    KD_TRY(kd_comm_allreduce_max(s->comm, &together));
+    KD_OR_RETURN(
+        kd_zero(s->ctx, s->device, n * (int64_t)sizeof(float))); /* zeros stay zeros, however often they are added */
+    for (int64_t i = 0; i < WARM_UPS; i++) KD_OR_RETURN(kd_comm_allreduce_f32(s->comm, s->ctx, n, s->device));
+    KD_OR_RETURN(kd_synchronize(s->ctx));
+    KD_OR_RETURN(kd_comm_allreduce_max(s->comm, &together));
     double begin = now();
-    for (int64_t i = 0; i < iterations; i++) KD_TRY(kd_comm_allreduce_f32(s->comm, s->ctx, n, s->device));
-    KD_TRY(kd_synchronize(s->ctx));
+    for (int64_t i = 0; i < iterations; i++) KD_OR_RETURN(kd_comm_allreduce_f32(s->comm, s->ctx, n, s->device));
+    KD_OR_RETURN(kd_synchronize(s->ctx));
     microseconds = (int)(1e6 * (now() - begin));
-    KD_TRY(kd_comm_allreduce_max(s->comm, &microseconds));
+    KD_OR_RETURN(kd_comm_allreduce_max(s->comm, &microseconds));
     *seconds = 1e-6 * (double)microseconds / (double)iterations;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_bench_allreduce(kd_comm *comm, kd_ctx *ctx, int64_t most, int64_t iterations) {

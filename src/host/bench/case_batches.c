@@ -5,38 +5,32 @@
 #include "host/bench/cases.h"
 
 static kd_status make_groups(kd_bench *b, int64_t n, const int32_t *key, kd_groups *out) {
-    kd_status status = KD_OK;
     *out = (kd_groups){.capacity = n};
-    KD_TRY(kd_bench_zeros(b, 1, sizeof(int64_t), &out->count));
-    KD_TRY(kd_bench_zeros(b, n, sizeof(int32_t), &out->key));
-    KD_TRY(kd_bench_zeros(b, n + 1, sizeof(int32_t), &out->ptr));
-    KD_TRY(kd_bench_zeros(b, n, sizeof(int32_t), &out->member));
-    KD_TRY(kd_workspace_reserve(b->ctx, kd_group_workspace(n)));
-    KD_TRY(kd_group(b->ctx, n, key, out));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_bench_zeros(b, 1, sizeof(int64_t), &out->count));
+    KD_OR_RETURN(kd_bench_zeros(b, n, sizeof(int32_t), &out->key));
+    KD_OR_RETURN(kd_bench_zeros(b, n + 1, sizeof(int32_t), &out->ptr));
+    KD_OR_RETURN(kd_bench_zeros(b, n, sizeof(int32_t), &out->member));
+    KD_OR_RETURN(kd_workspace_reserve(b->ctx, kd_group_workspace(n)));
+    return kd_group(b->ctx, n, key, out);
 }
 
 kd_status kd_bench_entries_make(kd_bench *b, kd_bench_entries *out) {
-    kd_status status = KD_OK;
     const kd_dataset *data = b->setting->data;
     int64_t n = b->setting->entries;
     out->count = n;
-    KD_TRY(kd_bench_host(b, n, sizeof *out->user, &out->user));
-    KD_TRY(kd_bench_host(b, 2 * n, sizeof *out->item, &out->item));
+    KD_OR_RETURN(kd_bench_host(b, n, sizeof *out->user, &out->user));
+    KD_OR_RETURN(kd_bench_host(b, 2 * n, sizeof *out->item, &out->item));
     for (int64_t i = 0; i < n; i++) {
         int64_t k = kd_bench_below(b, data->train.count);
         out->user[i] = data->train.user[k];
         out->item[i] = data->train.item[k];
         out->item[n + i] = (int32_t)kd_bench_below(b, data->items);
     }
-    KD_TRY(kd_bench_upload(b, out->user, n, sizeof *out->user, &out->user_at));
-    KD_TRY(kd_bench_upload(b, out->item, 2 * n, sizeof *out->item, &out->item_at));
-    KD_TRY(make_groups(b, n, out->user_at, &out->users));
-    KD_TRY(make_groups(b, n, out->item_at, &out->positives));
-    KD_TRY(make_groups(b, 2 * n, out->item_at, &out->items));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_bench_upload(b, out->user, n, sizeof *out->user, &out->user_at));
+    KD_OR_RETURN(kd_bench_upload(b, out->item, 2 * n, sizeof *out->item, &out->item_at));
+    KD_OR_RETURN(make_groups(b, n, out->user_at, &out->users));
+    KD_OR_RETURN(make_groups(b, n, out->item_at, &out->positives));
+    return make_groups(b, 2 * n, out->item_at, &out->items);
 }
 
 typedef struct batches {
@@ -54,16 +48,14 @@ static kd_status begin(kd_bench *b, batches **out) {
 /* The items of a batch, positives and negatives. */
 static kd_status set_up_group(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     batches *s;
     double n;
-    KD_TRY(begin(b, &s));
-    KD_TRY(kd_bench_entries_make(b, &s->entries));
+    KD_OR_RETURN(begin(b, &s));
+    KD_OR_RETURN(kd_bench_entries_make(b, &s->entries));
     n = 2.0 * (double)s->entries.count;
     snprintf(b->shape, sizeof b->shape, "%.0f", n);
     b->bytes = 8.0 * n; /* keys and members; the groups' own arrays are added by the check, which counts them */
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_group(kd_bench *b) {
@@ -73,15 +65,14 @@ static kd_status run_group(kd_bench *b) {
 
 /* Group after group, keys ascending, members in the order of the batch. */
 static kd_status check_group(kd_bench *b) {
-    kd_status status = KD_OK;
     const batches *s = b->state;
     const kd_groups *g = &s->entries.items;
     int64_t n = 2 * s->entries.count, groups = 0, at = 0, *count;
     int32_t *key, *ptr, *member;
-    KD_TRY(kd_bench_read(b, g->count, 1, sizeof *count, &count));
-    KD_TRY(kd_bench_read(b, g->key, n, sizeof *key, &key));
-    KD_TRY(kd_bench_read(b, g->ptr, n + 1, sizeof *ptr, &ptr));
-    KD_TRY(kd_bench_read(b, g->member, n, sizeof *member, &member));
+    KD_OR_RETURN(kd_bench_read(b, g->count, 1, sizeof *count, &count));
+    KD_OR_RETURN(kd_bench_read(b, g->key, n, sizeof *key, &key));
+    KD_OR_RETURN(kd_bench_read(b, g->ptr, n + 1, sizeof *ptr, &ptr));
+    KD_OR_RETURN(kd_bench_read(b, g->member, n, sizeof *member, &member));
     for (int64_t item = -1; at < n; groups++) {
         int64_t next = INT32_MAX;
         for (int64_t i = 0; i < n; i++)
@@ -95,25 +86,22 @@ static kd_status check_group(kd_bench *b) {
     kd_bench_integer(b, ptr[groups], n);
     kd_bench_integer(b, count[0], groups);
     b->bytes += 8.0 * (double)groups;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* An epoch's negatives. */
 static kd_status set_up_negatives(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     const kd_dataset *data = b->setting->data;
     batches *s;
-    KD_TRY(begin(b, &s));
+    KD_OR_RETURN(begin(b, &s));
     s->rng = (kd_rng){1, KD_RNG_NEGATIVE, 0, 0, NULL};
-    KD_TRY(kd_bench_upload(b, data->train.user, data->train.count, sizeof *s->user, &s->user));
-    KD_TRY(kd_bench_zeros(b, data->train.count, sizeof *s->out, &s->out));
+    KD_OR_RETURN(kd_bench_upload(b, data->train.user, data->train.count, sizeof *s->user, &s->user));
+    KD_OR_RETURN(kd_bench_zeros(b, data->train.count, sizeof *s->out, &s->out));
     snprintf(b->shape, sizeof b->shape, "%lld", (long long)data->train.count);
     b->nnz = data->train.count;
     b->bytes = 12.0 * (double)data->train.count + 8.0 * (double)(data->users + 1);
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_negatives(kd_bench *b) {
@@ -148,17 +136,15 @@ static kd_status check_negatives(kd_bench *b) {
 /* An epoch's order of the interactions. */
 static kd_status set_up_permutation(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     batches *s;
-    KD_TRY(begin(b, &s));
+    KD_OR_RETURN(begin(b, &s));
     b->nnz = b->setting->data->train.count;
     s->rng = (kd_rng){1, KD_RNG_SHUFFLE, 0, 0, NULL};
-    KD_TRY(kd_bench_zeros(b, b->nnz, sizeof *s->out, &s->out));
-    KD_TRY(kd_workspace_reserve(b->ctx, kd_permutation_workspace(b->nnz)));
+    KD_OR_RETURN(kd_bench_zeros(b, b->nnz, sizeof *s->out, &s->out));
+    KD_OR_RETURN(kd_workspace_reserve(b->ctx, kd_permutation_workspace(b->nnz)));
     snprintf(b->shape, sizeof b->shape, "%lld", (long long)b->nnz);
     b->bytes = 4.0 * (double)b->nnz;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_permutation(kd_bench *b) {
@@ -178,12 +164,11 @@ static int by_key(const void *a, const void *b) {
 }
 
 static kd_status check_permutation(kd_bench *b) {
-    kd_status status = KD_OK;
     const batches *s = b->state;
     int32_t *order;
     drawn *entry;
-    KD_TRY(kd_bench_read(b, s->out, b->nnz, sizeof *order, &order));
-    KD_TRY(kd_bench_host(b, b->nnz, sizeof *entry, &entry));
+    KD_OR_RETURN(kd_bench_read(b, s->out, b->nnz, sizeof *order, &order));
+    KD_OR_RETURN(kd_bench_host(b, b->nnz, sizeof *entry, &entry));
     for (int64_t i = 0; i < b->nnz; i++) {
         uint32_t draw[4];
         kd_rng_draw4(&s->rng, (uint32_t)i, 0, draw);
@@ -191,8 +176,7 @@ static kd_status check_permutation(kd_bench *b) {
     }
     qsort(entry, (size_t)b->nnz, sizeof *entry, by_key);
     for (int64_t i = 0; i < b->nnz; i++) kd_bench_integer(b, order[i], entry[i].index);
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 const kd_bench_case kd_bench_batch_cases[] = {

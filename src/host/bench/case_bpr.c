@@ -22,14 +22,13 @@ static int64_t distinct(int64_t n, const int32_t *key, uint8_t *seen) {
 /* batch = 1, so that gradients have the size of what they are added to. */
 static kd_status set_up(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     ranking_loss *s;
     const kd_dataset *data = b->setting->data;
     int64_t width = 2 * b->setting->config->dim, rows;
     uint8_t *seen;
-    KD_TRY(kd_bench_host(b, 1, sizeof *s, &s));
+    KD_OR_RETURN(kd_bench_host(b, 1, sizeof *s, &s));
     b->state = s;
-    KD_TRY(kd_bench_entries_make(b, &s->batch));
+    KD_OR_RETURN(kd_bench_entries_make(b, &s->batch));
     s->args = (kd_bpr_args){.count = s->batch.count,
                             .batch = 1.0,
                             .user = s->batch.user_at,
@@ -37,21 +36,20 @@ static kd_status set_up(kd_bench *b, int64_t parameter) {
                             .negative = s->batch.item_at + s->batch.count,
                             .users = s->batch.users,
                             .items = s->batch.items};
-    KD_TRY(kd_bench_mat(b, data->users, width, 0.3f, &s->user, &s->args.user_view));
-    KD_TRY(kd_bench_mat(b, data->items, width, 0.3f, &s->item, &s->args.item_view));
-    KD_TRY(kd_bench_mat(b, data->users, width, 1.0f, &s->duser, &s->args.duser));
-    KD_TRY(kd_bench_mat(b, data->items, width, 1.0f, &s->ditem, &s->args.ditem));
-    KD_TRY(kd_bench_zeros(b, 1, sizeof *s->args.loss, &s->args.loss));
-    KD_TRY(kd_workspace_reserve(b->ctx, kd_bpr_workspace(s->batch.count)));
-    KD_TRY(kd_bench_host(b, data->users + data->items, 1, &seen));
+    KD_OR_RETURN(kd_bench_mat(b, data->users, width, 0.3f, &s->user, &s->args.user_view));
+    KD_OR_RETURN(kd_bench_mat(b, data->items, width, 0.3f, &s->item, &s->args.item_view));
+    KD_OR_RETURN(kd_bench_mat(b, data->users, width, 1.0f, &s->duser, &s->args.duser));
+    KD_OR_RETURN(kd_bench_mat(b, data->items, width, 1.0f, &s->ditem, &s->args.ditem));
+    KD_OR_RETURN(kd_bench_zeros(b, 1, sizeof *s->args.loss, &s->args.loss));
+    KD_OR_RETURN(kd_workspace_reserve(b->ctx, kd_bpr_workspace(s->batch.count)));
+    KD_OR_RETURN(kd_bench_host(b, data->users + data->items, 1, &seen));
     rows =
         distinct(s->batch.count, s->batch.user, seen) + distinct(2 * s->batch.count, s->batch.item, seen + data->users);
     snprintf(b->shape, sizeof b->shape, "%lldx%lld", (long long)s->batch.count, (long long)width);
     b->nnz = s->batch.count;
     b->bytes = 12.0 * (double)rows * (double)width + 24.0 * (double)s->batch.count;
     b->flops = 9.0 * (double)s->batch.count * (double)width;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run(kd_bench *b) {
@@ -85,22 +83,19 @@ static kd_status compare(kd_bench *b, kd_mat device, const kd_bench_sum *expecte
 }
 
 static kd_status check(kd_bench *b) {
-    kd_status status = KD_OK;
     const ranking_loss *s = b->state;
     int64_t w = s->args.user_view.cols, users = s->args.user_view.rows * w, items = s->args.item_view.rows * w;
     kd_bench_sum *duser, *ditem;
     double *loss, sum = 0.0;
-    KD_TRY(kd_bench_host(b, users, sizeof *duser, &duser));
-    KD_TRY(kd_bench_host(b, items, sizeof *ditem, &ditem));
+    KD_OR_RETURN(kd_bench_host(b, users, sizeof *duser, &duser));
+    KD_OR_RETURN(kd_bench_host(b, items, sizeof *ditem, &ditem));
     for (int64_t i = 0; i < users; i++) kd_bench_add(&duser[i], s->duser[i]);
     for (int64_t i = 0; i < items; i++) kd_bench_add(&ditem[i], s->ditem[i]);
     for (int64_t i = 0; i < s->batch.count; i++) sum += triple(s, i, duser, ditem);
-    KD_TRY(kd_bench_read(b, s->args.loss, 1, sizeof *loss, &loss));
+    KD_OR_RETURN(kd_bench_read(b, s->args.loss, 1, sizeof *loss, &loss));
     kd_bench_real(b, loss[0], sum, sum, KD_BENCH_FLOAT32);
-    KD_TRY(compare(b, s->args.duser, duser));
-    KD_TRY(compare(b, s->args.ditem, ditem));
-cleanup:
-    return status;
+    KD_OR_RETURN(compare(b, s->args.duser, duser));
+    return compare(b, s->args.ditem, ditem);
 }
 
 const kd_bench_case kd_bench_bpr_cases[] = {

@@ -20,26 +20,24 @@ typedef struct diffusion {
 
 /* Rows and steps of a batch over `width` columns; *entries = what x0 holds in those rows. */
 static kd_status begin(kd_bench *b, int64_t width, diffusion **out, double *entries) {
-    kd_status status = KD_OK;
     diffusion *s;
-    KD_TRY(kd_bench_host(b, 1, sizeof *s, &s));
+    KD_OR_RETURN(kd_bench_host(b, 1, sizeof *s, &s));
     b->state = *out = s;
     s->batch = b->setting->rows;
     s->width = width;
-    KD_TRY(kd_bench_csr(b, b->setting->graphs.train, &s->x0));
-    KD_TRY(kd_bench_host(b, s->batch, sizeof *s->row, &s->row));
-    KD_TRY(kd_bench_host(b, s->batch, sizeof *s->t, &s->t));
+    KD_OR_RETURN(kd_bench_csr(b, b->setting->graphs.train, &s->x0));
+    KD_OR_RETURN(kd_bench_host(b, s->batch, sizeof *s->row, &s->row));
+    KD_OR_RETURN(kd_bench_host(b, s->batch, sizeof *s->t, &s->t));
     *entries = 0.0;
     for (int64_t i = 0; i < s->batch; i++) { /* a stride through the rows: each once, none in order */
         s->row[i] = (int32_t)(s->x0.rows - 1 - i * (s->x0.rows / s->batch));
         s->t[i] = (int32_t)kd_bench_below(b, STEPS);
         *entries += (double)(s->x0.row_ptr[s->row[i] + 1] - s->x0.row_ptr[s->row[i]]);
     }
-    KD_TRY(kd_bench_upload(b, s->row, s->batch, sizeof *s->row, &s->row_at));
-    KD_TRY(kd_bench_upload(b, s->t, s->batch, sizeof *s->t, &s->t_at));
+    KD_OR_RETURN(kd_bench_upload(b, s->row, s->batch, sizeof *s->row, &s->row_at));
+    KD_OR_RETURN(kd_bench_upload(b, s->t, s->batch, sizeof *s->t, &s->t_at));
     snprintf(b->shape, sizeof b->shape, "%lldx%lld", (long long)s->batch, (long long)width);
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static float entry(const kd_csr *a, int64_t row, int64_t col) {
@@ -64,26 +62,24 @@ static double normal(const kd_rng *rng, int64_t row, int64_t col) {
 
 static kd_status set_up_q_sample(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     diffusion *s;
     double entries;
-    KD_TRY(begin(b, b->setting->data->items, &s, &entries));
-    KD_TRY(kd_bench_host(b, STEPS, sizeof *s->signal, &s->signal));
-    KD_TRY(kd_bench_host(b, STEPS, sizeof *s->sigma, &s->sigma));
+    KD_OR_RETURN(begin(b, b->setting->data->items, &s, &entries));
+    KD_OR_RETURN(kd_bench_host(b, STEPS, sizeof *s->signal, &s->signal));
+    KD_OR_RETURN(kd_bench_host(b, STEPS, sizeof *s->sigma, &s->sigma));
     for (int t = 0; t < STEPS; t++) {
         s->sigma[t] = 0.1f * (float)(t + 1);
         s->signal[t] = 1.0f - 0.05f * (float)t;
     }
-    KD_TRY(kd_bench_upload(b, s->signal, STEPS, sizeof *s->signal, &s->signal_at));
-    KD_TRY(kd_bench_upload(b, s->sigma, STEPS, sizeof *s->sigma, &s->sigma_at));
-    KD_TRY(kd_pool_mat(&b->pool, s->batch, s->width, "bench", &s->out));
+    KD_OR_RETURN(kd_bench_upload(b, s->signal, STEPS, sizeof *s->signal, &s->signal_at));
+    KD_OR_RETURN(kd_bench_upload(b, s->sigma, STEPS, sizeof *s->sigma, &s->sigma_at));
+    KD_OR_RETURN(kd_pool_mat(&b->pool, s->batch, s->width, "bench", &s->out));
     s->noise = (kd_rng){1, KD_RNG_NOISE, 0, 2, NULL};
     s->drop = (kd_rng){1, KD_RNG_INPUT_DROPOUT, 0, 2, NULL};
     b->nnz = (int64_t)entries;
     b->bytes = 4.0 * (double)s->batch * (double)s->width + 4.0 * entries + 24.0 * (double)s->batch;
     b->flops = 2.0 * (double)s->batch * (double)s->width;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_q_sample(kd_bench *b) {
@@ -117,17 +113,15 @@ static kd_status check_q_sample(kd_bench *b) {
 
 static kd_status set_up_hidden(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     diffusion *s;
     double entries;
-    KD_TRY(begin(b, b->setting->config->hidden, &s, &entries));
-    KD_TRY(kd_bench_mat(b, s->batch, s->width, 2.0f, &s->hp, &s->p));
-    KD_TRY(kd_bench_mat(b, STEPS, s->width, 1.0f, &s->htable, &s->table));
-    KD_TRY(kd_pool_mat(&b->pool, s->batch, s->width, "bench", &s->out));
+    KD_OR_RETURN(begin(b, b->setting->config->hidden, &s, &entries));
+    KD_OR_RETURN(kd_bench_mat(b, s->batch, s->width, 2.0f, &s->hp, &s->p));
+    KD_OR_RETURN(kd_bench_mat(b, STEPS, s->width, 1.0f, &s->htable, &s->table));
+    KD_OR_RETURN(kd_pool_mat(&b->pool, s->batch, s->width, "bench", &s->out));
     b->bytes = (8.0 * (double)s->batch + 4.0 * STEPS) * (double)s->width + 4.0 * (double)s->batch;
     b->flops = 2.0 * (double)s->batch * (double)s->width;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_hidden(kd_bench *b) {
@@ -151,22 +145,20 @@ static kd_status check_hidden(kd_bench *b) {
  * repeated calls to subnormal numbers or to infinity. */
 static kd_status set_up_loss(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     diffusion *s;
     double entries, elements;
-    KD_TRY(begin(b, b->setting->data->items, &s, &entries));
+    KD_OR_RETURN(begin(b, b->setting->data->items, &s, &entries));
     elements = (double)s->batch * (double)s->width;
-    KD_TRY(kd_bench_host(b, STEPS, sizeof *s->weight, &s->weight));
+    KD_OR_RETURN(kd_bench_host(b, STEPS, sizeof *s->weight, &s->weight));
     for (int t = 0; t < STEPS; t++) s->weight[t] = (float)((t % 2 ? -0.5 : 0.5) * elements);
-    KD_TRY(kd_bench_upload(b, s->weight, STEPS, sizeof *s->weight, &s->weight_at));
-    KD_TRY(kd_bench_mat(b, s->batch, s->width, 1.0f, &s->hp, &s->out));
-    KD_TRY(kd_bench_zeros(b, s->batch, sizeof *s->row_loss, &s->row_loss));
-    KD_TRY(kd_bench_zeros(b, 1, sizeof *s->loss, &s->loss));
+    KD_OR_RETURN(kd_bench_upload(b, s->weight, STEPS, sizeof *s->weight, &s->weight_at));
+    KD_OR_RETURN(kd_bench_mat(b, s->batch, s->width, 1.0f, &s->hp, &s->out));
+    KD_OR_RETURN(kd_bench_zeros(b, s->batch, sizeof *s->row_loss, &s->row_loss));
+    KD_OR_RETURN(kd_bench_zeros(b, 1, sizeof *s->loss, &s->loss));
     b->nnz = (int64_t)entries;
     b->bytes = 8.0 * elements + 4.0 * entries + 28.0 * (double)s->batch;
     b->flops = 4.0 * elements;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_loss(kd_bench *b) {
@@ -176,15 +168,14 @@ static kd_status run_loss(kd_bench *b) {
 }
 
 static kd_status check_loss(kd_bench *b) {
-    kd_status status = KD_OK;
     const diffusion *s = b->state;
     double *loss, n = (double)s->batch, w = (double)s->width;
     kd_bench_sum total = {0};
     float *out, *row_loss, *target;
-    KD_TRY(kd_bench_read(b, s->out.data, s->batch * s->width, sizeof *out, &out));
-    KD_TRY(kd_bench_read(b, s->row_loss, s->batch, sizeof *row_loss, &row_loss));
-    KD_TRY(kd_bench_read(b, s->loss, 1, sizeof *loss, &loss));
-    KD_TRY(kd_bench_host(b, s->width, sizeof *target, &target));
+    KD_OR_RETURN(kd_bench_read(b, s->out.data, s->batch * s->width, sizeof *out, &out));
+    KD_OR_RETURN(kd_bench_read(b, s->row_loss, s->batch, sizeof *row_loss, &row_loss));
+    KD_OR_RETURN(kd_bench_read(b, s->loss, 1, sizeof *loss, &loss));
+    KD_OR_RETURN(kd_bench_host(b, s->width, sizeof *target, &target));
     for (int64_t i = 0; i < s->batch; i++) {
         double weight = s->weight[s->t[i]], sum = 0.0;
         for (int64_t c = 0; c < s->width; c++) target[c] = 0.0f;
@@ -199,8 +190,7 @@ static kd_status check_loss(kd_bench *b) {
         kd_bench_add(&total, weight * sum / w / n);
     }
     kd_bench_real(b, loss[0], total.value, total.magnitude, KD_BENCH_FLOAT32);
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 const kd_bench_case kd_bench_diffusion_cases[] = {

@@ -15,48 +15,44 @@ typedef struct contrast {
 
 /* Nodes of the batch and how often each is there. */
 static kd_status count_nodes(kd_bench *b, int64_t rows, const int32_t *key, contrast *s) {
-    kd_status status = KD_OK;
     int32_t *times;
-    KD_TRY(kd_bench_host(b, rows, sizeof *times, &times));
-    KD_TRY(kd_bench_host(b, s->batch.count, sizeof *s->node, &s->node));
-    KD_TRY(kd_bench_host(b, s->batch.count, sizeof *s->members, &s->members));
-    KD_TRY(kd_bench_host(b, s->batch.count, sizeof *s->scale, &s->scale));
+    KD_OR_RETURN(kd_bench_host(b, rows, sizeof *times, &times));
+    KD_OR_RETURN(kd_bench_host(b, s->batch.count, sizeof *s->node, &s->node));
+    KD_OR_RETURN(kd_bench_host(b, s->batch.count, sizeof *s->members, &s->members));
+    KD_OR_RETURN(kd_bench_host(b, s->batch.count, sizeof *s->scale, &s->scale));
     for (int64_t i = 0; i < s->batch.count; i++) times[key[i]]++;
     for (int64_t r = 0; r < rows; r++)
         if (times[r] > 0) {
             s->node[s->groups] = (int32_t)r;
             s->members[s->groups++] = times[r];
         }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* parameter 0: users, 1: items. A weight of the batch's size makes gradients of the size of their start. */
 static kd_status set_up(kd_bench *b, int64_t items) {
-    kd_status status = KD_OK;
     contrast *s;
     int64_t rows = items ? b->setting->data->items : b->setting->data->users, d = b->setting->config->dim, anchors;
-    KD_TRY(kd_bench_host(b, 1, sizeof *s, &s));
+    KD_OR_RETURN(kd_bench_host(b, 1, sizeof *s, &s));
     b->state = s;
-    KD_TRY(kd_bench_entries_make(b, &s->batch));
-    KD_TRY(count_nodes(b, rows, items ? s->batch.item : s->batch.user, s));
+    KD_OR_RETURN(kd_bench_entries_make(b, &s->batch));
+    KD_OR_RETURN(count_nodes(b, rows, items ? s->batch.item : s->batch.user, s));
     s->args = (kd_infonce_args){.count = s->batch.count,
                                 .temp = (float)b->setting->config->temp,
                                 .weight = (float)s->batch.count,
                                 .nodes = items ? s->batch.positives : s->batch.users};
     anchors = s->args.nodes.capacity;
-    KD_TRY(kd_bench_unit_mat(b, anchors, d, &s->a, &s->args.a));
-    KD_TRY(kd_bench_unit_mat(b, rows, d, &s->b, &s->args.b));
-    KD_TRY(kd_bench_mat(b, anchors, d, 1.0f, &s->da, &s->args.da));
-    KD_TRY(kd_bench_mat(b, rows, d, 1.0f, &s->db, &s->args.db));
-    KD_TRY(kd_bench_zeros(b, 1, sizeof *s->args.loss, &s->args.loss));
-    KD_TRY(kd_workspace_reserve(b->ctx, kd_infonce_workspace(s->batch.count, d)));
+    KD_OR_RETURN(kd_bench_unit_mat(b, anchors, d, &s->a, &s->args.a));
+    KD_OR_RETURN(kd_bench_unit_mat(b, rows, d, &s->b, &s->args.b));
+    KD_OR_RETURN(kd_bench_mat(b, anchors, d, 1.0f, &s->da, &s->args.da));
+    KD_OR_RETURN(kd_bench_mat(b, rows, d, 1.0f, &s->db, &s->args.db));
+    KD_OR_RETURN(kd_bench_zeros(b, 1, sizeof *s->args.loss, &s->args.loss));
+    KD_OR_RETURN(kd_workspace_reserve(b->ctx, kd_infonce_workspace(s->batch.count, d)));
     snprintf(b->shape, sizeof b->shape, "%lldx%lldx%lld", (long long)s->groups, (long long)rows, (long long)d);
     b->nnz = s->batch.count;
     b->bytes = 12.0 * (double)(s->groups + rows) * (double)d + 4.0 * (double)s->batch.count;
     b->flops = 6.0 * (double)s->groups * (double)rows * (double)d;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run(kd_bench *b) {
@@ -117,16 +113,15 @@ static void key_gradient(const contrast *s, int64_t j, kd_bench_sum *out) {
 
 static kd_status check(kd_bench *b) {
     enum { SAMPLES = 64 };
-    kd_status status = KD_OK;
     const contrast *s = b->state;
     int64_t d = s->args.b.cols, rows = s->args.b.rows;
     double *loss, tolerance = b->setting->dense_tolerance, expected = denominators(s);
     float *da, *db;
     kd_bench_sum *gradient;
-    KD_TRY(kd_bench_read(b, s->args.da.data, s->groups * d, sizeof *da, &da));
-    KD_TRY(kd_bench_read(b, s->args.db.data, rows * d, sizeof *db, &db));
-    KD_TRY(kd_bench_read(b, s->args.loss, 1, sizeof *loss, &loss));
-    KD_TRY(kd_bench_host(b, d, sizeof *gradient, &gradient));
+    KD_OR_RETURN(kd_bench_read(b, s->args.da.data, s->groups * d, sizeof *da, &da));
+    KD_OR_RETURN(kd_bench_read(b, s->args.db.data, rows * d, sizeof *db, &db));
+    KD_OR_RETURN(kd_bench_read(b, s->args.loss, 1, sizeof *loss, &loss));
+    KD_OR_RETURN(kd_bench_host(b, d, sizeof *gradient, &gradient));
     kd_bench_real(b, loss[0], expected, fabs(expected), tolerance);
     for (int64_t i = 0; i < kd_bench_samples(s->groups, SAMPLES); i++) {
         int64_t g = kd_bench_sample(b, i, s->groups, SAMPLES);
@@ -140,8 +135,7 @@ static kd_status check(kd_bench *b) {
         for (int64_t c = 0; c < d; c++)
             kd_bench_real(b, db[j * d + c], gradient[c].value, gradient[c].magnitude, tolerance);
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 const kd_bench_case kd_bench_infonce_cases[] = {

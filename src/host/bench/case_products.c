@@ -16,22 +16,20 @@ static double term(const float *host, kd_mat m, bool transpose, int64_t row, int
 
 /* C [rows, cols] = op(A) op(B) + beta C with `inner` terms each. */
 static kd_status set_up(kd_bench *b, int64_t rows, int64_t inner, int64_t cols, bool ta, bool tb, float beta) {
-    kd_status status = KD_OK;
     dense *s;
     double m = (double)rows, k = (double)inner, n = (double)cols;
-    KD_TRY(kd_bench_host(b, 1, sizeof *s, &s));
+    KD_OR_RETURN(kd_bench_host(b, 1, sizeof *s, &s));
     b->state = s;
     s->transpose_a = ta;
     s->transpose_b = tb;
     s->beta = beta;
-    KD_TRY(kd_bench_mat(b, ta ? inner : rows, ta ? rows : inner, 1.0f, &s->ha, &s->a));
-    KD_TRY(kd_bench_mat(b, tb ? cols : inner, tb ? inner : cols, 1.0f, &s->hb, &s->b));
-    KD_TRY(kd_bench_mat(b, rows, cols, 1.0f, &s->hc, &s->c));
+    KD_OR_RETURN(kd_bench_mat(b, ta ? inner : rows, ta ? rows : inner, 1.0f, &s->ha, &s->a));
+    KD_OR_RETURN(kd_bench_mat(b, tb ? cols : inner, tb ? inner : cols, 1.0f, &s->hb, &s->b));
+    KD_OR_RETURN(kd_bench_mat(b, rows, cols, 1.0f, &s->hc, &s->c));
     snprintf(b->shape, sizeof b->shape, "%lldx%lldx%lld", (long long)rows, (long long)inner, (long long)cols);
     b->bytes = 4.0 * (m * k + k * n + m * n * (beta != 0.0f ? 2.0 : 1.0));
     b->flops = 2.0 * m * k * n;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* P = X W1, X [rows, items], W1 [items, hidden]. */
@@ -57,8 +55,7 @@ static kd_status set_up_gram(kd_bench *b, int64_t parameter) {
     (void)parameter;
     const kd_bench_setting *s = b->setting;
     int64_t inner = s->data->items, hidden = s->config->hidden;
-    kd_status status = set_up(b, hidden, inner, hidden, true, false, 0.0f);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(set_up(b, hidden, inner, hidden, true, false, 0.0f));
     dense *d = b->state; /* check multiplies a by b: both are W2 */
     d->b = d->a;
     d->hb = d->ha;
@@ -78,14 +75,12 @@ static kd_status set_up_features(kd_bench *b, int64_t weight) {
 /* out = H W2^T + b2, W2 [items, hidden]. */
 static kd_status set_up_linear(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     int64_t items = b->setting->data->items;
-    KD_TRY(set_up(b, b->setting->rows, b->setting->config->hidden, items, false, true, 0.0f));
+    KD_OR_RETURN(set_up(b, b->setting->rows, b->setting->config->hidden, items, false, true, 0.0f));
     dense *s = b->state;
-    KD_TRY(kd_bench_mat(b, 1, items, 1.0f, &s->hbias, &s->bias));
+    KD_OR_RETURN(kd_bench_mat(b, 1, items, 1.0f, &s->hbias, &s->bias));
     b->bytes += 4.0 * (double)items;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_gemm(kd_bench *b) {

@@ -12,24 +12,22 @@ typedef struct ranking {
 } ranking;
 
 static kd_status set_up(kd_bench *b, int64_t k) {
-    kd_status status = KD_OK;
     ranking *s;
     int64_t rows = b->setting->rows, items = b->setting->data->items;
-    KD_TRY(kd_bench_host(b, 1, sizeof *s, &s));
+    KD_OR_RETURN(kd_bench_host(b, 1, sizeof *s, &s));
     b->state = s;
     s->k = k < items ? k : items;
-    KD_TRY(kd_bench_mat(b, rows, items, 1.0f, &s->hx, &s->x));
+    KD_OR_RETURN(kd_bench_mat(b, rows, items, 1.0f, &s->hx, &s->x));
     if (k > 1) { /* the first column of a sampled row takes no mask */
         s->mask = kd_csr_rows(b->setting->graphs.train, 0, rows);
-        KD_TRY(kd_bench_csr(b, s->mask, &s->hmask));
+        KD_OR_RETURN(kd_bench_csr(b, s->mask, &s->hmask));
         b->nnz = s->hmask.row_ptr[rows];
     }
-    KD_TRY(kd_bench_zeros(b, rows * s->k, sizeof *s->index, &s->index));
-    KD_TRY(kd_workspace_reserve(b->ctx, kd_topk_rows_workspace(rows, s->k)));
+    KD_OR_RETURN(kd_bench_zeros(b, rows * s->k, sizeof *s->index, &s->index));
+    KD_OR_RETURN(kd_workspace_reserve(b->ctx, kd_topk_rows_workspace(rows, s->k)));
     snprintf(b->shape, sizeof b->shape, "%lldx%lld", (long long)rows, (long long)items);
     b->bytes = 4.0 * ((double)rows * (double)items + (double)b->nnz + (double)rows * (double)s->k);
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run(kd_bench *b) {
@@ -39,13 +37,12 @@ static kd_status run(kd_bench *b) {
 
 static kd_status check(kd_bench *b) {
     enum { SAMPLES = 64 };
-    kd_status status = KD_OK;
     const ranking *s = b->state;
     int64_t cols = s->x.cols;
     int32_t *index;
     uint8_t *taken;
-    KD_TRY(kd_bench_read(b, s->index, s->x.rows * s->k, sizeof *index, &index));
-    KD_TRY(kd_bench_host(b, cols, 1, &taken));
+    KD_OR_RETURN(kd_bench_read(b, s->index, s->x.rows * s->k, sizeof *index, &index));
+    KD_OR_RETURN(kd_bench_host(b, cols, 1, &taken));
     for (int64_t i = 0; i < kd_bench_samples(s->x.rows, SAMPLES); i++) {
         int64_t r = kd_bench_sample(b, i, s->x.rows, SAMPLES);
         for (int64_t c = 0; c < cols; c++) taken[c] = 0;
@@ -59,8 +56,7 @@ static kd_status check(kd_bench *b) {
             if (best >= 0) taken[best] = 1;
         }
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 const kd_bench_case kd_bench_rank_cases[] = {

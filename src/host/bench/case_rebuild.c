@@ -16,16 +16,14 @@ typedef struct rebuilt {
 } rebuilt;
 
 static kd_status begin(kd_bench *b, int64_t rows, uint32_t stream, rebuilt **out) {
-    kd_status status = KD_OK;
-    KD_TRY(kd_bench_host(b, 1, sizeof **out, out));
+    KD_OR_RETURN(kd_bench_host(b, 1, sizeof **out, out));
     b->state = *out;
     (*out)->q = b->setting->config->q;
     (*out)->keep = (float)b->setting->config->keep_rate;
     (*out)->rng = (kd_rng){1, stream, 0, 0, NULL};
-    KD_TRY(kd_bench_host(b, rows * (*out)->q, sizeof(int32_t), &(*out)->htop));
+    KD_OR_RETURN(kd_bench_host(b, rows * (*out)->q, sizeof(int32_t), &(*out)->htop));
     snprintf(b->shape, sizeof b->shape, "%lldx%lld", (long long)rows, (long long)(*out)->q);
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static bool kept(const rebuilt *s, int64_t row, int64_t col) {
@@ -36,26 +34,24 @@ static bool kept(const rebuilt *s, int64_t row, int64_t col) {
 
 static kd_status set_up_modality(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     rebuilt *s;
     int64_t users = b->setting->data->users, items = b->setting->data->items;
-    KD_TRY(begin(b, users, KD_RNG_THIN_MODALITY, &s));
+    KD_OR_RETURN(begin(b, users, KD_RNG_THIN_MODALITY, &s));
     for (int64_t u = 0; u < users; u++) { /* distinct: neighbours of a random one */
         int64_t first = kd_bench_below(b, items);
         for (int64_t k = 0; k < s->q; k++) s->htop[u * s->q + k] = (int32_t)((first + k) % items);
     }
-    KD_TRY(kd_bench_upload(b, s->htop, users * s->q, sizeof *s->top, &s->top));
+    KD_OR_RETURN(kd_bench_upload(b, s->htop, users * s->q, sizeof *s->top, &s->top));
     s->graph = (kd_modality_graph){.nodes = users + items, .users = users, .q = s->q};
     b->nnz = s->graph.nodes + 2 * users * s->q;
-    KD_TRY(kd_bench_zeros(b, s->graph.nodes + 1, sizeof(int64_t), &s->graph.row_ptr));
-    KD_TRY(kd_bench_zeros(b, b->nnz, sizeof(int32_t), &s->graph.col));
-    KD_TRY(kd_bench_zeros(b, b->nnz, sizeof(float), &s->graph.val));
-    KD_TRY(kd_bench_zeros(b, b->nnz, sizeof(float), &s->graph.val_transpose));
-    KD_TRY(kd_workspace_reserve(b->ctx, kd_modality_graph_workspace(s->graph.nodes)));
+    KD_OR_RETURN(kd_bench_zeros(b, s->graph.nodes + 1, sizeof(int64_t), &s->graph.row_ptr));
+    KD_OR_RETURN(kd_bench_zeros(b, b->nnz, sizeof(int32_t), &s->graph.col));
+    KD_OR_RETURN(kd_bench_zeros(b, b->nnz, sizeof(float), &s->graph.val));
+    KD_OR_RETURN(kd_bench_zeros(b, b->nnz, sizeof(float), &s->graph.val_transpose));
+    KD_OR_RETURN(kd_workspace_reserve(b->ctx, kd_modality_graph_workspace(s->graph.nodes)));
     b->bytes = 4.0 * (double)(users * s->q) + 8.0 * (double)(s->graph.nodes + 1) + 12.0 * (double)b->nnz;
     b->flops = 2.0 * (double)b->nnz;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_modality(kd_bench *b) {
@@ -89,17 +85,16 @@ static int64_t next_larger(const int32_t *list, int64_t n, int64_t last) {
 }
 
 static kd_status check_modality(kd_bench *b) {
-    kd_status status = KD_OK;
     const rebuilt *s = b->state;
     kd_modality_graph g = s->graph;
     int64_t users = g.users, at = 0, *degree, *first, *user;
-    KD_TRY(kd_bench_read(b, s->graph.row_ptr, g.nodes + 1, sizeof *g.row_ptr, &g.row_ptr));
-    KD_TRY(kd_bench_read(b, s->graph.col, b->nnz, sizeof *g.col, &g.col));
-    KD_TRY(kd_bench_read(b, s->graph.val, b->nnz, sizeof *g.val, &g.val));
-    KD_TRY(kd_bench_read(b, s->graph.val_transpose, b->nnz, sizeof *g.val, &g.val_transpose));
-    KD_TRY(kd_bench_host(b, g.nodes, sizeof *degree, &degree));
-    KD_TRY(kd_bench_host(b, g.nodes + 1, sizeof *first, &first));
-    KD_TRY(kd_bench_host(b, users * s->q, sizeof *user, &user));
+    KD_OR_RETURN(kd_bench_read(b, s->graph.row_ptr, g.nodes + 1, sizeof *g.row_ptr, &g.row_ptr));
+    KD_OR_RETURN(kd_bench_read(b, s->graph.col, b->nnz, sizeof *g.col, &g.col));
+    KD_OR_RETURN(kd_bench_read(b, s->graph.val, b->nnz, sizeof *g.val, &g.val));
+    KD_OR_RETURN(kd_bench_read(b, s->graph.val_transpose, b->nnz, sizeof *g.val, &g.val_transpose));
+    KD_OR_RETURN(kd_bench_host(b, g.nodes, sizeof *degree, &degree));
+    KD_OR_RETURN(kd_bench_host(b, g.nodes + 1, sizeof *first, &first));
+    KD_OR_RETURN(kd_bench_host(b, users * s->q, sizeof *user, &user));
     for (int64_t r = 0; r < g.nodes; r++) degree[r] = r < users ? s->q + 1 : 1;
     for (int64_t k = 0; k < users * s->q; k++) degree[users + s->htop[k]]++;
     for (int64_t i = users; i < g.nodes; i++) first[i + 1] = first[i] + degree[i] - 1;
@@ -117,8 +112,7 @@ static kd_status check_modality(kd_bench *b) {
         }
     }
     kd_bench_integer(b, g.row_ptr[g.nodes], b->nnz);
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* Every second head names tails of its own, the others any entity. */
@@ -132,11 +126,10 @@ static void choose_tails(kd_bench *b, const kd_kg_edges *full, rebuilt *s) {
 }
 
 static kd_status select_edges(kd_bench *b, const kd_kg_edges *full, rebuilt *s) {
-    kd_status status = KD_OK;
     s->kept = (kd_kg_edges){.entities = full->entities, .relations = full->relations};
-    KD_TRY(kd_bench_host(b, full->entities + 1, sizeof(int64_t), &s->kept.head_ptr));
-    KD_TRY(kd_bench_host(b, full->count, sizeof(int32_t), &s->kept.tail));
-    KD_TRY(kd_bench_host(b, full->count, sizeof(int32_t), &s->kept.relation));
+    KD_OR_RETURN(kd_bench_host(b, full->entities + 1, sizeof(int64_t), &s->kept.head_ptr));
+    KD_OR_RETURN(kd_bench_host(b, full->count, sizeof(int32_t), &s->kept.tail));
+    KD_OR_RETURN(kd_bench_host(b, full->count, sizeof(int32_t), &s->kept.relation));
     for (int64_t h = 0; h < full->entities; h++) {
         for (int64_t k = full->head_ptr[h]; k < full->head_ptr[h + 1]; k++) {
             int64_t t = full->tail[k];
@@ -147,33 +140,30 @@ static kd_status select_edges(kd_bench *b, const kd_kg_edges *full, rebuilt *s) 
         }
         s->kept.head_ptr[h + 1] = s->kept.count;
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status set_up_kg(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     const kd_kg_edges *full = &b->setting->plan->full;
     rebuilt *s;
     int64_t n = full->entities;
-    KD_TRY(begin(b, n, KD_RNG_THIN_KG, &s));
+    KD_OR_RETURN(begin(b, n, KD_RNG_THIN_KG, &s));
     choose_tails(b, full, s);
-    KD_TRY(select_edges(b, full, s));
-    KD_TRY(kd_bench_upload(b, s->htop, n * s->q, sizeof *s->top, &s->top));
+    KD_OR_RETURN(select_edges(b, full, s));
+    KD_OR_RETURN(kd_bench_upload(b, s->htop, n * s->q, sizeof *s->top, &s->top));
     s->kg = (kd_kg){.entities = n, .relations = full->relations, .capacity = full->count};
-    KD_TRY(kd_bench_zeros(b, n + 1, sizeof(int64_t), &s->kg.head_ptr));
-    KD_TRY(kd_bench_zeros(b, n + 1, sizeof(int64_t), &s->kg.tail_ptr));
-    KD_TRY(kd_bench_zeros(b, full->count, sizeof(int32_t), &s->kg.tail));
-    KD_TRY(kd_bench_zeros(b, full->count, sizeof(int32_t), &s->kg.relation));
-    KD_TRY(kd_bench_zeros(b, full->count, sizeof(int32_t), &s->kg.in_head));
-    KD_TRY(kd_bench_zeros(b, full->count, sizeof(int64_t), &s->kg.in_edge));
-    KD_TRY(kd_workspace_reserve(b->ctx, kd_kg_generate_workspace(full->count)));
+    KD_OR_RETURN(kd_bench_zeros(b, n + 1, sizeof(int64_t), &s->kg.head_ptr));
+    KD_OR_RETURN(kd_bench_zeros(b, n + 1, sizeof(int64_t), &s->kg.tail_ptr));
+    KD_OR_RETURN(kd_bench_zeros(b, full->count, sizeof(int32_t), &s->kg.tail));
+    KD_OR_RETURN(kd_bench_zeros(b, full->count, sizeof(int32_t), &s->kg.relation));
+    KD_OR_RETURN(kd_bench_zeros(b, full->count, sizeof(int32_t), &s->kg.in_head));
+    KD_OR_RETURN(kd_bench_zeros(b, full->count, sizeof(int64_t), &s->kg.in_edge));
+    KD_OR_RETURN(kd_workspace_reserve(b->ctx, kd_kg_generate_workspace(full->count)));
     b->nnz = full->count;
     b->bytes =
         24.0 * (double)(n + 1) + 4.0 * (double)(n * s->q) + 4.0 * (double)full->count + 24.0 * (double)s->kept.count;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_kg(kd_bench *b) {
@@ -196,22 +186,19 @@ static kd_status check_int64(kd_bench *b, const int64_t *device, const int64_t *
 }
 
 static kd_status check_kg(kd_bench *b) {
-    kd_status status = KD_OK;
     const rebuilt *s = b->state;
     int64_t n = s->kept.entities, *tail_ptr, *in_edge;
     int32_t *in_head;
-    KD_TRY(kd_bench_host(b, n + 1, sizeof *tail_ptr, &tail_ptr));
-    KD_TRY(kd_bench_host(b, s->kept.count, sizeof *in_edge, &in_edge));
-    KD_TRY(kd_bench_host(b, s->kept.count, sizeof *in_head, &in_head));
+    KD_OR_RETURN(kd_bench_host(b, n + 1, sizeof *tail_ptr, &tail_ptr));
+    KD_OR_RETURN(kd_bench_host(b, s->kept.count, sizeof *in_edge, &in_edge));
+    KD_OR_RETURN(kd_bench_host(b, s->kept.count, sizeof *in_head, &in_head));
     kd_kg_edges_by_tail(&s->kept, tail_ptr, in_head, in_edge);
-    KD_TRY(check_int64(b, s->kg.head_ptr, s->kept.head_ptr, n + 1));
-    KD_TRY(check_int32(b, s->kg.tail, s->kept.tail, s->kept.count));
-    KD_TRY(check_int32(b, s->kg.relation, s->kept.relation, s->kept.count));
-    KD_TRY(check_int64(b, s->kg.tail_ptr, tail_ptr, n + 1));
-    KD_TRY(check_int32(b, s->kg.in_head, in_head, s->kept.count));
-    KD_TRY(check_int64(b, s->kg.in_edge, in_edge, s->kept.count));
-cleanup:
-    return status;
+    KD_OR_RETURN(check_int64(b, s->kg.head_ptr, s->kept.head_ptr, n + 1));
+    KD_OR_RETURN(check_int32(b, s->kg.tail, s->kept.tail, s->kept.count));
+    KD_OR_RETURN(check_int32(b, s->kg.relation, s->kept.relation, s->kept.count));
+    KD_OR_RETURN(check_int64(b, s->kg.tail_ptr, tail_ptr, n + 1));
+    KD_OR_RETURN(check_int32(b, s->kg.in_head, in_head, s->kept.count));
+    return check_int64(b, s->kg.in_edge, in_edge, s->kept.count);
 }
 
 const kd_bench_case kd_bench_rebuild_cases[] = {

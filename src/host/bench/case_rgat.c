@@ -14,36 +14,32 @@ typedef struct attention {
 } attention;
 
 static kd_status begin(kd_bench *b, attention **out) {
-    kd_status status = KD_OK;
     attention *s;
     const kd_kg_edges *kg = &b->setting->plan->capped;
     int64_t d = b->setting->config->dim;
-    KD_TRY(kd_bench_host(b, 1, sizeof *s, &s));
+    KD_OR_RETURN(kd_bench_host(b, 1, sizeof *s, &s));
     b->state = *out = s;
     s->kg = kg;
-    KD_TRY(kd_bench_mat(b, kg->entities, d, 1.0f, &s->he, &s->e));
-    KD_TRY(kd_bench_mat(b, kg->relations, d, 0.3f, &s->hrh, &s->rh));
-    KD_TRY(kd_bench_mat(b, kg->relations, d, 0.3f, &s->hrt, &s->rt));
-    KD_TRY(kd_bench_zeros(b, kg->count, sizeof(float), &s->logit));
-    KD_TRY(kd_bench_zeros(b, kg->count, sizeof(float), &s->alpha));
+    KD_OR_RETURN(kd_bench_mat(b, kg->entities, d, 1.0f, &s->he, &s->e));
+    KD_OR_RETURN(kd_bench_mat(b, kg->relations, d, 0.3f, &s->hrh, &s->rh));
+    KD_OR_RETURN(kd_bench_mat(b, kg->relations, d, 0.3f, &s->hrt, &s->rt));
+    KD_OR_RETURN(kd_bench_zeros(b, kg->count, sizeof(float), &s->logit));
+    KD_OR_RETURN(kd_bench_zeros(b, kg->count, sizeof(float), &s->alpha));
     snprintf(b->shape, sizeof b->shape, "%lldx%lldx%lld", (long long)kg->entities, (long long)kg->relations,
              (long long)d);
     b->nnz = kg->count;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status set_up_forward(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     attention *s;
-    KD_TRY(begin(b, &s));
-    KD_TRY(kd_pool_mat(&b->pool, s->e.rows, s->e.cols, "bench", &s->agg));
+    KD_OR_RETURN(begin(b, &s));
+    KD_OR_RETURN(kd_pool_mat(&b->pool, s->e.rows, s->e.cols, "bench", &s->agg));
     double n = (double)s->e.rows, d = (double)s->e.cols, r = (double)s->rh.rows, edges = (double)b->nnz;
     b->bytes = 16.0 * edges + 8.0 * (n + 1.0) + 8.0 * n * d + 8.0 * r * d;
     b->flops = 6.0 * d * edges;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_forward(kd_bench *b) {
@@ -66,15 +62,14 @@ static double logit_of(const attention *s, int64_t h, int64_t k) {
 
 static kd_status check_forward(kd_bench *b) {
     enum { SAMPLES = 256 };
-    kd_status status = KD_OK;
     const attention *s = b->state;
     int64_t d = s->e.cols;
     float *logit, *alpha, *agg;
     kd_bench_sum *row;
-    KD_TRY(kd_bench_read(b, s->logit, b->nnz, sizeof *logit, &logit));
-    KD_TRY(kd_bench_read(b, s->alpha, b->nnz, sizeof *alpha, &alpha));
-    KD_TRY(kd_bench_read(b, s->agg.data, s->e.rows * d, sizeof *agg, &agg));
-    KD_TRY(kd_bench_host(b, d, sizeof *row, &row));
+    KD_OR_RETURN(kd_bench_read(b, s->logit, b->nnz, sizeof *logit, &logit));
+    KD_OR_RETURN(kd_bench_read(b, s->alpha, b->nnz, sizeof *alpha, &alpha));
+    KD_OR_RETURN(kd_bench_read(b, s->agg.data, s->e.rows * d, sizeof *agg, &agg));
+    KD_OR_RETURN(kd_bench_host(b, d, sizeof *row, &row));
     for (int64_t i = 0; i < kd_bench_samples(s->e.rows, SAMPLES); i++) {
         int64_t h = kd_bench_sample(b, i, s->e.rows, SAMPLES), first = s->kg->head_ptr[h],
                 last = s->kg->head_ptr[h + 1];
@@ -94,42 +89,36 @@ static kd_status check_forward(kd_bench *b) {
         for (int64_t c = 0; c < d; c++)
             kd_bench_real(b, agg[h * d + c], row[c].value, row[c].magnitude, KD_BENCH_FLOAT32);
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* alpha and logit are given, as any forward pass might have left them: shares that sum to 1, logits of both signs. */
 static kd_status give_forward(kd_bench *b, attention *s) {
-    kd_status status = KD_OK;
-    KD_TRY(kd_bench_host(b, b->nnz, sizeof *s->halpha, &s->halpha));
-    KD_TRY(kd_bench_host(b, b->nnz, sizeof *s->hlogit, &s->hlogit));
+    KD_OR_RETURN(kd_bench_host(b, b->nnz, sizeof *s->halpha, &s->halpha));
+    KD_OR_RETURN(kd_bench_host(b, b->nnz, sizeof *s->hlogit, &s->hlogit));
     for (int64_t h = 0; h < s->e.rows; h++)
         for (int64_t k = s->kg->head_ptr[h]; k < s->kg->head_ptr[h + 1]; k++) {
             s->halpha[k] = (float)(1.0 / (double)(s->kg->head_ptr[h + 1] - s->kg->head_ptr[h]));
             s->hlogit[k] = kd_bench_below(b, 2) ? 0.5f : -0.1f;
         }
-    KD_TRY(kd_upload(b->ctx, s->alpha, s->halpha, b->nnz * (int64_t)sizeof(float)));
-    KD_TRY(kd_upload(b->ctx, s->logit, s->hlogit, b->nnz * (int64_t)sizeof(float)));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_upload(b->ctx, s->alpha, s->halpha, b->nnz * (int64_t)sizeof(float)));
+    return kd_upload(b->ctx, s->logit, s->hlogit, b->nnz * (int64_t)sizeof(float));
 }
 
 static kd_status set_up_backward(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     attention *s;
-    KD_TRY(begin(b, &s));
-    KD_TRY(give_forward(b, s));
-    KD_TRY(kd_bench_mat(b, s->e.rows, s->e.cols, 1.0f, &s->hup, &s->up));
-    KD_TRY(kd_bench_mat(b, s->e.rows, s->e.cols, 1.0f, &s->hde, &s->de));
-    KD_TRY(kd_bench_mat(b, s->rh.rows, s->e.cols, 1.0f, &s->hdrh, &s->drh));
-    KD_TRY(kd_bench_mat(b, s->rh.rows, s->e.cols, 1.0f, &s->hdrt, &s->drt));
-    KD_TRY(kd_workspace_reserve(b->ctx, kd_rgat_backward_workspace(s->rh.rows, s->e.cols, 0)));
+    KD_OR_RETURN(begin(b, &s));
+    KD_OR_RETURN(give_forward(b, s));
+    KD_OR_RETURN(kd_bench_mat(b, s->e.rows, s->e.cols, 1.0f, &s->hup, &s->up));
+    KD_OR_RETURN(kd_bench_mat(b, s->e.rows, s->e.cols, 1.0f, &s->hde, &s->de));
+    KD_OR_RETURN(kd_bench_mat(b, s->rh.rows, s->e.cols, 1.0f, &s->hdrh, &s->drh));
+    KD_OR_RETURN(kd_bench_mat(b, s->rh.rows, s->e.cols, 1.0f, &s->hdrt, &s->drt));
+    KD_OR_RETURN(kd_workspace_reserve(b->ctx, kd_rgat_backward_workspace(s->rh.rows, s->e.cols, 0)));
     double n = (double)s->e.rows, d = (double)s->e.cols, r = (double)s->rh.rows, edges = (double)b->nnz;
     b->bytes = 32.0 * edges + 16.0 * (n + 1.0) + 16.0 * n * d + 24.0 * r * d;
     b->flops = 12.0 * d * edges;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_backward(kd_bench *b) {
@@ -178,20 +167,17 @@ static void head_gradients(kd_bench *b, int64_t h, const float *logit, kd_bench_
 }
 
 static kd_status check_backward(kd_bench *b) {
-    kd_status status = KD_OK;
     const attention *s = b->state;
     kd_bench_sum *de, *drh, *drt;
     float *logit;
-    KD_TRY(kd_bench_read(b, s->logit, b->nnz, sizeof *logit, &logit));
-    KD_TRY(sums(b, s->de, s->hde, &de));
-    KD_TRY(sums(b, s->drh, s->hdrh, &drh));
-    KD_TRY(sums(b, s->drt, s->hdrt, &drt));
+    KD_OR_RETURN(kd_bench_read(b, s->logit, b->nnz, sizeof *logit, &logit));
+    KD_OR_RETURN(sums(b, s->de, s->hde, &de));
+    KD_OR_RETURN(sums(b, s->drh, s->hdrh, &drh));
+    KD_OR_RETURN(sums(b, s->drt, s->hdrt, &drt));
     for (int64_t h = 0; h < s->e.rows; h++) head_gradients(b, h, logit, de, drh, drt);
-    KD_TRY(compare(b, s->de, de));
-    KD_TRY(compare(b, s->drh, drh));
-    KD_TRY(compare(b, s->drt, drt));
-cleanup:
-    return status;
+    KD_OR_RETURN(compare(b, s->de, de));
+    KD_OR_RETURN(compare(b, s->drh, drh));
+    return compare(b, s->drt, drt);
 }
 
 const kd_bench_case kd_bench_rgat_cases[] = {

@@ -32,27 +32,22 @@ static double kept(const kd_rng *rng, float p, int64_t row, int64_t col) {
 }
 
 static kd_status begin_unit(kd_bench *b, rows **out) {
-    kd_status status = KD_OK;
     int64_t n = b->setting->graph.nodes, d = b->setting->config->dim;
-    KD_TRY(begin(b, n, d, out));
+    KD_OR_RETURN(begin(b, n, d, out));
     (*out)->dropout = (float)b->setting->config->mess_dropout;
     (*out)->rng = (kd_rng){1, KD_RNG_MESSAGE_DROPOUT, 0, 0, NULL};
-    KD_TRY(kd_bench_zeros(b, n, sizeof(float), &(*out)->norm));
-cleanup:
-    return status;
+    return kd_bench_zeros(b, n, sizeof(float), &(*out)->norm);
 }
 
 static kd_status set_up_unit(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     rows *s;
-    KD_TRY(begin_unit(b, &s));
-    KD_TRY(kd_bench_mat(b, b->setting->graph.nodes, b->setting->config->dim, 1.0f, &s->hx, &s->x));
-    KD_TRY(kd_pool_mat(&b->pool, s->x.rows, s->x.cols, "bench", &s->y));
+    KD_OR_RETURN(begin_unit(b, &s));
+    KD_OR_RETURN(kd_bench_mat(b, b->setting->graph.nodes, b->setting->config->dim, 1.0f, &s->hx, &s->x));
+    KD_OR_RETURN(kd_pool_mat(&b->pool, s->x.rows, s->x.cols, "bench", &s->y));
     b->bytes = 8.0 * (double)s->x.rows * (double)s->x.cols + 4.0 * (double)s->x.rows;
     b->flops = 3.0 * (double)s->x.rows * (double)s->x.cols;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_unit(kd_bench *b) {
@@ -62,12 +57,11 @@ static kd_status run_unit(kd_bench *b) {
 
 static kd_status check_unit(kd_bench *b) {
     enum { SAMPLES = 256 };
-    kd_status status = KD_OK;
     const rows *s = b->state;
     float *y, *norm;
     int64_t d = s->x.cols;
-    KD_TRY(kd_bench_read(b, s->y.data, s->y.rows * d, sizeof *y, &y));
-    KD_TRY(kd_bench_read(b, s->norm, s->y.rows, sizeof *norm, &norm));
+    KD_OR_RETURN(kd_bench_read(b, s->y.data, s->y.rows * d, sizeof *y, &y));
+    KD_OR_RETURN(kd_bench_read(b, s->norm, s->y.rows, sizeof *norm, &norm));
     for (int64_t i = 0; i < kd_bench_samples(s->x.rows, SAMPLES); i++) {
         int64_t r = kd_bench_sample(b, i, s->x.rows, SAMPLES);
         double square = 0.0, length;
@@ -78,27 +72,24 @@ static kd_status check_unit(kd_bench *b) {
             kd_bench_real(b, y[r * d + c], s->hx[r * d + c] * kept(&s->rng, s->dropout, r, c) / length, 1.0,
                           KD_BENCH_FLOAT32);
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* Y given as unit rows and any norms: the formula asks for no more. */
 static kd_status set_up_unit_backward(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     rows *s;
     int64_t n = b->setting->graph.nodes, d = b->setting->config->dim;
-    KD_TRY(begin_unit(b, &s));
-    KD_TRY(kd_bench_unit_mat(b, n, d, &s->hy, &s->y));
-    KD_TRY(kd_bench_mat(b, n, d, 1.0f, &s->hup, &s->up));
-    KD_TRY(kd_bench_mat(b, n, d, 1.0f, &s->hx, &s->x)); /* dX before the call */
-    KD_TRY(kd_bench_host(b, n, sizeof *s->hnorm, &s->hnorm));
+    KD_OR_RETURN(begin_unit(b, &s));
+    KD_OR_RETURN(kd_bench_unit_mat(b, n, d, &s->hy, &s->y));
+    KD_OR_RETURN(kd_bench_mat(b, n, d, 1.0f, &s->hup, &s->up));
+    KD_OR_RETURN(kd_bench_mat(b, n, d, 1.0f, &s->hx, &s->x)); /* dX before the call */
+    KD_OR_RETURN(kd_bench_host(b, n, sizeof *s->hnorm, &s->hnorm));
     for (int64_t r = 0; r < n; r++) s->hnorm[r] = 0.5f + (float)(r % 7);
-    KD_TRY(kd_upload(b->ctx, s->norm, s->hnorm, n * (int64_t)sizeof *s->hnorm));
+    KD_OR_RETURN(kd_upload(b->ctx, s->norm, s->hnorm, n * (int64_t)sizeof *s->hnorm));
     b->bytes = 16.0 * (double)n * (double)d + 4.0 * (double)n;
     b->flops = 6.0 * (double)n * (double)d;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_unit_backward(kd_bench *b) {
@@ -108,11 +99,10 @@ static kd_status run_unit_backward(kd_bench *b) {
 
 static kd_status check_unit_backward(kd_bench *b) {
     enum { SAMPLES = 256 };
-    kd_status status = KD_OK;
     const rows *s = b->state;
     int64_t d = s->x.cols;
     float *dx;
-    KD_TRY(kd_bench_read(b, s->x.data, s->x.rows * d, sizeof *dx, &dx));
+    KD_OR_RETURN(kd_bench_read(b, s->x.data, s->x.rows * d, sizeof *dx, &dx));
     for (int64_t i = 0; i < kd_bench_samples(s->x.rows, SAMPLES); i++) {
         int64_t r = kd_bench_sample(b, i, s->x.rows, SAMPLES);
         const float *y = s->hy + r * d, *up = s->hup + r * d;
@@ -124,24 +114,21 @@ static kd_status check_unit_backward(kd_bench *b) {
                           fabs(old) + (fabs(up[c]) + along.magnitude) / s->hnorm[r], KD_BENCH_FLOAT32);
         }
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* Weight decay of the user and item tables. */
 static kd_status set_up_squared_norm(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     rows *s;
     int64_t n = b->setting->graph.nodes, d = b->setting->config->dim;
-    KD_TRY(begin(b, n, d, &s));
-    KD_TRY(kd_bench_mat(b, n, d, 1.0f, &s->hx, &s->x));
-    KD_TRY(kd_bench_mat(b, n, d, 1.0f, &s->hy, &s->y));
-    KD_TRY(kd_bench_zeros(b, 1, sizeof *s->loss, &s->loss));
+    KD_OR_RETURN(begin(b, n, d, &s));
+    KD_OR_RETURN(kd_bench_mat(b, n, d, 1.0f, &s->hx, &s->x));
+    KD_OR_RETURN(kd_bench_mat(b, n, d, 1.0f, &s->hy, &s->y));
+    KD_OR_RETURN(kd_bench_zeros(b, 1, sizeof *s->loss, &s->loss));
     b->bytes = 12.0 * (double)n * (double)d;
     b->flops = 4.0 * (double)n * (double)d;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static const float DECAY = 0.25f;
@@ -153,36 +140,32 @@ static kd_status run_squared_norm(kd_bench *b) {
 
 static kd_status check_squared_norm(kd_bench *b) {
     enum { SAMPLES = 4096 };
-    kd_status status = KD_OK;
     const rows *s = b->state;
     int64_t n = s->x.rows * s->x.cols;
     double *loss, sum = 0.0;
     float *dx;
-    KD_TRY(kd_bench_read(b, s->y.data, n, sizeof *dx, &dx));
-    KD_TRY(kd_bench_read(b, s->loss, 1, sizeof *loss, &loss));
+    KD_OR_RETURN(kd_bench_read(b, s->y.data, n, sizeof *dx, &dx));
+    KD_OR_RETURN(kd_bench_read(b, s->loss, 1, sizeof *loss, &loss));
     for (int64_t i = 0; i < n; i++) sum += DECAY * (double)s->hx[i] * s->hx[i];
     kd_bench_real(b, loss[0], sum, sum, KD_BENCH_FLOAT32);
     for (int64_t i = 0; i < kd_bench_samples(n, SAMPLES); i++) {
         int64_t at = kd_bench_sample(b, i, n, SAMPLES);
         kd_bench_real(b, dx[at], s->hy[at] + 2.0 * DECAY * s->hx[at], 2.0, KD_BENCH_FLOAT32);
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* Column sums of W1, which the reverse chain starts from. */
 static kd_status set_up_column_sum(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     rows *s;
     int64_t n = b->setting->data->items, h = b->setting->config->hidden;
-    KD_TRY(begin(b, n, h, &s));
-    KD_TRY(kd_bench_mat(b, n, h, 1.0f, &s->hx, &s->x));
-    KD_TRY(kd_pool_mat(&b->pool, 1, h, "bench", &s->y));
+    KD_OR_RETURN(begin(b, n, h, &s));
+    KD_OR_RETURN(kd_bench_mat(b, n, h, 1.0f, &s->hx, &s->x));
+    KD_OR_RETURN(kd_pool_mat(&b->pool, 1, h, "bench", &s->y));
     b->bytes = 4.0 * (double)(n + 1) * (double)h;
     b->flops = (double)n * (double)h;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_column_sum(kd_bench *b) {
@@ -205,24 +188,22 @@ static kd_status check_column_sum(kd_bench *b) {
 /* All parameters of a modality's denoiser. */
 static kd_status set_up_adam(kd_bench *b, int64_t parameter) {
     (void)parameter;
-    kd_status status = KD_OK;
     const kd_config *c = b->setting->config;
     int64_t items = b->setting->data->items, t = c->time_dim;
     int64_t n = 2 * items * c->hidden + items + (t + 1) * c->hidden + (t + 1) * t;
     rows *s;
-    KD_TRY(begin(b, 1, n, &s));
-    KD_TRY(kd_bench_mat(b, 1, n, 1.0f, &s->hp, &s->p));
-    KD_TRY(kd_bench_mat(b, 1, n, 1.0f, &s->hg, &s->g));
-    KD_TRY(kd_bench_mat(b, 1, n, 1.0f, &s->hm, &s->m));
-    KD_TRY(kd_bench_mat(b, 1, n, 1.0f, &s->hv, &s->v));
+    KD_OR_RETURN(begin(b, 1, n, &s));
+    KD_OR_RETURN(kd_bench_mat(b, 1, n, 1.0f, &s->hp, &s->p));
+    KD_OR_RETURN(kd_bench_mat(b, 1, n, 1.0f, &s->hg, &s->g));
+    KD_OR_RETURN(kd_bench_mat(b, 1, n, 1.0f, &s->hm, &s->m));
+    KD_OR_RETURN(kd_bench_mat(b, 1, n, 1.0f, &s->hv, &s->v));
     for (int64_t i = 0; i < n; i++) s->hv[i] = fabsf(s->hv[i]);
-    KD_TRY(kd_mat_upload(b->ctx, s->hv, s->v));
-    KD_TRY(kd_bench_zeros(b, 1, sizeof *s->steps, &s->steps));
+    KD_OR_RETURN(kd_mat_upload(b->ctx, s->hv, s->v));
+    KD_OR_RETURN(kd_bench_zeros(b, 1, sizeof *s->steps, &s->steps));
     s->adam = (kd_adam_config){1e-3, 0.9, 0.999, 1e-8};
     b->bytes = 28.0 * (double)n;
     b->flops = 11.0 * (double)n;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run_adam(kd_bench *b) {
@@ -232,13 +213,12 @@ static kd_status run_adam(kd_bench *b) {
 
 static kd_status check_adam(kd_bench *b) {
     enum { SAMPLES = 4096 };
-    kd_status status = KD_OK;
     const rows *s = b->state;
     int64_t n = s->p.cols;
     float *p, *m, *v;
-    KD_TRY(kd_bench_read(b, s->p.data, n, sizeof *p, &p));
-    KD_TRY(kd_bench_read(b, s->m.data, n, sizeof *m, &m));
-    KD_TRY(kd_bench_read(b, s->v.data, n, sizeof *v, &v));
+    KD_OR_RETURN(kd_bench_read(b, s->p.data, n, sizeof *p, &p));
+    KD_OR_RETURN(kd_bench_read(b, s->m.data, n, sizeof *m, &m));
+    KD_OR_RETURN(kd_bench_read(b, s->v.data, n, sizeof *v, &v));
     for (int64_t i = 0; i < kd_bench_samples(n, SAMPLES); i++) {
         int64_t at = kd_bench_sample(b, i, n, SAMPLES);
         double g = s->hg[at], moment = s->adam.beta1 * s->hm[at] + (1.0 - s->adam.beta1) * g;
@@ -249,8 +229,7 @@ static kd_status check_adam(kd_bench *b) {
         kd_bench_real(b, v[at], square, 1.0, KD_BENCH_FLOAT32);
         kd_bench_real(b, p[at], s->hp[at] - step, 1.0, KD_BENCH_FLOAT32);
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 const kd_bench_case kd_bench_row_cases[] = {

@@ -10,20 +10,18 @@ typedef struct product {
 } product;
 
 static kd_status set_up(kd_bench *b, int64_t width) {
-    kd_status status = KD_OK;
     product *s;
     double nodes = (double)b->setting->graph.nodes, w = (double)width;
-    KD_TRY(kd_bench_host(b, 1, sizeof *s, &s));
+    KD_OR_RETURN(kd_bench_host(b, 1, sizeof *s, &s));
     b->state = s;
     s->a = b->setting->graphs.adjacency;
     b->nnz = b->setting->graph.row_ptr[s->a.rows] + s->a.rows;
-    KD_TRY(kd_bench_mat(b, s->a.cols, width, 1.0f, &s->hx, &s->x));
-    KD_TRY(kd_pool_mat(&b->pool, s->a.rows, width, "bench", &s->y));
+    KD_OR_RETURN(kd_bench_mat(b, s->a.cols, width, 1.0f, &s->hx, &s->x));
+    KD_OR_RETURN(kd_pool_mat(&b->pool, s->a.rows, width, "bench", &s->y));
     snprintf(b->shape, sizeof b->shape, "%lldx%lld", (long long)s->a.rows, (long long)width);
     b->bytes = 8.0 * (double)b->nnz + 8.0 * (nodes + 1.0) + 8.0 * nodes * w;
     b->flops = 2.0 * (double)b->nnz * w;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status run(kd_bench *b) {
@@ -34,12 +32,11 @@ static kd_status run(kd_bench *b) {
 
 static kd_status check(kd_bench *b) {
     enum { SAMPLES = 256 };
-    kd_status status = KD_OK;
     const product *s = b->state;
     kd_csr a;
     float *y;
-    KD_TRY(kd_bench_csr(b, s->a, &a));
-    KD_TRY(kd_bench_read(b, s->y.data, s->y.rows * s->y.cols, sizeof *y, &y));
+    KD_OR_RETURN(kd_bench_csr(b, s->a, &a));
+    KD_OR_RETURN(kd_bench_read(b, s->y.data, s->y.rows * s->y.cols, sizeof *y, &y));
     for (int64_t i = 0; i < kd_bench_samples(a.rows, SAMPLES); i++) {
         int64_t r = kd_bench_sample(b, i, a.rows, SAMPLES);
         for (int64_t c = 0; c < s->y.cols; c++) {
@@ -49,8 +46,7 @@ static kd_status check(kd_bench *b) {
             kd_bench_real(b, y[r * s->y.cols + c], sum.value, sum.magnitude, KD_BENCH_FLOAT32);
         }
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 const kd_bench_case kd_bench_spmm_cases[] = {

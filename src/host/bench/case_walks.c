@@ -18,35 +18,33 @@ typedef struct walked {
 
 /* Room as a training run gives: no more than there are nodes, or moves. */
 static kd_status begin(kd_bench *b, walked **out) {
-    kd_status status = KD_OK;
     const kd_bipartite *g = &b->setting->graph;
     walked *s;
     int64_t edges = g->row_ptr[g->nodes], longest;
-    KD_TRY(kd_bench_host(b, 1, sizeof *s, &s));
+    KD_OR_RETURN(kd_bench_host(b, 1, sizeof *s, &s));
     b->state = *out = s;
     s->config = (kd_walk_config){b->setting->config->attention.walks, b->setting->config->attention.walk_steps, 0.0f};
     s->rng = (kd_rng){1, KD_RNG_WALK, 0, 0, NULL};
     s->graph = (kd_csr){.rows = g->nodes, .cols = g->nodes};
     s->visits = (kd_visits){.starts = g->nodes};
     longest = s->config.walks * kd_walk_longest(s->config.steps);
-    KD_TRY(kd_bench_host(b, g->nodes + 1, sizeof *s->ptr, &s->ptr));
+    KD_OR_RETURN(kd_bench_host(b, g->nodes + 1, sizeof *s->ptr, &s->ptr));
     for (int64_t u = 0; u < g->nodes; u++) {
         int64_t degree = g->row_ptr[u + 1] - g->row_ptr[u];
         s->ptr[u + 1] = s->ptr[u] + (degree > g->nodes / longest ? g->nodes : degree * longest);
     }
-    KD_TRY(kd_bench_upload(b, g->row_ptr, g->nodes + 1, sizeof(int64_t), &s->graph.row_ptr));
-    KD_TRY(kd_bench_upload(b, g->col, edges, sizeof(int32_t), &s->graph.col));
-    KD_TRY(kd_bench_upload(b, s->ptr, g->nodes + 1, sizeof(int64_t), &s->visits.ptr));
-    KD_TRY(kd_bench_zeros(b, s->ptr[g->nodes], sizeof(int32_t), &s->visits.node));
-    KD_TRY(kd_bench_zeros(b, edges, sizeof(int64_t), &s->visits.end));
-    KD_TRY(kd_bench_zeros(b, edges, sizeof(float), &s->similarity));
-    KD_TRY(kd_workspace_reserve(b->ctx, kd_walk_workspace(b->ctx, g->nodes, s->config.steps)));
+    KD_OR_RETURN(kd_bench_upload(b, g->row_ptr, g->nodes + 1, sizeof(int64_t), &s->graph.row_ptr));
+    KD_OR_RETURN(kd_bench_upload(b, g->col, edges, sizeof(int32_t), &s->graph.col));
+    KD_OR_RETURN(kd_bench_upload(b, s->ptr, g->nodes + 1, sizeof(int64_t), &s->visits.ptr));
+    KD_OR_RETURN(kd_bench_zeros(b, s->ptr[g->nodes], sizeof(int32_t), &s->visits.node));
+    KD_OR_RETURN(kd_bench_zeros(b, edges, sizeof(int64_t), &s->visits.end));
+    KD_OR_RETURN(kd_bench_zeros(b, edges, sizeof(float), &s->similarity));
+    KD_OR_RETURN(kd_workspace_reserve(b->ctx, kd_walk_workspace(b->ctx, g->nodes, s->config.steps)));
     snprintf(b->shape, sizeof b->shape, "%lldx%lldx%lld", (long long)edges, (long long)s->config.walks,
              (long long)s->config.steps);
     b->nnz = edges;
     b->bytes = 8.0 * (double)(2 * g->nodes + 2) + 12.0 * (double)edges; /* and the lists, once their length is known */
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status read_visits(kd_bench *b, int32_t **node, int64_t **end) {
@@ -122,19 +120,17 @@ static void check_start(kd_bench *b, int64_t u, const int32_t *node, const int64
 }
 
 static kd_status check_walks(kd_bench *b) {
-    kd_status status = KD_OK;
     const walked *s = b->state;
     int32_t *node, *list;
     int64_t *end;
     uint8_t *seen;
-    KD_TRY(read_visits(b, &node, &end));
-    KD_TRY(kd_bench_host(b, s->config.steps, sizeof *list, &list));
-    KD_TRY(kd_bench_host(b, s->graph.rows, 1, &seen));
+    KD_OR_RETURN(read_visits(b, &node, &end));
+    KD_OR_RETURN(kd_bench_host(b, s->config.steps, sizeof *list, &list));
+    KD_OR_RETURN(kd_bench_host(b, s->graph.rows, 1, &seen));
     for (int64_t i = 0; i < kd_bench_samples(s->graph.rows, SAMPLES); i++)
         check_start(b, kd_bench_sample(b, i, s->graph.rows, SAMPLES), node, end, list, seen);
     b->bytes += 4.0 * (double)visited(b, end);
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status set_up_jaccard(kd_bench *b, int64_t parameter) {
@@ -159,16 +155,15 @@ static int64_t edge_of(const kd_bipartite *g, int64_t row, int64_t col) {
 }
 
 static kd_status check_jaccard(kd_bench *b) {
-    kd_status status = KD_OK;
     const walked *s = b->state;
     const kd_bipartite *g = &b->setting->graph;
     int32_t *node;
     int64_t *end;
     float *similarity;
     uint8_t *seen;
-    KD_TRY(read_visits(b, &node, &end));
-    KD_TRY(kd_bench_read(b, s->similarity, b->nnz, sizeof *similarity, &similarity));
-    KD_TRY(kd_bench_host(b, g->nodes, 1, &seen));
+    KD_OR_RETURN(read_visits(b, &node, &end));
+    KD_OR_RETURN(kd_bench_read(b, s->similarity, b->nnz, sizeof *similarity, &similarity));
+    KD_OR_RETURN(kd_bench_host(b, g->nodes, 1, &seen));
     for (int64_t i = 0; i < kd_bench_samples(g->nodes, SAMPLES); i++) {
         int64_t u = kd_bench_sample(b, i, g->nodes, SAMPLES);
         for (int64_t k = g->row_ptr[u]; k < g->row_ptr[u + 1]; k++) {
@@ -181,8 +176,7 @@ static kd_status check_jaccard(kd_bench *b) {
         }
     }
     b->bytes += 4.0 * (double)visited(b, end);
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 const kd_bench_case kd_bench_walk_cases[] = {

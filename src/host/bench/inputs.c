@@ -38,8 +38,7 @@ int64_t kd_bench_below(kd_bench *b, int64_t n) { return (int64_t)(kd_bench_draw(
 
 kd_status kd_bench_mat(kd_bench *b, int64_t rows, int64_t cols, float scale, float **host, kd_mat *device) {
     float *value;
-    kd_status status = kd_bench_host(b, rows * cols, sizeof *value, &value);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_bench_host(b, rows * cols, sizeof *value, &value));
     for (int64_t i = 0; i < rows * cols; i++) value[i] = scale * ((float)(kd_bench_draw(b) >> 40) * 0x1p-23f - 1.0f);
     *device = kd_mat_make(NULL, rows, cols);
     if (host) *host = value;
@@ -58,19 +57,17 @@ kd_status kd_bench_unit_mat(kd_bench *b, int64_t rows, int64_t cols, float **hos
 }
 
 kd_status kd_bench_csr(kd_bench *b, kd_csr device, kd_csr *host) {
-    kd_status status = KD_OK;
     int64_t *ptr, first, count;
     int32_t *col;
     float *val = NULL;
-    KD_TRY(kd_bench_read(b, device.row_ptr, device.rows + 1, sizeof *ptr, &ptr));
+    KD_OR_RETURN(kd_bench_read(b, device.row_ptr, device.rows + 1, sizeof *ptr, &ptr));
     first = ptr[0];
     count = ptr[device.rows] - first;
-    KD_TRY(kd_bench_read(b, device.col + first, count, sizeof *col, &col));
-    if (device.val) KD_TRY(kd_bench_read(b, device.val + first, count, sizeof *val, &val));
+    KD_OR_RETURN(kd_bench_read(b, device.col + first, count, sizeof *col, &col));
+    if (device.val) KD_OR_RETURN(kd_bench_read(b, device.val + first, count, sizeof *val, &val));
     for (int64_t r = 0; r <= device.rows; r++) ptr[r] -= first;
     *host = (kd_csr){device.rows, device.cols, ptr, col, val};
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 int64_t kd_bench_samples(int64_t n, int64_t most) { return n < most ? n : most; }

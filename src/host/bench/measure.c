@@ -26,16 +26,13 @@ static double now(void) {
 
 /* *microseconds = a call's share of `calls` calls between two waits. */
 static kd_status time_calls(kd_bench *b, const kd_bench_case *c, int64_t calls, double *microseconds) {
-    kd_status status = KD_OK;
-    KD_TRY(kd_synchronize(b->ctx));
+    KD_OR_RETURN(kd_synchronize(b->ctx));
     double begin = now();
-    for (int64_t i = 0; i < calls; i++) KD_TRY(c->run(b));
-    KD_TRY(kd_synchronize(b->ctx));
+    for (int64_t i = 0; i < calls; i++) KD_OR_RETURN(c->run(b));
+    KD_OR_RETURN(kd_synchronize(b->ctx));
     *microseconds = (now() - begin) / (double)calls;
-    if (kd_signal_caught())
-        status = KD_FAIL(KD_ERR_INTERRUPTED, "%s: stopped by signal %d", c->name, kd_signal_caught());
-cleanup:
-    return status;
+    if (kd_signal_caught()) return KD_FAIL(KD_ERR_INTERRUPTED, "%s: stopped by signal %d", c->name, kd_signal_caught());
+    return KD_OK;
 }
 
 static int ascending(const void *a, const void *b) {
@@ -112,38 +109,34 @@ static const kd_bench_case COPY = {.name = "copy", .run = copy}, PRODUCT = {.nam
 
 /* *rate of copies that grow until one is long. What disturbs a copy makes it slower, so the fastest is the ceiling. */
 static kd_status copy_rate(kd_bench *b, double *rate) {
-    kd_status status = KD_OK;
     ceiling *m = b->state;
     kd_mat whole[2];
     kd_bench_result result = {0};
-    KD_TRY(kd_pool_mat(&b->pool, 1, COPY_MOST, "bench", &whole[0]));
-    KD_TRY(kd_pool_mat(&b->pool, 1, COPY_MOST, "bench", &whole[1]));
+    KD_OR_RETURN(kd_pool_mat(&b->pool, 1, COPY_MOST, "bench", &whole[0]));
+    KD_OR_RETURN(kd_pool_mat(&b->pool, 1, COPY_MOST, "bench", &whole[1]));
     for (int64_t n = COPY_LEAST; n <= COPY_MOST && result.min < COPY_LONG; n *= 2) {
         m->a = kd_mat_cols(whole[0], 0, n);
         m->b = kd_mat_cols(whole[1], 0, n);
-        KD_TRY(kd_add_scaled(b->ctx, 1.0f, m->b, 0.0f, m->a)); /* pages never written share one page of zeros */
-        KD_TRY(time_case(b, &COPY, n < COPY_MOST ? 3 : 30, &result));
+        KD_OR_RETURN(kd_add_scaled(b->ctx, 1.0f, m->b, 0.0f, m->a)); /* pages never written share one page of zeros */
+        KD_OR_RETURN(time_case(b, &COPY, n < COPY_MOST ? 3 : 30, &result));
         *rate = 8.0 * (double)n / result.min;
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* *rate of 1024 x 6710 x 1000, or of an eighth, a quarter, a half of each where that takes long already. */
 static kd_status product_rate(kd_bench *b, double *rate) {
-    kd_status status = KD_OK;
     ceiling *m = b->state;
     kd_bench_result result = {0};
     for (int64_t shrink = 8; shrink >= 1 && result.min < PRODUCT_LONG; shrink /= 2) {
         int64_t rows = 1024 / shrink, inner = 6710 / shrink, cols = 1000 / shrink;
-        KD_TRY(kd_bench_mat(b, rows, inner, 1.0f, NULL, &m->a));
-        KD_TRY(kd_bench_mat(b, inner, cols, 1.0f, NULL, &m->b));
-        KD_TRY(kd_pool_mat(&b->pool, rows, cols, "bench", &m->c));
-        KD_TRY(time_case(b, &PRODUCT, shrink > 1 ? 1 : 15, &result));
+        KD_OR_RETURN(kd_bench_mat(b, rows, inner, 1.0f, NULL, &m->a));
+        KD_OR_RETURN(kd_bench_mat(b, inner, cols, 1.0f, NULL, &m->b));
+        KD_OR_RETURN(kd_pool_mat(&b->pool, rows, cols, "bench", &m->c));
+        KD_OR_RETURN(time_case(b, &PRODUCT, shrink > 1 ? 1 : 15, &result));
         *rate = 2.0 * (double)rows * (double)inner * (double)cols / result.min;
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_bench_ceilings_measure(kd_ctx *ctx, kd_bench_ceilings *out) {

@@ -49,26 +49,23 @@ static void note_flags(const kd_args *args, char *out, size_t size) {
 }
 
 static kd_status take_request(kd_args *args, request *r) {
-    kd_status status = KD_OK;
     r->json = kd_args_take(args, "json");
     r->compare = kd_args_take(args, "compare");
     r->shape = kd_args_take(args, "shape");
     if (r->shape && args->positional_count)
-        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "--shape: says which data to make, where no data set is given");
+        return KD_FAIL(KD_ERR_ARGUMENT, "--shape: says which data to make, where no data set is given");
     if (!r->shape) r->shape = "tiktok";
     if (!r->ops) r->ops = "all";
-    KD_TRY(kd_bench_words_check(r->ops));
-    KD_TRY(kd_args_take_int(args, "iterations", 1, MOST_ITERATIONS, &r->iterations));
+    KD_OR_RETURN(kd_bench_words_check(r->ops));
+    KD_OR_RETURN(kd_args_take_int(args, "iterations", 1, MOST_ITERATIONS, &r->iterations));
     if (kd_args_take(args, "epochs"))
-        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "--epochs: --iterations=N says how many epochs are timed");
+        return KD_FAIL(KD_ERR_ARGUMENT, "--epochs: --iterations=N says how many epochs are timed");
     if ((r->json && !r->json[0]) || (r->compare && !r->compare[0]))
-        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "--json and --compare: expected =FILE; see --help");
-    KD_TRY(kd_cli_config(args, &r->config));
+        return KD_FAIL(KD_ERR_ARGUMENT, "--json and --compare: expected =FILE; see --help");
+    KD_OR_RETURN(kd_cli_config(args, &r->config));
     if (r->config.model != KD_MODEL_KDIFFE)
-        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "model: bench measures the ops and epochs of kdiffe only");
-    KD_TRY(kd_args_finish(args, args->positional_count > 0 ? 1 : 0));
-cleanup:
-    return status;
+        return KD_FAIL(KD_ERR_ARGUMENT, "model: bench measures the ops and epochs of kdiffe only");
+    return kd_args_finish(args, args->positional_count > 0 ? 1 : 0);
 }
 
 static void describe(kd_ctx *ctx, const kd_dataset *data, kd_bench_report *report) {
@@ -115,18 +112,16 @@ cleanup:
 }
 
 static kd_status run_epochs(kd_ctx *ctx, const request *r, const kd_dataset *data, kd_bench_report *report) {
-    kd_status status = KD_OK;
     kd_memory_plan plan;
     kd_bench_result stage[KD_BENCH_STAGES];
     int64_t count = 0;
     if (!kd_bench_listed(r->ops, "epoch")) return KD_OK;
-    KD_TRY(kd_train_plan(&r->config, data, NULL, &plan));
-    status = kd_cli_check_memory(ctx, plan.total);
+    KD_OR_RETURN(kd_train_plan(&r->config, data, NULL, &plan));
+    kd_status status = kd_cli_check_memory(ctx, plan.total);
     if (status != KD_OK) return or_leave_out(status, "epoch");
-    KD_TRY(kd_bench_epochs(ctx, &r->config, data, r->iterations ? r->iterations : EPOCHS, &count, stage));
+    KD_OR_RETURN(kd_bench_epochs(ctx, &r->config, data, r->iterations ? r->iterations : EPOCHS, &count, stage));
     for (int64_t i = 0; i < count; i++) add(report, &stage[i]);
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* Between ranks, without data. */

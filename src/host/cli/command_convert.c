@@ -47,23 +47,20 @@ static kd_status take_text(kd_args *args, const char *key, const char **out) {
 }
 
 static kd_status take_recbole(kd_args *args, kd_recbole_options *o) {
-    kd_status status = KD_OK;
     const double not_given = -1e300;
     const char *split;
     kd_recbole_defaults(o);
     int64_t seed = (int64_t)o->seed;
     o->threshold = not_given;
-    KD_TRY(kd_args_take_real(args, "threshold", -1e299, 1e299, &o->threshold));
+    KD_OR_RETURN(kd_args_take_real(args, "threshold", -1e299, 1e299, &o->threshold));
     o->has_threshold = o->threshold != not_given;
-    KD_TRY(kd_args_take_int(args, "k-core", 0, 1000000, &o->k_core));
-    KD_TRY(kd_args_take_int(args, "seed", 0, INT64_MAX, &seed));
+    KD_OR_RETURN(kd_args_take_int(args, "k-core", 0, 1000000, &o->k_core));
+    KD_OR_RETURN(kd_args_take_int(args, "seed", 0, INT64_MAX, &seed));
     o->seed = (uint64_t)seed;
-    KD_TRY(take_text(args, "rating-column", &o->rating_column));
-    KD_TRY(take_text(args, "feature-ids", &o->feature_ids));
-    KD_TRY(take_text(args, "split", &split));
-    KD_TRY(take_split(split, o));
-cleanup:
-    return status;
+    KD_OR_RETURN(take_text(args, "rating-column", &o->rating_column));
+    KD_OR_RETURN(take_text(args, "feature-ids", &o->feature_ids));
+    KD_OR_RETURN(take_text(args, "split", &split));
+    return take_split(split, o);
 }
 
 static kd_status command(kd_args *args) {

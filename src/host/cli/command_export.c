@@ -34,9 +34,8 @@ static kd_status write_array(const char *folder, const kd_tensor *t) {
     if (strchr(t->name, '/')) /* a model is input too: its names must not lead out of the folder */
         return KD_FAIL(KD_ERR_FORMAT, "array '%s': its name cannot be a file's", t->name);
     snprintf(name, sizeof name, "%s.npy", t->name);
-    kd_status status = kd_path_join(folder, name, &path);
-    if (status != KD_OK) return status;
-    status = kd_npy_write_f32(path, t->rank, t->shape, t->data);
+    KD_OR_RETURN(kd_path_join(folder, name, &path));
+    kd_status status = kd_npy_write_f32(path, t->rank, t->shape, t->data);
     free(path);
     return status;
 }

@@ -23,8 +23,7 @@ static int ascending(const void *a, const void *b) {
 /* min, median, mean and max of how often each of n ids occurs. */
 static kd_status print_degrees(const char *what, int64_t n, int64_t count, const int32_t *id) {
     int64_t *degree;
-    kd_status status = kd_host_alloc(&degree, n + 1, sizeof *degree, "degrees");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&degree, n + 1, sizeof *degree, "degrees"));
     for (int64_t i = 0; i < count; i++) degree[id[i]]++;
     qsort(degree, (size_t)n, sizeof *degree, ascending);
     printf("%-22s min %" PRId64 "  median %" PRId64 "  mean %.2f  max %" PRId64 "\n", what, degree[0], degree[n / 2],
@@ -34,24 +33,22 @@ static kd_status print_degrees(const char *what, int64_t n, int64_t count, const
 }
 
 static kd_status print_counts(const kd_dataset *d) {
-    kd_status status = KD_OK;
     printf("%-22s %s\n%-22s %016" PRIx64 "\n", "name", d->name, "hash", d->hash);
     printf("%-22s %" PRId64 " users, %" PRId64 " items\n", "size", d->users, d->items);
     printf("%-22s %" PRId64 " train, %" PRId64 " valid, %" PRId64 " test\n", "interactions", d->train.count,
            d->valid.count, d->test.count);
     printf("%-22s %.4f%%\n", "density", 100.0 * (double)d->train.count / ((double)d->users * (double)d->items));
-    KD_TRY(print_degrees("items of a user", d->users, d->train.count, d->train.user));
-    KD_TRY(print_degrees("users of an item", d->items, d->train.count, d->train.item));
+    KD_OR_RETURN(print_degrees("items of a user", d->users, d->train.count, d->train.user));
+    KD_OR_RETURN(print_degrees("users of an item", d->items, d->train.count, d->train.item));
     printf("%-22s %" PRId64 " triples, %" PRId64 " entities, %" PRId64 " relations, %s\n", "knowledge graph",
            d->kg.count, d->entities, d->relations,
            d->kg.count == 0 ? "none"
            : d->kg_linked   ? "linked"
                             : "not linked");
-    if (d->kg.count > 0) KD_TRY(print_degrees("triples of a head", d->entities, d->kg.count, d->kg.head));
+    if (d->kg.count > 0) KD_OR_RETURN(print_degrees("triples of a head", d->entities, d->kg.count, d->kg.head));
     for (int64_t m = 0; m < d->modality_count; m++)
         printf("%-22s %s, width %" PRId64 "\n", "modality", d->modalities[m].name, d->modalities[m].width);
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status command(kd_args *args) {

@@ -47,27 +47,23 @@ typedef struct launch {
 } launch;
 
 static kd_status take_options(kd_args *args, launch *l) {
-    kd_status status = KD_OK;
     l->nodes = 1;
     l->gpus = kd_gpu_count();
-    KD_TRY(kd_args_take_int(args, "gpus", 1, 1024, &l->gpus));
-    KD_TRY(kd_args_take_int(args, "nodes", 1, 1 << 20, &l->nodes));
-    KD_TRY(kd_args_take_int(args, "node", 0, l->nodes - 1, &l->node));
+    KD_OR_RETURN(kd_args_take_int(args, "gpus", 1, 1024, &l->gpus));
+    KD_OR_RETURN(kd_args_take_int(args, "nodes", 1, 1 << 20, &l->nodes));
+    KD_OR_RETURN(kd_args_take_int(args, "node", 0, l->nodes - 1, &l->node));
     l->rendezvous = kd_args_take(args, "rendezvous");
     if (args->positional_count == 0)
-        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT,
-                           "expected a command after --, as in launch --gpus=2 -- train ...; see --help");
+        return KD_FAIL(KD_ERR_ARGUMENT, "expected a command after --, as in launch --gpus=2 -- train ...; see --help");
     if (l->nodes > 1 && !l->rendezvous)
-        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT,
-                           "--nodes: expected --rendezvous=HOST:PORT or file:PATH as well; see --help");
+        return KD_FAIL(KD_ERR_ARGUMENT, "--nodes: expected --rendezvous=HOST:PORT or file:PATH as well; see --help");
     if (strcmp(args->positional[0], "train") != 0 && strcmp(args->positional[0], "bench") != 0)
-        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "launch: %s is not for several ranks: train and bench --ops=allreduce are",
-                           args->positional[0]);
-    KD_TRY(kd_args_finish(args, args->positional_count));
+        return KD_FAIL(KD_ERR_ARGUMENT, "launch: %s is not for several ranks: train and bench --ops=allreduce are",
+                       args->positional[0]);
+    KD_OR_RETURN(kd_args_finish(args, args->positional_count));
     if (l->gpus < 1)
-        status = KD_FAIL(KD_ERR_ARGUMENT, "there is no GPU here to launch ranks on; on CPUs: mpirun -n N kdiffe ...");
-cleanup:
-    return status;
+        return KD_FAIL(KD_ERR_ARGUMENT, "there is no GPU here to launch ranks on; on CPUs: mpirun -n N kdiffe ...");
+    return KD_OK;
 }
 
 /* A free port of this machine, held until rank 0 has it, and a name that other jobs do not have. */

@@ -63,8 +63,7 @@ cleanup:
 }
 
 static kd_status all_users(const kd_dataset *data, int32_t **out, int64_t *count) {
-    kd_status status = kd_host_alloc(out, data->users, sizeof **out, "users");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(out, data->users, sizeof **out, "users"));
     *count = data->users;
     for (int64_t i = 0; i < *count; i++) (*out)[i] = (int32_t)i;
     return KD_OK;

@@ -51,30 +51,28 @@ static kd_status take_modalities(const char *text, kd_synth_config *c) {
 }
 
 static kd_status take_options(kd_args *args, kd_synth_config *c) {
-    kd_status status = KD_OK;
     int64_t seed = (int64_t)c->seed;
     char end;
     const char *split = kd_args_take(args, "split");
-    KD_TRY(kd_args_take_int(args, "users", 1, 1000000000, &c->users));
-    KD_TRY(kd_args_take_int(args, "items", 6, 1000000000, &c->items));
-    KD_TRY(kd_args_take_int(args, "tastes", 1, 1000000, &c->tastes));
-    KD_TRY(kd_args_take_int(args, "user-tastes", 1, 1000, &c->user_tastes));
-    KD_TRY(kd_args_take_real(args, "interactions", 3, 1e6, &c->interactions));
-    KD_TRY(kd_args_take_real(args, "stray", 0, 1, &c->stray));
-    KD_TRY(kd_args_take_real(args, "popularity", 0, 10, &c->popularity));
-    KD_TRY(take_modalities(kd_args_take(args, "modalities"), c));
-    KD_TRY(kd_args_take_real(args, "feature-noise", 0, 1000, &c->feature_noise));
-    KD_TRY(kd_args_take_int(args, "relations", 1, 10000, &c->relations));
-    KD_TRY(kd_args_take_int(args, "attributes", 1, 10000, &c->attributes));
-    KD_TRY(kd_args_take_real(args, "kg-informative", 0, 1000, &c->kg_informative));
-    KD_TRY(kd_args_take_real(args, "kg-noise", 0, 1000, &c->kg_noise));
-    KD_TRY(kd_args_take_int(args, "seed", 0, INT64_MAX, &seed));
+    KD_OR_RETURN(kd_args_take_int(args, "users", 1, 1000000000, &c->users));
+    KD_OR_RETURN(kd_args_take_int(args, "items", 6, 1000000000, &c->items));
+    KD_OR_RETURN(kd_args_take_int(args, "tastes", 1, 1000000, &c->tastes));
+    KD_OR_RETURN(kd_args_take_int(args, "user-tastes", 1, 1000, &c->user_tastes));
+    KD_OR_RETURN(kd_args_take_real(args, "interactions", 3, 1e6, &c->interactions));
+    KD_OR_RETURN(kd_args_take_real(args, "stray", 0, 1, &c->stray));
+    KD_OR_RETURN(kd_args_take_real(args, "popularity", 0, 10, &c->popularity));
+    KD_OR_RETURN(take_modalities(kd_args_take(args, "modalities"), c));
+    KD_OR_RETURN(kd_args_take_real(args, "feature-noise", 0, 1000, &c->feature_noise));
+    KD_OR_RETURN(kd_args_take_int(args, "relations", 1, 10000, &c->relations));
+    KD_OR_RETURN(kd_args_take_int(args, "attributes", 1, 10000, &c->attributes));
+    KD_OR_RETURN(kd_args_take_real(args, "kg-informative", 0, 1000, &c->kg_informative));
+    KD_OR_RETURN(kd_args_take_real(args, "kg-noise", 0, 1000, &c->kg_noise));
+    KD_OR_RETURN(kd_args_take_int(args, "seed", 0, INT64_MAX, &seed));
     c->seed = (uint64_t)seed;
     if (split && (sscanf(split, "%lf,%lf,%lf%c", &c->split[0], &c->split[1], &c->split[2], &end) != 3 ||
                   !(c->split[0] > 0) || !(c->split[1] >= 0) || !(c->split[2] >= 0)))
-        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "--split: expected three shares such as 0.7,0.1,0.2, got '%s'", split);
-cleanup:
-    return status;
+        return KD_FAIL(KD_ERR_ARGUMENT, "--split: expected three shares such as 0.7,0.1,0.2, got '%s'", split);
+    return KD_OK;
 }
 
 /* What the truth files are written from. */

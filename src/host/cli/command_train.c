@@ -84,8 +84,7 @@ static kd_status on_resumed(void *context, int64_t epoch, int64_t best_epoch) {
     training *t = context;
     t->best_epoch = best_epoch;
     if (kd_comm_rank(t->comm) > 0) return KD_OK;
-    kd_status status = kd_config_save(&t->config, t->run.config);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_config_save(&t->config, t->run.config));
     printf("resumed in epoch %" PRId64 "\n", epoch);
     return kd_metrics_log_resume(t->run.metrics, epoch, kd_ctx_describe(t->ctx), &t->log);
 }
@@ -196,33 +195,31 @@ typedef struct request {
 } request;
 
 static kd_status take_request(kd_args *args, request *r, training *t) {
-    kd_status status = KD_OK;
     const char *window;
     r->out = kd_args_take(args, "out");
     r->resume = kd_args_take(args, "resume");
     r->trace = kd_args_take(args, "trace");
     window = kd_args_take(args, "profile-steps");
     r->window = window != NULL;
-    KD_TRY(kd_args_take_flag(args, "overwrite", &r->overwrite));
-    KD_TRY(kd_args_take_flag(args, "dry-run", &r->dry));
-    KD_TRY(take_checkpoints(args, &t->checkpoints));
-    if (r->trace && !r->trace[0]) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "--trace: expected a file; see --help");
-    if (window) KD_TRY(parse_window(window, &r->first, &r->last));
+    KD_OR_RETURN(kd_args_take_flag(args, "overwrite", &r->overwrite));
+    KD_OR_RETURN(kd_args_take_flag(args, "dry-run", &r->dry));
+    KD_OR_RETURN(take_checkpoints(args, &t->checkpoints));
+    if (r->trace && !r->trace[0]) return KD_FAIL(KD_ERR_ARGUMENT, "--trace: expected a file; see --help");
+    if (window) KD_OR_RETURN(parse_window(window, &r->first, &r->last));
     if (!r->resume) {
-        KD_TRY(kd_cli_config(args, &t->config));
-        KD_TRY(kd_args_finish(args, 1));
-        if ((!r->out || !r->out[0]) && !r->dry) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --out=RUN; see --help");
-        goto cleanup;
+        KD_OR_RETURN(kd_cli_config(args, &t->config));
+        KD_OR_RETURN(kd_args_finish(args, 1));
+        if ((!r->out || !r->out[0]) && !r->dry) return KD_FAIL(KD_ERR_ARGUMENT, "expected --out=RUN; see --help");
+        return KD_OK;
     }
     if (r->out || r->overwrite || kd_args_take(args, "config"))
-        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "--resume: takes folder and configuration from the run; leave out --out, "
-                                            "--overwrite and --config");
-    KD_TRY(kd_run_folder_resume(r->resume, &t->run));
-    KD_TRY(kd_cli_config_over(args, t->run.config, &t->config));
-    KD_TRY(kd_args_finish(args, args->positional_count > 0 ? 1 : 0));
+        return KD_FAIL(KD_ERR_ARGUMENT, "--resume: takes folder and configuration from the run; leave out --out, "
+                                        "--overwrite and --config");
+    KD_OR_RETURN(kd_run_folder_resume(r->resume, &t->run));
+    KD_OR_RETURN(kd_cli_config_over(args, t->run.config, &t->config));
+    KD_OR_RETURN(kd_args_finish(args, args->positional_count > 0 ? 1 : 0));
     t->checkpoints.resume = true;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* The data that was named, or those of the checkpoint. */
@@ -245,18 +242,15 @@ cleanup:
 
 /* Everything that can be wrong before the run, on each rank. */
 static kd_status prepare(kd_args *args, request *r, training *t) {
-    kd_status status = KD_OK;
     kd_memory_plan plan;
-    KD_TRY(take_request(args, r, t));
-    KD_TRY(kd_ctx_open(kd_cli_compute(t->comm, &t->config), &t->ctx));
-    KD_TRY(load_data(args, t));
-    KD_TRY(check_selection(t));
-    KD_TRY(kd_train_plan(&t->config, &t->data, t->comm, &plan));
+    KD_OR_RETURN(take_request(args, r, t));
+    KD_OR_RETURN(kd_ctx_open(kd_cli_compute(t->comm, &t->config), &t->ctx));
+    KD_OR_RETURN(load_data(args, t));
+    KD_OR_RETURN(check_selection(t));
+    KD_OR_RETURN(kd_train_plan(&t->config, &t->data, t->comm, &plan));
     printf("device: %s\n", kd_ctx_describe(t->ctx));
     print_plan(&plan, r->dry);
-    KD_TRY(kd_cli_check_memory(t->ctx, plan.total));
-cleanup:
-    return status;
+    return kd_cli_check_memory(t->ctx, plan.total);
 }
 
 /* Whether all ranks are about to train the same. */
@@ -282,15 +276,15 @@ static kd_status train(kd_args *args, training *t) {
     request r = {0};
     bool first = kd_comm_rank(t->comm) == 0;
     if (!first && !freopen("/dev/null", "w", stdout)) return KD_FAIL(KD_ERR_IO, "/dev/null: cannot be written");
-    KD_TRY(kd_comm_agree(t->comm, prepare(args, &r, t)));
-    KD_TRY(kd_comm_agree(t->comm, compare_ranks(&r, t)));
-    if (r.dry) goto cleanup;
-    KD_TRY(kd_comm_bind(t->comm, t->ctx));
+    KD_OR_RETURN(kd_comm_agree(t->comm, prepare(args, &r, t)));
+    KD_OR_RETURN(kd_comm_agree(t->comm, compare_ranks(&r, t)));
+    if (r.dry) return KD_OK;
+    KD_OR_RETURN(kd_comm_bind(t->comm, t->ctx));
     if (t->comm) printf("ranks: %" PRId64 ", %s\n", kd_comm_ranks(t->comm), kd_comm_library(t->comm));
     if (r.trace && first) status = kd_trace_open(t->ctx, r.trace);
     if (r.trace && !first) kd_trace_elsewhere(t->ctx);
     if (status == KD_OK && !r.resume && first) status = kd_run_folder_create(r.out, r.overwrite, &t->run);
-    KD_TRY(kd_comm_agree(t->comm, status));
+    KD_OR_RETURN(kd_comm_agree(t->comm, status));
     t->checkpoints.folder = t->run.path;
     t->checkpoints.data_path = t->data_path;
     if (r.overwrite && first) kd_checkpoint_prune(t->run.path, 0);
@@ -301,7 +295,6 @@ static kd_status train(kd_args *args, training *t) {
     /* what ends all ranks at the same place */
     if (status == KD_OK || status == KD_ERR_INTERRUPTED || status == KD_ERR_NUMERIC)
         status = kd_comm_agree(t->comm, status);
-cleanup:
     return status;
 }
 

@@ -20,13 +20,12 @@ kd_status kd_cli_config(kd_args *args, kd_config *out) {
 kd_status kd_cli_config_over(kd_args *args, const char *file, kd_config *out) {
     const char **overrides;
     int64_t count = 0;
-    kd_status status = kd_host_alloc(&overrides, args->option_count, sizeof *overrides, "options");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&overrides, args->option_count, sizeof *overrides, "options"));
     for (int64_t i = 0; i < args->option_count; i++) {
         if (args->option[i]) overrides[count++] = args->option[i];
         args->option[i] = NULL;
     }
-    status = kd_config_load(file, count, overrides, out);
+    kd_status status = kd_config_load(file, count, overrides, out);
     free(overrides);
     return status;
 }

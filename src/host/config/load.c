@@ -139,17 +139,14 @@ static kd_status check(const kd_config *c) {
 }
 
 kd_status kd_config_load(const char *yaml_path, int64_t count, const char *const *overrides, kd_config *out) {
-    kd_status status = KD_OK;
     loading l = {.config = out};
     kd_config_defaults(out);
-    if (yaml_path) KD_TRY(load_yaml(&l, yaml_path));
-    for (int64_t i = 0; i < count; i++) KD_TRY(apply_override(&l, overrides[i]));
+    if (yaml_path) KD_OR_RETURN(load_yaml(&l, yaml_path));
+    for (int64_t i = 0; i < count; i++) KD_OR_RETURN(apply_override(&l, overrides[i]));
     for (int64_t i = 0; i < kd_key_count; i++)
         if (out->semantics == KD_SEMANTICS_PAPER && kd_keys[i].paper && !l.given[i])
-            KD_TRY(kd_key_set(&kd_keys[i], kd_keys[i].paper, "", out));
-    KD_TRY(check(out));
-cleanup:
-    return status;
+            KD_OR_RETURN(kd_key_set(&kd_keys[i], kd_keys[i].paper, "", out));
+    return check(out);
 }
 
 /* Between double quotes any path or name is a plain YAML scalar; bytes below 32 only as an escape. */
@@ -167,8 +164,7 @@ static void write_quoted(FILE *f, const char *text) {
 kd_status kd_config_save(const kd_config *config, const char *path) {
     kd_atomic_file file;
     char text[VALUE_SIZE], group[64] = "";
-    kd_status status = kd_atomic_open(path, &file);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_atomic_open(path, &file));
     for (int64_t i = 0; i < kd_key_count; i++) {
         const char *name = kd_keys[i].name, *dot = strchr(name, '.');
         size_t length = dot ? (size_t)(dot - name) : 0;

@@ -163,16 +163,14 @@ cleanup:
 }
 
 kd_status kd_dataset_check(const kd_dataset *dataset, kd_dataset_warnings *warnings) {
-    kd_status status = KD_OK;
 
-    KD_TRY(check_sizes(dataset));
-    KD_TRY(check_split(dataset, "train", &dataset->train));
-    KD_TRY(check_split(dataset, "valid", &dataset->valid));
-    KD_TRY(check_split(dataset, "test", &dataset->test));
-    KD_TRY(check_negatives(dataset));
-    KD_TRY(check_triples(dataset));
-    KD_TRY(check_modalities(dataset));
-    if (warnings != NULL) KD_TRY(find_warnings(dataset, warnings));
-cleanup:
-    return status;
+    KD_OR_RETURN(check_sizes(dataset));
+    KD_OR_RETURN(check_split(dataset, "train", &dataset->train));
+    KD_OR_RETURN(check_split(dataset, "valid", &dataset->valid));
+    KD_OR_RETURN(check_split(dataset, "test", &dataset->test));
+    KD_OR_RETURN(check_negatives(dataset));
+    KD_OR_RETURN(check_triples(dataset));
+    KD_OR_RETURN(check_modalities(dataset));
+    if (warnings != NULL) KD_OR_RETURN(find_warnings(dataset, warnings));
+    return KD_OK;
 }

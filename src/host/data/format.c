@@ -222,16 +222,14 @@ static kd_status check_lists(const char *folder, const char *name) {
 }
 
 kd_status kd_dataset_load(const char *path, kd_dataset *out) {
-    kd_status status = KD_OK;
     char name[128];
     kd_cache_key key;
     *out = (kd_dataset){0};
-    KD_TRY(find_name(path, name));
-    KD_TRY(check_lists(path, name));
-    if (kd_cache_read(path, name, out)) goto cleanup;
+    KD_OR_RETURN(find_name(path, name));
+    KD_OR_RETURN(check_lists(path, name));
+    if (kd_cache_read(path, name, out)) return KD_OK;
     bool cacheable = kd_cache_key_of(path, name, &key);
-    KD_TRY(kd_format_read(path, name, out));
+    KD_OR_RETURN(kd_format_read(path, name, out));
     if (cacheable) kd_cache_write(path, name, &key, out);
-cleanup:
-    return status;
+    return KD_OK;
 }

@@ -14,8 +14,7 @@
 static kd_status write_ids(const char *folder, const char *name, const char *suffix, const char *header,
                            const kd_id_map *ids) {
     kd_atomic_file f;
-    kd_status status = kd_atomic_open_in(folder, name, suffix, &f);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_atomic_open_in(folder, name, suffix, &f));
     fprintf(f.stream, "%s:token\n", header);
     for (int64_t i = 0; i < ids->count; i++) fprintf(f.stream, "%s\n", kd_id_token(ids, i));
     return kd_atomic_commit(&f);
@@ -25,8 +24,7 @@ static kd_status write_split(const char *folder, const char *suffix, const kd_da
                              const kd_interactions *split) {
     kd_atomic_file f;
     if (split->count == 0) return KD_OK;
-    kd_status status = kd_atomic_open_in(folder, d->name, suffix, &f);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_atomic_open_in(folder, d->name, suffix, &f));
     fputs("user_id:token\titem_id:token\n", f.stream);
     for (int64_t i = 0; i < split->count; i++)
         fprintf(f.stream, "%s\t%s\n", kd_id_token(&d->user_ids, split->user[i]),
@@ -36,8 +34,7 @@ static kd_status write_split(const char *folder, const char *suffix, const kd_da
 
 static kd_status write_triples(const char *folder, const kd_dataset *d) {
     kd_atomic_file f;
-    kd_status status = kd_atomic_open_in(folder, d->name, ".kg", &f);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_atomic_open_in(folder, d->name, ".kg", &f));
     fputs("head_id:token\trelation_id:token\ttail_id:token\n", f.stream);
     for (int64_t i = 0; i < d->kg.count; i++)
         fprintf(f.stream, "%s\t%s\t%s\n", kd_id_token(&d->entity_ids, d->kg.head[i]),
@@ -47,8 +44,7 @@ static kd_status write_triples(const char *folder, const kd_dataset *d) {
 
 static kd_status write_links(const char *folder, const kd_dataset *d) {
     kd_atomic_file f;
-    kd_status status = kd_atomic_open_in(folder, d->name, ".link", &f);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_atomic_open_in(folder, d->name, ".link", &f));
     fputs("item_id:token\tentity_id:token\n", f.stream);
     for (int64_t i = 0; i < d->items; i++)
         fprintf(f.stream, "%s\t%s\n", kd_id_token(&d->item_ids, i), kd_id_token(&d->entity_ids, i));
@@ -59,29 +55,26 @@ static kd_status write_features(const char *folder, const kd_dataset *d, const k
     char file[96], *path;
     const int64_t shape[2] = {d->items, m->width};
     snprintf(file, sizeof file, "%s_feat.npy", m->name);
-    kd_status status = kd_path_join(folder, file, &path);
-    if (status != KD_OK) return status;
-    status = kd_npy_write_f32(path, 2, shape, m->values);
+    KD_OR_RETURN(kd_path_join(folder, file, &path));
+    kd_status status = kd_npy_write_f32(path, 2, shape, m->values);
     free(path);
     return status;
 }
 
 static kd_status write_all(const char *folder, const kd_dataset *d) {
-    kd_status status = KD_OK;
-    KD_TRY(write_ids(folder, d->name, ".user", "user_id", &d->user_ids));
-    KD_TRY(write_ids(folder, d->name, ".item", "item_id", &d->item_ids));
-    KD_TRY(write_split(folder, ".train.inter", d, &d->train));
-    KD_TRY(write_split(folder, ".valid.inter", d, &d->valid));
-    KD_TRY(write_split(folder, ".test.inter", d, &d->test));
+    KD_OR_RETURN(write_ids(folder, d->name, ".user", "user_id", &d->user_ids));
+    KD_OR_RETURN(write_ids(folder, d->name, ".item", "item_id", &d->item_ids));
+    KD_OR_RETURN(write_split(folder, ".train.inter", d, &d->train));
+    KD_OR_RETURN(write_split(folder, ".valid.inter", d, &d->valid));
+    KD_OR_RETURN(write_split(folder, ".test.inter", d, &d->test));
     if (d->kg.count > 0 || d->kg_linked || d->relations > 0 || d->entities > d->items) {
-        KD_TRY(write_ids(folder, d->name, ".entity", "entity_id", &d->entity_ids));
-        KD_TRY(write_ids(folder, d->name, ".relation", "relation_id", &d->relation_ids));
-        KD_TRY(write_triples(folder, d));
-        if (d->kg_linked) KD_TRY(write_links(folder, d));
+        KD_OR_RETURN(write_ids(folder, d->name, ".entity", "entity_id", &d->entity_ids));
+        KD_OR_RETURN(write_ids(folder, d->name, ".relation", "relation_id", &d->relation_ids));
+        KD_OR_RETURN(write_triples(folder, d));
+        if (d->kg_linked) KD_OR_RETURN(write_links(folder, d));
     }
-    for (int64_t i = 0; i < d->modality_count; i++) KD_TRY(write_features(folder, d, &d->modalities[i]));
-cleanup:
-    return status;
+    for (int64_t i = 0; i < d->modality_count; i++) KD_OR_RETURN(write_features(folder, d, &d->modalities[i]));
+    return KD_OK;
 }
 
 static bool is_dots(const char *name) { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }

@@ -46,17 +46,16 @@ static kd_status grow(kd_interner *n) {
 }
 
 kd_status kd_interner_add(kd_interner *n, const kd_table *t, kd_field token, int32_t *id) {
-    kd_status status = KD_OK;
     if (token.length == 0) return KD_FAIL(KD_ERR_FORMAT, "%s:%lld: expected an id", t->path, (long long)t->line);
     if (memchr(token.text, '\0', (size_t)token.length) || memchr(token.text, '\r', (size_t)token.length))
         return KD_FAIL(KD_ERR_FORMAT, "%s:%lld: expected an id without NUL bytes and carriage returns", t->path,
                        (long long)t->line);
-    if (2 * n->count >= n->slots) KD_TRY(grow(n));
+    if (2 * n->count >= n->slots) KD_OR_RETURN(grow(n));
     int64_t slot = slot_of(n, token);
     if (n->slot[slot] == 0) {
-        if (n->count == INT32_MAX - 1) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: more than 2^31 ids", t->path);
-        KD_TRY(kd_host_grow(&n->offset, &n->capacity, n->count + 1, sizeof *n->offset, "ids"));
-        KD_TRY(kd_host_grow(&n->text, &n->text_capacity, n->text_bytes + token.length + 1, 1, "ids"));
+        if (n->count == INT32_MAX - 1) return KD_FAIL(KD_ERR_FORMAT, "%s: more than 2^31 ids", t->path);
+        KD_OR_RETURN(kd_host_grow(&n->offset, &n->capacity, n->count + 1, sizeof *n->offset, "ids"));
+        KD_OR_RETURN(kd_host_grow(&n->text, &n->text_capacity, n->text_bytes + token.length + 1, 1, "ids"));
         memcpy(n->text + n->text_bytes, token.text, (size_t)token.length);
         n->text[n->text_bytes + token.length] = '\0';
         n->offset[n->count++] = n->text_bytes;
@@ -64,8 +63,7 @@ kd_status kd_interner_add(kd_interner *n, const kd_table *t, kd_field token, int
         n->slot[slot] = (int32_t)n->count;
     }
     *id = n->slot[slot] - 1;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 void kd_interner_give(kd_interner *n, kd_id_map *out) {

@@ -89,37 +89,35 @@ static kd_status parse_order(header_text *text, bool *fortran) {
 }
 
 static kd_status parse_dictionary(header_text *text, kd_npy *out) {
-    kd_status status = KD_OK;
     bool fortran = false, seen_descr = false, seen_order = false, seen_shape = false;
 
     if (!accept(text, '{')) return header_error(text, "a dictionary");
     while (!accept(text, '}')) {
         const char *key = NULL;
         int64_t length = 0;
-        KD_TRY(quoted(text, "a quoted key", &key, &length));
-        if (!accept(text, ':')) KD_TRY(header_error(text, "':' after a key"));
+        KD_OR_RETURN(quoted(text, "a quoted key", &key, &length));
+        if (!accept(text, ':')) KD_OR_RETURN(header_error(text, "':' after a key"));
         if (length == 5 && memcmp(key, "descr", 5) == 0 && !seen_descr) {
             seen_descr = true;
-            KD_TRY(parse_descr(text, out));
+            KD_OR_RETURN(parse_descr(text, out));
         } else if (length == 13 && memcmp(key, "fortran_order", 13) == 0 && !seen_order) {
             seen_order = true;
-            KD_TRY(parse_order(text, &fortran));
+            KD_OR_RETURN(parse_order(text, &fortran));
         } else if (length == 5 && memcmp(key, "shape", 5) == 0 && !seen_shape) {
             seen_shape = true;
-            KD_TRY(parse_shape(text, out));
+            KD_OR_RETURN(parse_shape(text, out));
         } else {
-            KD_TRY(header_error(text, "the keys descr, fortran_order and shape, once each"));
+            KD_OR_RETURN(header_error(text, "the keys descr, fortran_order and shape, once each"));
         }
         if (!accept(text, ',') && text->cursor < text->end && *text->cursor != '}')
-            KD_TRY(header_error(text, "',' or '}' after a value"));
+            KD_OR_RETURN(header_error(text, "',' or '}' after a value"));
     }
     if (!seen_descr || !seen_order || !seen_shape)
-        KD_TRY(header_error(text, "the keys descr, fortran_order and shape"));
+        KD_OR_RETURN(header_error(text, "the keys descr, fortran_order and shape"));
     if (fortran && out->rank > 1)
-        KD_TRY(
+        KD_OR_RETURN(
             KD_FAIL(KD_ERR_FORMAT, "%s: Fortran order is not read; save it with numpy.ascontiguousarray", text->path));
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* Where the header's text lies, from the magic, the version and the length field. */

@@ -34,13 +34,11 @@ static kd_status read_shape(kd_pickle_machine *machine, const kd_pickle_value *s
 }
 
 static kd_status allocate_entries(const char *path, int64_t count, kd_sparse_file *out) {
-    kd_status status = KD_OK;
-    KD_TRY(kd_host_alloc(&out->row, count, sizeof *out->row, path));
-    KD_TRY(kd_host_alloc(&out->col, count, sizeof *out->col, path));
-    KD_TRY(kd_host_alloc(&out->value, count, sizeof *out->value, path));
+    KD_OR_RETURN(kd_host_alloc(&out->row, count, sizeof *out->row, path));
+    KD_OR_RETURN(kd_host_alloc(&out->col, count, sizeof *out->col, path));
+    KD_OR_RETURN(kd_host_alloc(&out->value, count, sizeof *out->value, path));
     out->nnz = count;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* into[0..count-1] <- the first elements of an index array, each in 0..limit-1. */
@@ -69,7 +67,6 @@ static kd_status read_values(const char *path, const kd_pickle_value *array, kd_
 }
 
 static kd_status read_coo(kd_pickle_machine *machine, const kd_pickle_value *state, kd_sparse_file *out) {
-    kd_status status = KD_OK;
     const kd_pickle_value *row = NULL, *col = NULL, *data = NULL;
     const kd_pickle_value *coords = kd_pickle_lookup(machine, state, "coords"); /* scipy 1.13 and later */
 
@@ -78,21 +75,19 @@ static kd_status read_coo(kd_pickle_machine *machine, const kd_pickle_value *sta
         col = kd_pickle_item(machine, coords, 1);
         if (row == NULL || col == NULL || coords->count != 2 || row->kind != KD_PICKLE_ARRAY || row->integer < 0 ||
             col->kind != KD_PICKLE_ARRAY || col->integer < 0)
-            KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: expected 'coords' to be two arrays", machine->path);
+            return KD_FAIL(KD_ERR_FORMAT, "%s: expected 'coords' to be two arrays", machine->path);
     } else {
-        KD_TRY(find_array(machine, state, "row", &row));
-        KD_TRY(find_array(machine, state, "col", &col));
+        KD_OR_RETURN(find_array(machine, state, "row", &row));
+        KD_OR_RETURN(find_array(machine, state, "col", &col));
     }
-    KD_TRY(find_array(machine, state, "data", &data));
+    KD_OR_RETURN(find_array(machine, state, "data", &data));
     if (row->integer != data->integer || col->integer != data->integer)
-        KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: %" PRId64 " rows, %" PRId64 " columns and %" PRId64 " values",
-                           machine->path, row->integer, col->integer, data->integer);
-    KD_TRY(allocate_entries(machine->path, data->integer, out));
-    KD_TRY(read_indices(machine->path, "row", row, out->nnz, out->rows, out->row));
-    KD_TRY(read_indices(machine->path, "column", col, out->nnz, out->cols, out->col));
-    KD_TRY(read_values(machine->path, data, out));
-cleanup:
-    return status;
+        return KD_FAIL(KD_ERR_FORMAT, "%s: %" PRId64 " rows, %" PRId64 " columns and %" PRId64 " values", machine->path,
+                       row->integer, col->integer, data->integer);
+    KD_OR_RETURN(allocate_entries(machine->path, data->integer, out));
+    KD_OR_RETURN(read_indices(machine->path, "row", row, out->nnz, out->rows, out->row));
+    KD_OR_RETURN(read_indices(machine->path, "column", col, out->nnz, out->cols, out->col));
+    return read_values(machine->path, data, out);
 }
 
 /* row[indptr[r] .. indptr[r+1]-1] <- r; indptr has to start at 0 and never fall, and to end at nnz. */
@@ -110,28 +105,25 @@ static kd_status expand_rows(const char *path, const kd_pickle_value *indptr, kd
 }
 
 static kd_status read_csr(kd_pickle_machine *machine, const kd_pickle_value *state, kd_sparse_file *out) {
-    kd_status status = KD_OK;
     const kd_pickle_value *indptr = NULL, *indices = NULL, *data = NULL;
     int64_t nnz = -1;
 
-    KD_TRY(find_array(machine, state, "indptr", &indptr));
-    KD_TRY(find_array(machine, state, "indices", &indices));
-    KD_TRY(find_array(machine, state, "data", &data));
+    KD_OR_RETURN(find_array(machine, state, "indptr", &indptr));
+    KD_OR_RETURN(find_array(machine, state, "indices", &indices));
+    KD_OR_RETURN(find_array(machine, state, "data", &data));
     if (indptr->integer != out->rows + 1)
-        KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: indptr has %" PRId64 " elements; expected %" PRId64 " (rows + 1)",
-                           machine->path, indptr->integer, out->rows + 1);
+        return KD_FAIL(KD_ERR_FORMAT, "%s: indptr has %" PRId64 " elements; expected %" PRId64 " (rows + 1)",
+                       machine->path, indptr->integer, out->rows + 1);
     /* scipy allows spare room behind the last entry, so the arrays may be longer than indptr says. */
     bool whole = kd_element_integer(indptr->element, indptr->data + out->rows * indptr->element.size, &nnz);
     if (!whole || nnz < 0 || nnz > indices->integer || nnz > data->integer)
-        KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT,
-                           "%s: indptr ends at %" PRId64 ", but there are %" PRId64 " indices and %" PRId64 " values",
-                           machine->path, nnz, indices->integer, data->integer);
-    KD_TRY(allocate_entries(machine->path, nnz, out));
-    KD_TRY(expand_rows(machine->path, indptr, out));
-    KD_TRY(read_indices(machine->path, "column", indices, out->nnz, out->cols, out->col));
-    KD_TRY(read_values(machine->path, data, out));
-cleanup:
-    return status;
+        return KD_FAIL(KD_ERR_FORMAT,
+                       "%s: indptr ends at %" PRId64 ", but there are %" PRId64 " indices and %" PRId64 " values",
+                       machine->path, nnz, indices->integer, data->integer);
+    KD_OR_RETURN(allocate_entries(machine->path, nnz, out));
+    KD_OR_RETURN(expand_rows(machine->path, indptr, out));
+    KD_OR_RETURN(read_indices(machine->path, "column", indices, out->nnz, out->cols, out->col));
+    return read_values(machine->path, data, out);
 }
 
 kd_status kd_pickle_read_sparse(const char *path, kd_sparse_file *out) {

@@ -8,15 +8,13 @@
 typedef kd_status (*opcode_handler)(kd_pickle_machine *machine, unsigned char opcode);
 
 kd_status kd_pickle_push(kd_pickle_machine *machine, kd_pickle_value value) {
-    kd_status status = KD_OK;
-    KD_TRY(kd_host_grow(&machine->values, &machine->value_capacity, machine->value_count + 1, sizeof value,
-                        machine->path));
-    KD_TRY(kd_host_grow(&machine->stack, &machine->stack_capacity, machine->height + 1, sizeof *machine->stack,
-                        machine->path));
+    KD_OR_RETURN(kd_host_grow(&machine->values, &machine->value_capacity, machine->value_count + 1, sizeof value,
+                              machine->path));
+    KD_OR_RETURN(kd_host_grow(&machine->stack, &machine->stack_capacity, machine->height + 1, sizeof *machine->stack,
+                              machine->path));
     machine->values[machine->value_count] = value;
     machine->stack[machine->height++] = (int32_t)machine->value_count++;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status push_again(kd_pickle_machine *machine, int32_t value) {
@@ -84,56 +82,48 @@ static kd_status push_constant(kd_pickle_machine *machine, unsigned char opcode)
 }
 
 static kd_status push_integer(kd_pickle_machine *machine, unsigned char opcode) {
-    kd_status status = KD_OK;
     kd_pickle_value value = {.kind = KD_PICKLE_INTEGER};
     uint64_t size = opcode == 'K' ? 1 : opcode == 'M' ? 2 : 4, bits = 0;
     bool is_signed = opcode == 'J';
 
     if (opcode == 0x8a || opcode == 0x8b) { /* LONG1, LONG4: the size comes first */
         is_signed = true;
-        KD_TRY(take_number(machine, opcode == 0x8a ? 1 : 4, &size));
-        if (size > 8) KD_TRY(KD_PICKLE_FAIL(machine, "an integer of more than 8 bytes"));
+        KD_OR_RETURN(take_number(machine, opcode == 0x8a ? 1 : 4, &size));
+        if (size > 8) KD_OR_RETURN(KD_PICKLE_FAIL(machine, "an integer of more than 8 bytes"));
     }
-    KD_TRY(take_number(machine, (int)size, &bits));
+    KD_OR_RETURN(take_number(machine, (int)size, &bits));
     if (is_signed && size > 0 && size < 8 && bits >> (8 * size - 1) != 0) bits |= UINT64_MAX << (8 * size);
     memcpy(&value.integer, &bits, sizeof bits);
-    KD_TRY(kd_pickle_push(machine, value));
-cleanup:
-    return status;
+    return kd_pickle_push(machine, value);
 }
 
 static kd_status push_real(kd_pickle_machine *machine, unsigned char opcode) {
     (void)opcode;
     static const kd_element big_double = {.kind = 'f', .size = 8, .big_endian = true};
     const unsigned char *bytes = NULL;
-    kd_status status = take(machine, 8, &bytes);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(take(machine, 8, &bytes));
     return kd_pickle_push(machine,
                           (kd_pickle_value){.kind = KD_PICKLE_REAL, .real = kd_element_real(big_double, bytes)});
 }
 
 /* Strings and bytes are not copied: the value points into the file. */
 static kd_status push_text(kd_pickle_machine *machine, unsigned char opcode) {
-    kd_status status = KD_OK;
     bool is_string = opcode == 'X' || opcode == 0x8c || opcode == 0x8d;
     bool is_short = opcode == 'U' || opcode == 'C' || opcode == 0x8c;
     bool is_long = opcode == 0x8d || opcode == 0x8e || opcode == 0x96;
     kd_pickle_value value = {.kind = is_string ? KD_PICKLE_STRING : KD_PICKLE_BYTES};
     uint64_t bytes = 0;
 
-    KD_TRY(take_number(machine, is_short ? 1 : is_long ? 8 : 4, &bytes));
-    KD_TRY(take(machine, bytes, &value.data));
+    KD_OR_RETURN(take_number(machine, is_short ? 1 : is_long ? 8 : 4, &bytes));
+    KD_OR_RETURN(take(machine, bytes, &value.data));
     value.bytes = (int64_t)bytes;
-    KD_TRY(kd_pickle_push(machine, value));
-cleanup:
-    return status;
+    return kd_pickle_push(machine, value);
 }
 
 /* Appends one entry to the container with index `container`. */
 static kd_status append_cell(kd_pickle_machine *machine, int32_t container, int32_t key, int32_t value) {
-    kd_status status = kd_host_grow(&machine->cells, &machine->cell_capacity, machine->cell_count + 1,
-                                    sizeof *machine->cells, machine->path);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_grow(&machine->cells, &machine->cell_capacity, machine->cell_count + 1, sizeof *machine->cells,
+                              machine->path));
     int32_t cell = (int32_t)machine->cell_count++;
     kd_pickle_value *into = &machine->values[container];
     machine->cells[cell] = (kd_pickle_cell){.key = key, .value = value, .next = -1};
@@ -147,38 +137,34 @@ static kd_status append_cell(kd_pickle_machine *machine, int32_t container, int3
 }
 
 static kd_status make_tuple(kd_pickle_machine *machine, unsigned char opcode) {
-    kd_status status = KD_OK;
     int64_t base = machine->height - (opcode - 0x84); /* TUPLE1 is 0x85 */
     int64_t top = machine->height;
 
-    if (opcode == 't') KD_TRY(pop_mark(machine, &base));
-    if (base < stack_floor(machine)) KD_TRY(KD_PICKLE_FAIL(machine, "the stack is empty"));
-    KD_TRY(kd_pickle_push(machine, (kd_pickle_value){.kind = KD_PICKLE_TUPLE, .first = -1, .last = -1}));
+    if (opcode == 't') KD_OR_RETURN(pop_mark(machine, &base));
+    if (base < stack_floor(machine)) KD_OR_RETURN(KD_PICKLE_FAIL(machine, "the stack is empty"));
+    KD_OR_RETURN(kd_pickle_push(machine, (kd_pickle_value){.kind = KD_PICKLE_TUPLE, .first = -1, .last = -1}));
     int32_t tuple = machine->stack[top];
-    for (int64_t i = base; i < top; i++) KD_TRY(append_cell(machine, tuple, -1, machine->stack[i]));
+    for (int64_t i = base; i < top; i++) KD_OR_RETURN(append_cell(machine, tuple, -1, machine->stack[i]));
     machine->stack[base] = tuple;
     machine->height = base + 1;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* APPEND, APPENDS, SETITEM, SETITEMS: what lies above the container goes into it. */
 static kd_status fill_container(kd_pickle_machine *machine, unsigned char opcode) {
-    kd_status status = KD_OK;
     bool is_dict = opcode == 's' || opcode == 'u';
     int64_t step = is_dict ? 2 : 1, base = machine->height - step;
 
-    if (opcode == 'e' || opcode == 'u') KD_TRY(pop_mark(machine, &base));
-    if (base - 1 < stack_floor(machine)) KD_TRY(KD_PICKLE_FAIL(machine, "no container to add to"));
+    if (opcode == 'e' || opcode == 'u') KD_OR_RETURN(pop_mark(machine, &base));
+    if (base - 1 < stack_floor(machine)) KD_OR_RETURN(KD_PICKLE_FAIL(machine, "no container to add to"));
     int32_t container = machine->stack[base - 1];
     if (machine->values[container].kind != (is_dict ? KD_PICKLE_DICT : KD_PICKLE_LIST))
-        KD_TRY(KD_PICKLE_FAIL(machine, "expected a %s to add to", is_dict ? "dictionary" : "list"));
-    if ((machine->height - base) % step != 0) KD_TRY(KD_PICKLE_FAIL(machine, "a key without a value"));
+        KD_OR_RETURN(KD_PICKLE_FAIL(machine, "expected a %s to add to", is_dict ? "dictionary" : "list"));
+    if ((machine->height - base) % step != 0) KD_OR_RETURN(KD_PICKLE_FAIL(machine, "a key without a value"));
     for (int64_t i = base; i < machine->height; i += step)
-        KD_TRY(append_cell(machine, container, is_dict ? machine->stack[i] : -1, machine->stack[i + step - 1]));
+        KD_OR_RETURN(append_cell(machine, container, is_dict ? machine->stack[i] : -1, machine->stack[i + step - 1]));
     machine->height = base;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status use_stack(kd_pickle_machine *machine, unsigned char opcode) {
@@ -199,25 +185,22 @@ static kd_status use_stack(kd_pickle_machine *machine, unsigned char opcode) {
 }
 
 static kd_status store_memo(kd_pickle_machine *machine, unsigned char opcode) {
-    kd_status status = KD_OK;
     uint64_t slot = (uint64_t)machine->memo_count;
 
-    if (opcode != 0x94) KD_TRY(take_number(machine, opcode == 'q' ? 1 : 4, &slot));
+    if (opcode != 0x94) KD_OR_RETURN(take_number(machine, opcode == 'q' ? 1 : 4, &slot));
     if (slot >= KD_PICKLE_MAX_OPCODES)
-        KD_TRY(KD_PICKLE_FAIL(machine, "memo %llu is too large", (unsigned long long)slot));
-    if (top_value(machine) == NULL) KD_TRY(KD_PICKLE_FAIL(machine, "the stack is empty"));
-    KD_TRY(
+        KD_OR_RETURN(KD_PICKLE_FAIL(machine, "memo %llu is too large", (unsigned long long)slot));
+    if (top_value(machine) == NULL) KD_OR_RETURN(KD_PICKLE_FAIL(machine, "the stack is empty"));
+    KD_OR_RETURN(
         kd_host_grow(&machine->memo, &machine->memo_capacity, (int64_t)slot + 1, sizeof *machine->memo, machine->path));
     while (machine->memo_count <= (int64_t)slot) machine->memo[machine->memo_count++] = -1;
     machine->memo[slot] = machine->stack[machine->height - 1];
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status load_memo(kd_pickle_machine *machine, unsigned char opcode) {
     uint64_t slot = 0;
-    kd_status status = take_number(machine, opcode == 'h' ? 1 : 4, &slot);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(take_number(machine, opcode == 'h' ? 1 : 4, &slot));
     if (slot >= (uint64_t)machine->memo_count || machine->memo[slot] < 0)
         return KD_PICKLE_FAIL(machine, "memo %llu was never stored", (unsigned long long)slot);
     return push_again(machine, machine->memo[slot]);
@@ -244,24 +227,21 @@ static kd_status take_line(kd_pickle_machine *machine, const unsigned char **tex
 }
 
 static kd_status name_global(kd_pickle_machine *machine, unsigned char opcode) {
-    kd_status status = KD_OK;
     kd_pickle_value module = {0}, name = {0};
     int32_t index = 0;
 
     if (opcode == 'c') {
-        KD_TRY(take_line(machine, &module.data, &module.bytes));
-        KD_TRY(take_line(machine, &name.data, &name.bytes));
+        KD_OR_RETURN(take_line(machine, &module.data, &module.bytes));
+        KD_OR_RETURN(take_line(machine, &name.data, &name.bytes));
     } else { /* STACK_GLOBAL */
-        KD_TRY(kd_pickle_pop(machine, &index));
+        KD_OR_RETURN(kd_pickle_pop(machine, &index));
         name = machine->values[index];
-        KD_TRY(kd_pickle_pop(machine, &index));
+        KD_OR_RETURN(kd_pickle_pop(machine, &index));
         module = machine->values[index];
         if (name.kind != KD_PICKLE_STRING || module.kind != KD_PICKLE_STRING)
-            KD_TRY(KD_PICKLE_FAIL(machine, "STACK_GLOBAL without two strings"));
+            KD_OR_RETURN(KD_PICKLE_FAIL(machine, "STACK_GLOBAL without two strings"));
     }
-    KD_TRY(kd_pickle_find_global(machine, module.data, module.bytes, name.data, name.bytes));
-cleanup:
-    return status;
+    return kd_pickle_find_global(machine, module.data, module.bytes, name.data, name.bytes);
 }
 
 static kd_status use_object(kd_pickle_machine *machine, unsigned char opcode) {
@@ -305,27 +285,25 @@ static const char *refused_name(unsigned char opcode) {
 }
 
 kd_status kd_pickle_run(const char *path, kd_pickle_machine *machine, int32_t *result) {
-    kd_status status = KD_OK;
 
     *machine = (kd_pickle_machine){.path = path};
-    KD_TRY(kd_file_map(path, &machine->file));
+    KD_OR_RETURN(kd_file_map(path, &machine->file));
     if (machine->file.bytes == 0 || machine->file.data[0] != 0x80)
-        KD_TRY(KD_PICKLE_FAIL(machine, "not a pickle of protocol 2 to 5: expected the byte 0x80"));
+        KD_OR_RETURN(KD_PICKLE_FAIL(machine, "not a pickle of protocol 2 to 5: expected the byte 0x80"));
     for (int count = 0;; count++) {
         const unsigned char *opcode = NULL;
         machine->at = machine->cursor;
         if (count == KD_PICKLE_MAX_OPCODES)
-            KD_TRY(KD_PICKLE_FAIL(machine, "more than %d opcodes: not a pickled matrix", KD_PICKLE_MAX_OPCODES));
-        KD_TRY(take(machine, 1, &opcode));
+            KD_OR_RETURN(KD_PICKLE_FAIL(machine, "more than %d opcodes: not a pickled matrix", KD_PICKLE_MAX_OPCODES));
+        KD_OR_RETURN(take(machine, 1, &opcode));
         if (*opcode == '.') break;
         if (handlers[*opcode] == NULL)
-            KD_TRY(KD_PICKLE_FAIL(machine, "asks for %s (opcode 0x%02x); only scipy coo and csr matrices are read",
-                                  refused_name(*opcode), *opcode));
-        KD_TRY(handlers[*opcode](machine, *opcode));
+            KD_OR_RETURN(KD_PICKLE_FAIL(machine,
+                                        "asks for %s (opcode 0x%02x); only scipy coo and csr matrices are read",
+                                        refused_name(*opcode), *opcode));
+        KD_OR_RETURN(handlers[*opcode](machine, *opcode));
     }
-    KD_TRY(kd_pickle_pop(machine, result));
-cleanup:
-    return status;
+    return kd_pickle_pop(machine, result);
 }
 
 void kd_pickle_close(kd_pickle_machine *machine) {

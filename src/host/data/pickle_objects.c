@@ -131,8 +131,7 @@ static kd_status decode_latin1(kd_pickle_machine *machine, const kd_pickle_value
     if (text->bytes > machine->file.bytes - machine->decoded_bytes)
         return KD_PICKLE_FAIL(machine, "more Latin-1 text than the file holds");
     if (machine->decoded == NULL) {
-        kd_status status = kd_host_alloc(&machine->decoded, machine->file.bytes, 1, machine->path);
-        if (status != KD_OK) return status;
+        KD_OR_RETURN(kd_host_alloc(&machine->decoded, machine->file.bytes, 1, machine->path));
     }
     unsigned char *to = machine->decoded + machine->decoded_bytes;
     *out = (kd_pickle_value){.kind = KD_PICKLE_BYTES, .data = to};
@@ -152,32 +151,29 @@ static kd_status decode_latin1(kd_pickle_machine *machine, const kd_pickle_value
 }
 
 kd_status kd_pickle_reduce(kd_pickle_machine *machine) {
-    kd_status status = KD_OK;
     int32_t arguments_index = 0, callable_index = 0;
     kd_pickle_value made = {0};
 
-    KD_TRY(kd_pickle_pop(machine, &arguments_index));
-    KD_TRY(kd_pickle_pop(machine, &callable_index));
+    KD_OR_RETURN(kd_pickle_pop(machine, &arguments_index));
+    KD_OR_RETURN(kd_pickle_pop(machine, &callable_index));
     const kd_pickle_value *arguments = &machine->values[arguments_index];
     const kd_pickle_value *callable = &machine->values[callable_index];
     if (callable->kind != KD_PICKLE_GLOBAL || arguments->kind != KD_PICKLE_TUPLE)
-        KD_TRY(KD_PICKLE_FAIL(machine, "REDUCE without a function and its arguments"));
+        KD_OR_RETURN(KD_PICKLE_FAIL(machine, "REDUCE without a function and its arguments"));
     switch (callable->global) {
     case KD_PICKLE_RECONSTRUCT: made = (kd_pickle_value){.kind = KD_PICKLE_ARRAY, .integer = -1}; break;
-    case KD_PICKLE_DTYPE_CLASS: KD_TRY(make_dtype(machine, arguments, &made)); break;
+    case KD_PICKLE_DTYPE_CLASS: KD_OR_RETURN(make_dtype(machine, arguments, &made)); break;
     case KD_PICKLE_FROMBUFFER:
-        KD_TRY(make_array(machine, kd_pickle_item(machine, arguments, 2), kd_pickle_item(machine, arguments, 1),
-                          kd_pickle_item(machine, arguments, 0), &made));
+        KD_OR_RETURN(make_array(machine, kd_pickle_item(machine, arguments, 2), kd_pickle_item(machine, arguments, 1),
+                                kd_pickle_item(machine, arguments, 0), &made));
         break;
-    case KD_PICKLE_SCALAR: KD_TRY(make_scalar(machine, arguments, &made)); break;
-    case KD_PICKLE_ENCODE: KD_TRY(decode_latin1(machine, arguments, &made)); break;
+    case KD_PICKLE_SCALAR: KD_OR_RETURN(make_scalar(machine, arguments, &made)); break;
+    case KD_PICKLE_ENCODE: KD_OR_RETURN(decode_latin1(machine, arguments, &made)); break;
     case KD_PICKLE_COO_MATRIX:
     case KD_PICKLE_CSR_MATRIX:
-    case KD_PICKLE_NDARRAY: KD_TRY(KD_PICKLE_FAIL(machine, "a class called by REDUCE")); break;
+    case KD_PICKLE_NDARRAY: KD_OR_RETURN(KD_PICKLE_FAIL(machine, "a class called by REDUCE")); break;
     }
-    KD_TRY(kd_pickle_push(machine, made));
-cleanup:
-    return status;
+    return kd_pickle_push(machine, made);
 }
 
 /* dtype.__setstate__((version, byte order, ...)) */
@@ -191,41 +187,36 @@ static kd_status build_dtype(kd_pickle_machine *machine, kd_pickle_value *dtype,
 }
 
 kd_status kd_pickle_build(kd_pickle_machine *machine) {
-    kd_status status = KD_OK;
     int32_t state_index = 0, object_index = 0;
 
-    KD_TRY(kd_pickle_pop(machine, &state_index));
-    KD_TRY(kd_pickle_pop(machine, &object_index));
+    KD_OR_RETURN(kd_pickle_pop(machine, &state_index));
+    KD_OR_RETURN(kd_pickle_pop(machine, &object_index));
     const kd_pickle_value *state = &machine->values[state_index];
     kd_pickle_value *object = &machine->values[object_index];
     if (object->kind == KD_PICKLE_DTYPE) {
-        KD_TRY(build_dtype(machine, object, state));
+        KD_OR_RETURN(build_dtype(machine, object, state));
     } else if (object->kind == KD_PICKLE_ARRAY) { /* (version, shape, dtype, Fortran order, bytes) */
         kd_pickle_value built = {0};
-        KD_TRY(make_array(machine, kd_pickle_item(machine, state, 1), kd_pickle_item(machine, state, 2),
-                          kd_pickle_item(machine, state, 4), &built));
+        KD_OR_RETURN(make_array(machine, kd_pickle_item(machine, state, 1), kd_pickle_item(machine, state, 2),
+                                kd_pickle_item(machine, state, 4), &built));
         *object = built;
     } else if (object->kind == KD_PICKLE_MATRIX && state->kind == KD_PICKLE_DICT) {
         object->state = state_index;
     } else {
-        KD_TRY(KD_PICKLE_FAIL(machine, "BUILD of something that is no array, dtype or matrix"));
+        KD_OR_RETURN(KD_PICKLE_FAIL(machine, "BUILD of something that is no array, dtype or matrix"));
     }
     machine->height++; /* the object stays on the stack, in its old place */
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_pickle_new_object(kd_pickle_machine *machine) {
-    kd_status status = KD_OK;
     int32_t arguments = 0, class_index = 0;
 
-    KD_TRY(kd_pickle_pop(machine, &arguments));
-    KD_TRY(kd_pickle_pop(machine, &class_index));
+    KD_OR_RETURN(kd_pickle_pop(machine, &arguments));
+    KD_OR_RETURN(kd_pickle_pop(machine, &class_index));
     const kd_pickle_value *class = &machine->values[class_index];
     if (class->kind != KD_PICKLE_GLOBAL ||
         (class->global != KD_PICKLE_COO_MATRIX && class->global != KD_PICKLE_CSR_MATRIX))
-        KD_TRY(KD_PICKLE_FAIL(machine, "a new object of something that is no scipy coo or csr matrix"));
-    KD_TRY(kd_pickle_push(machine, (kd_pickle_value){.kind = KD_PICKLE_MATRIX, .global = class->global, .state = -1}));
-cleanup:
-    return status;
+        KD_OR_RETURN(KD_PICKLE_FAIL(machine, "a new object of something that is no scipy coo or csr matrix"));
+    return kd_pickle_push(machine, (kd_pickle_value){.kind = KD_PICKLE_MATRIX, .global = class->global, .state = -1});
 }

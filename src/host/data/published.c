@@ -21,7 +21,6 @@ static kd_status check_density(const char *path, const char *what, int64_t decla
 
 /* Stored values become pairs: zeros are dropped, the rest sorted, each pair once. The matrix gives its arrays away. */
 static kd_status to_interactions(kd_sparse_file *matrix, kd_interactions *out) {
-    kd_status status = KD_OK;
     int64_t kept = 0;
 
     for (int64_t i = 0; i < matrix->nnz; i++) {
@@ -29,13 +28,12 @@ static kd_status to_interactions(kd_sparse_file *matrix, kd_interactions *out) {
         matrix->row[kept] = matrix->row[i];
         matrix->col[kept++] = matrix->col[i];
     }
-    KD_TRY(kd_pairs_sort(matrix->rows, matrix->cols, kept, matrix->row, matrix->col, NULL));
+    KD_OR_RETURN(kd_pairs_sort(matrix->rows, matrix->cols, kept, matrix->row, matrix->col, NULL));
     out->count = kd_pairs_unique(kept, matrix->row, matrix->col);
     out->user = matrix->row;
     out->item = matrix->col;
     matrix->row = matrix->col = NULL;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* One split. The training split, which comes first, gives users and items; the others have to agree with it. */
@@ -69,20 +67,19 @@ cleanup:
 
 /* Reads the triples of an open file; entities and relations grow to hold the largest ids. */
 static kd_status read_triples(kd_line_reader *reader, kd_dataset *dataset) {
-    kd_status status = KD_OK;
     kd_triples *kg = &dataset->kg;
     int64_t head_capacity = 0, relation_capacity = 0, tail_capacity = 0;
     const int64_t largest = INT32_MAX - 1;
 
     while (kd_lines_next(reader)) {
         int64_t head = 0, relation = 0, tail = 0, i = kg->count;
-        KD_TRY(kd_lines_integer(reader, "a head", 0, largest, &head));
-        KD_TRY(kd_lines_integer(reader, "a relation", 0, largest, &relation));
-        KD_TRY(kd_lines_integer(reader, "a tail", 0, largest, &tail));
-        KD_TRY(kd_lines_finish(reader, "head, relation and tail"));
-        KD_TRY(kd_host_grow(&kg->head, &head_capacity, i + 1, sizeof *kg->head, reader->path));
-        KD_TRY(kd_host_grow(&kg->relation, &relation_capacity, i + 1, sizeof *kg->relation, reader->path));
-        KD_TRY(kd_host_grow(&kg->tail, &tail_capacity, i + 1, sizeof *kg->tail, reader->path));
+        KD_OR_RETURN(kd_lines_integer(reader, "a head", 0, largest, &head));
+        KD_OR_RETURN(kd_lines_integer(reader, "a relation", 0, largest, &relation));
+        KD_OR_RETURN(kd_lines_integer(reader, "a tail", 0, largest, &tail));
+        KD_OR_RETURN(kd_lines_finish(reader, "head, relation and tail"));
+        KD_OR_RETURN(kd_host_grow(&kg->head, &head_capacity, i + 1, sizeof *kg->head, reader->path));
+        KD_OR_RETURN(kd_host_grow(&kg->relation, &relation_capacity, i + 1, sizeof *kg->relation, reader->path));
+        KD_OR_RETURN(kd_host_grow(&kg->tail, &tail_capacity, i + 1, sizeof *kg->tail, reader->path));
         kg->head[i] = (int32_t)head;
         kg->relation[i] = (int32_t)relation;
         kg->tail[i] = (int32_t)tail;
@@ -91,8 +88,7 @@ static kd_status read_triples(kd_line_reader *reader, kd_dataset *dataset) {
         if (tail >= dataset->entities) dataset->entities = tail + 1;
         if (relation >= dataset->relations) dataset->relations = relation + 1;
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status load_knowledge_graph(const char *folder, kd_dataset *dataset) {

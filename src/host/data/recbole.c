@@ -49,40 +49,36 @@ typedef struct columns {
 
 static kd_status find_columns(const kd_table *t, const kd_recbole_options *o, columns *c) {
     static const char *const ratings[] = {"rating", "weight", "label"};
-    kd_status status = KD_OK;
     c->user = kd_table_find(t, "userID"); /* MMRec's names */
     c->item = kd_table_find(t, "itemID");
-    if (c->user < 0) KD_TRY(kd_table_require(t, "user_id", &c->user));
-    if (c->item < 0) KD_TRY(kd_table_require(t, "item_id", &c->item));
+    if (c->user < 0) KD_OR_RETURN(kd_table_require(t, "user_id", &c->user));
+    if (c->item < 0) KD_OR_RETURN(kd_table_require(t, "item_id", &c->item));
     c->rating = c->label = -1;
-    if (o->rating_column) KD_TRY(kd_table_require(t, o->rating_column, &c->rating));
+    if (o->rating_column) KD_OR_RETURN(kd_table_require(t, o->rating_column, &c->rating));
     for (int i = 0; i < 3 && c->rating < 0; i++) c->rating = kd_table_find(t, ratings[i]);
     if (o->has_threshold && c->rating < 0)
-        KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s:1: --threshold needs a column rating, weight or label", t->path);
-    if (o->split_by_label) KD_TRY(kd_table_require(t, "x_label", &c->label));
-cleanup:
-    return status;
+        return KD_FAIL(KD_ERR_FORMAT, "%s:1: --threshold needs a column rating, weight or label", t->path);
+    if (o->split_by_label) KD_OR_RETURN(kd_table_require(t, "x_label", &c->label));
+    return KD_OK;
 }
 
 static kd_status read_row(const kd_table *t, const kd_recbole_options *o, const columns *c, int32_t split,
                           kd_interner *users, kd_interner *items, kd_recbole_rows *rows) {
-    kd_status status = KD_OK;
     double rating = 0.0, label = split;
     struct kd_recbole_row row;
-    if (o->has_threshold) KD_TRY(kd_table_real(t, c->rating, &rating));
-    if (o->has_threshold && rating < o->threshold) goto cleanup;
+    if (o->has_threshold) KD_OR_RETURN(kd_table_real(t, c->rating, &rating));
+    if (o->has_threshold && rating < o->threshold) return KD_OK;
     if (c->label >= 0) {
-        KD_TRY(kd_table_real(t, c->label, &label));
+        KD_OR_RETURN(kd_table_real(t, c->label, &label));
         if (label != 0.0 && label != 1.0 && label != 2.0)
-            KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s:%lld: x_label: expected 0, 1 or 2", t->path, (long long)t->line);
+            return KD_FAIL(KD_ERR_FORMAT, "%s:%lld: x_label: expected 0, 1 or 2", t->path, (long long)t->line);
     }
     row.split = (int32_t)label;
-    KD_TRY(kd_interner_add(users, t, t->field[c->user], &row.user));
-    KD_TRY(kd_interner_add(items, t, t->field[c->item], &row.item));
-    KD_TRY(kd_host_grow(&rows->row, &rows->capacity, rows->count + 1, sizeof *rows->row, t->path));
+    KD_OR_RETURN(kd_interner_add(users, t, t->field[c->user], &row.user));
+    KD_OR_RETURN(kd_interner_add(items, t, t->field[c->item], &row.item));
+    KD_OR_RETURN(kd_host_grow(&rows->row, &rows->capacity, rows->count + 1, sizeof *rows->row, t->path));
     rows->row[rows->count++] = row;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status read_file(const char *folder, const char *name, const char *suffix, int32_t split, bool optional,
@@ -115,8 +111,7 @@ static kd_status compact(const kd_interner *ids, const uint8_t *used, int32_t *n
         const char *token = ids->text + ids->offset[i];
         new_id[i] = -1;
         if (!used[i]) continue;
-        kd_status status = kd_interner_add(kept, &place, (kd_field){token, (int64_t)strlen(token)}, &new_id[i]);
-        if (status != KD_OK) return status;
+        KD_OR_RETURN(kd_interner_add(kept, &place, (kd_field){token, (int64_t)strlen(token)}, &new_id[i]));
     }
     return KD_OK;
 }
@@ -172,18 +167,16 @@ static void remove_duplicates(kd_recbole_rows *rows) {
 
 static kd_status give_splits(const kd_recbole_rows *rows, kd_dataset *d) {
     kd_interactions *split[3] = {&d->train, &d->valid, &d->test};
-    kd_status status = KD_OK;
     for (int s = 0; s < 3; s++) {
-        KD_TRY(kd_host_alloc(&split[s]->user, rows->count, sizeof(int32_t), "interactions"));
-        KD_TRY(kd_host_alloc(&split[s]->item, rows->count, sizeof(int32_t), "interactions"));
+        KD_OR_RETURN(kd_host_alloc(&split[s]->user, rows->count, sizeof(int32_t), "interactions"));
+        KD_OR_RETURN(kd_host_alloc(&split[s]->item, rows->count, sizeof(int32_t), "interactions"));
     }
     for (int64_t i = 0; i < rows->count; i++) { /* sorted by user and item, so each split is */
         kd_interactions *to = split[rows->row[i].split];
         to->user[to->count] = rows->row[i].user;
         to->item[to->count++] = rows->row[i].item;
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* Which item each row of the features is: --feature-ids, else NAME.item; none if there is neither. */
@@ -221,21 +214,19 @@ cleanup:
 
 static kd_status read_interactions(const char *folder, const char *name, bool given, const kd_recbole_options *o,
                                    kd_interner *users, kd_interner *items, kd_recbole_rows *rows) {
-    kd_status status = KD_OK;
     if (given) {
-        KD_TRY(read_file(folder, name, ".train.inter", 0, false, o, users, items, rows));
-        KD_TRY(read_file(folder, name, ".valid.inter", 1, true, o, users, items, rows));
-        KD_TRY(read_file(folder, name, ".test.inter", 2, true, o, users, items, rows));
+        KD_OR_RETURN(read_file(folder, name, ".train.inter", 0, false, o, users, items, rows));
+        KD_OR_RETURN(read_file(folder, name, ".valid.inter", 1, true, o, users, items, rows));
+        KD_OR_RETURN(read_file(folder, name, ".test.inter", 2, true, o, users, items, rows));
     } else {
-        KD_TRY(read_file(folder, name, ".inter", -1, false, o, users, items, rows));
+        KD_OR_RETURN(read_file(folder, name, ".inter", -1, false, o, users, items, rows));
     }
     remove_duplicates(rows);
-    if (o->k_core > 0) KD_TRY(kd_recbole_core(o->k_core, users->count, items->count, rows));
-    if (rows->count == 0) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: no interaction is left after the filters", folder);
-    KD_TRY(renumber(users, items, rows));
-    if (!given && !o->split_by_label) KD_TRY(kd_recbole_split(o->split, o->seed, rows));
-cleanup:
-    return status;
+    if (o->k_core > 0) KD_OR_RETURN(kd_recbole_core(o->k_core, users->count, items->count, rows));
+    if (rows->count == 0) return KD_FAIL(KD_ERR_FORMAT, "%s: no interaction is left after the filters", folder);
+    KD_OR_RETURN(renumber(users, items, rows));
+    if (!given && !o->split_by_label) KD_OR_RETURN(kd_recbole_split(o->split, o->seed, rows));
+    return KD_OK;
 }
 
 kd_status kd_recbole_load(const char *path, const kd_recbole_options *o, kd_dataset *d) {

@@ -53,8 +53,7 @@ kd_status kd_recbole_split(const double share[3], uint64_t seed, kd_recbole_rows
     kd_rng rng = {seed, KD_RNG_SPLIT, 0, 0, NULL};
     double sum = share[0] + share[1] + share[2];
     drawn *order;
-    kd_status status = kd_host_alloc(&order, rows->count, sizeof *order, "split");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&order, rows->count, sizeof *order, "split"));
     for (int64_t i = 0; i < rows->count; i++) {
         uint32_t draw[4];
         kd_rng_draw4(&rng, (uint32_t)rows->row[i].user, (uint32_t)rows->row[i].item, draw);

@@ -109,8 +109,7 @@ cleanup:
 /* Rows of m in the order of the items. */
 static kd_status reorder(const char *folder, const kd_interner *ids, const kd_interner *items, kd_modality *m) {
     float *values;
-    kd_status status = kd_host_alloc(&values, items->count * m->width, sizeof *values, "features");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&values, items->count * m->width, sizeof *values, "features"));
     for (int64_t i = 0; i < items->count; i++) {
         const char *token = items->text + items->offset[i];
         int32_t row = kd_interner_find(ids, (kd_field){token, (int64_t)strlen(token)});

@@ -231,18 +231,16 @@ static int by_name(const void *a, const void *b) {
 }
 
 static kd_status make_features(const planted *p, kd_dataset *d) {
-    kd_status status = KD_OK;
     const kd_synth_config *c = p->config;
-    KD_TRY(kd_host_alloc(&d->modalities, c->modality_count, sizeof *d->modalities, "features"));
+    KD_OR_RETURN(kd_host_alloc(&d->modalities, c->modality_count, sizeof *d->modalities, "features"));
     for (; d->modality_count < c->modality_count; d->modality_count++) {
         kd_modality *to = &d->modalities[d->modality_count];
         snprintf(to->name, sizeof to->name, "%s", c->modality[d->modality_count].name);
         to->width = c->modality[d->modality_count].width;
     }
     qsort(d->modalities, (size_t)d->modality_count, sizeof *d->modalities, by_name);
-    for (int64_t m = 0; m < d->modality_count; m++) KD_TRY(fill_features(p, m, &d->modalities[m]));
-cleanup:
-    return status;
+    for (int64_t m = 0; m < d->modality_count; m++) KD_OR_RETURN(fill_features(p, m, &d->modalities[m]));
+    return KD_OK;
 }
 
 /* Whole number with the given mean. */
@@ -250,13 +248,12 @@ static int64_t around(double mean, uint32_t bits) { return (int64_t)(mean + kd_u
 
 /* Attribute k of relation r and taste t is entity items + (r * tastes + t) * attributes + k. */
 static kd_status make_triples(const planted *p, kd_dataset *d, uint8_t **informative) {
-    kd_status status = KD_OK;
     const kd_synth_config *c = p->config;
     int64_t most = c->items * (int64_t)(ceil(c->kg_informative) + ceil(c->kg_noise) + 2);
-    KD_TRY(kd_host_alloc(&d->kg.head, most, sizeof(int32_t), "triples"));
-    KD_TRY(kd_host_alloc(&d->kg.relation, most, sizeof(int32_t), "triples"));
-    KD_TRY(kd_host_alloc(&d->kg.tail, most, sizeof(int32_t), "triples"));
-    KD_TRY(kd_host_alloc(informative, most, 1, "triples"));
+    KD_OR_RETURN(kd_host_alloc(&d->kg.head, most, sizeof(int32_t), "triples"));
+    KD_OR_RETURN(kd_host_alloc(&d->kg.relation, most, sizeof(int32_t), "triples"));
+    KD_OR_RETURN(kd_host_alloc(&d->kg.tail, most, sizeof(int32_t), "triples"));
+    KD_OR_RETURN(kd_host_alloc(informative, most, 1, "triples"));
     for (int64_t i = 0; i < c->items; i++) {
         uint32_t bits[4];
         draw(c, DRAW_TRIPLE, i, 0, bits);
@@ -275,8 +272,7 @@ static kd_status make_triples(const planted *p, kd_dataset *d, uint8_t **informa
     d->relations = c->relations;
     d->entities = c->items + c->relations * c->tastes * c->attributes;
     d->kg_linked = true;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_synth_generate(const kd_synth_config *c, kd_dataset *d, uint8_t **informative) {

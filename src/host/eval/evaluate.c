@@ -19,8 +19,7 @@ static kd_status upload_views(kd_pool *pool, const kd_views_host *v, int64_t cou
                               kd_mat *user, kd_mat *item) {
     *user = kd_mat_make(NULL, count, v->width);
     *item = kd_mat_make(NULL, v->items, v->width);
-    kd_status status = kd_pool_upload(pool, user_rows, count * v->width, sizeof(float), "views", &user->data);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_pool_upload(pool, user_rows, count * v->width, sizeof(float), "views", &user->data));
     return kd_pool_upload(pool, v->item, v->items * v->width, sizeof(float), "views", &item->data);
 }
 
@@ -52,8 +51,7 @@ cleanup:
 
 static kd_status download_lists(kd_ctx *ctx, const kd_ranker *r, int64_t first, int64_t count, int64_t k, int32_t *item,
                                 float *score) {
-    kd_status status = kd_download(ctx, item + first * k, r->list, count * k * (int64_t)sizeof *item);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_download(ctx, item + first * k, r->list, count * k * (int64_t)sizeof *item));
     return kd_download(ctx, score + first * k, r->value, count * k * (int64_t)sizeof *score);
 }
 

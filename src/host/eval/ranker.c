@@ -44,28 +44,25 @@ cleanup:
 kd_status kd_ranker_allocate(kd_pool *pool, const kd_layout *layout, int64_t width, int64_t users, int64_t items,
                              int64_t topk_count, const int64_t *topk, kd_ranker *out) {
     static const char what[] = "ranking";
-    kd_status status = KD_OK;
     int64_t tile = items > 0 ? SCORES_AT_ONCE / items : MOST_TILE, most = topk[topk_count - 1];
     int64_t here = layout ? kd_comm_share(layout->comm, kd_share_columns(items)).count : items;
     *out = (kd_ranker){.users = users, .items = items, .topk_count = topk_count, .layout = layout};
     memcpy(out->topk, topk, (size_t)topk_count * sizeof *topk);
     out->tile = tile < 1 ? 1 : tile > MOST_TILE ? MOST_TILE : tile;
-    KD_TRY(kd_pool_alloc(pool, out->tile * here, sizeof(float), what, &out->score));
-    KD_TRY(kd_pool_alloc(pool, out->tile * most, sizeof(int32_t), what, &out->list));
-    KD_TRY(kd_pool_alloc(pool, out->tile * most, sizeof(float), what, &out->value));
-    KD_TRY(kd_pool_alloc(pool, 2 * (3 * topk_count + 1), sizeof(double), what, &out->sums));
-    if (layout) KD_TRY(allocate_division(pool, width, out));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_pool_alloc(pool, out->tile * here, sizeof(float), what, &out->score));
+    KD_OR_RETURN(kd_pool_alloc(pool, out->tile * most, sizeof(int32_t), what, &out->list));
+    KD_OR_RETURN(kd_pool_alloc(pool, out->tile * most, sizeof(float), what, &out->value));
+    KD_OR_RETURN(kd_pool_alloc(pool, 2 * (3 * topk_count + 1), sizeof(double), what, &out->sums));
+    if (layout) KD_OR_RETURN(allocate_division(pool, width, out));
+    return KD_OK;
 }
 
 kd_status kd_ranker_lists(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, kd_mat item_view, kd_csr train) {
     kd_mat score = kd_mat_make(r->score, user_view.rows, item_view.rows);
     int64_t depth = r->depth > 0 ? r->depth : user_view.cols;
     for (int64_t c = 0; c < user_view.cols; c += depth) {
-        kd_status status = kd_gemm(ctx, false, true, 1.0f, kd_mat_cols(user_view, c, depth),
-                                   kd_mat_cols(item_view, c, depth), c > 0 ? 1.0f : 0.0f, score);
-        if (status != KD_OK) return status;
+        KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, kd_mat_cols(user_view, c, depth), kd_mat_cols(item_view, c, depth),
+                             c > 0 ? 1.0f : 0.0f, score));
     }
     return kd_topk_rows(ctx, score, train, r->topk[r->topk_count - 1], r->list, r->value);
 }
@@ -84,42 +81,37 @@ static void average(const kd_ranker *r, const double *sums, kd_metrics *out) {
 
 /* r->list of users first .. first + count - 1: the best of every rank's items. */
 static kd_status divided_lists(kd_ctx *ctx, const kd_ranker *r, const kd_ranked *v, int64_t first, int64_t count) {
-    kd_status status = KD_OK;
     const kd_layout *t = r->layout;
     int64_t most = r->topk[r->topk_count - 1], place = kd_comm_rank(t->comm) * count * most;
     kd_mat rows = kd_mat_rows(r->rows, 0, count);
     kd_ranker own = *r; /* with lists of this rank's items */
     own.list = r->ranks_list + place;
     own.value = r->ranks_value + place;
-    KD_TRY(kd_layout_allgather(ctx, t, kd_mat_rows(v->user, first, count), rows));
-    KD_TRY(kd_ranker_lists(ctx, &own, rows, v->item, kd_csr_rows(v->train, first, count)));
-    KD_TRY(kd_comm_merge_top(t->comm, ctx, count, most, r->first_item, r->ranks_list, r->ranks_value, r->list));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_layout_allgather(ctx, t, kd_mat_rows(v->user, first, count), rows));
+    KD_OR_RETURN(kd_ranker_lists(ctx, &own, rows, v->item, kd_csr_rows(v->train, first, count)));
+    return kd_comm_merge_top(t->comm, ctx, count, most, r->first_item, r->ranks_list, r->ranks_value, r->list);
 }
 
 kd_status kd_ranker_metrics(kd_ctx *ctx, const kd_ranker *r, const kd_ranked *v, const kd_csr held_out[2],
                             kd_metrics out[2]) {
-    kd_status status = KD_OK;
     int64_t width = 3 * r->topk_count + 1, most = r->topk[r->topk_count - 1];
     double sums[2 * (3 * KD_MAX_TOPK + 1)];
     int64_t tiles = (r->users + r->tile - 1) / r->tile, rank = kd_comm_rank(r->comm), ranks = kd_comm_ranks(r->comm);
-    KD_TRY(kd_zero(ctx, r->sums, 2 * width * (int64_t)sizeof(double)));
+    KD_OR_RETURN(kd_zero(ctx, r->sums, 2 * width * (int64_t)sizeof(double)));
     for (int64_t i = r->layout ? 0 : rank; i < tiles; i += r->layout ? 1 : ranks) {
         int64_t first = i * r->tile, count = r->users - first < r->tile ? r->users - first : r->tile;
         if (r->layout)
-            KD_TRY(divided_lists(ctx, r, v, first, count));
+            KD_OR_RETURN(divided_lists(ctx, r, v, first, count));
         else
-            KD_TRY(kd_ranker_lists(ctx, r, kd_mat_rows(v->user, first, count), v->item,
-                                   kd_csr_rows(v->train, first, count)));
+            KD_OR_RETURN(kd_ranker_lists(ctx, r, kd_mat_rows(v->user, first, count), v->item,
+                                         kd_csr_rows(v->train, first, count)));
         for (int s = 0; s < 2; s++)
             if (held_out[s].row_ptr && i % ranks == rank)
-                KD_TRY(kd_rank_metrics(ctx, count, most, r->list, kd_csr_rows(held_out[s], first, count), r->topk_count,
-                                       r->topk, r->sums + s * width));
+                KD_OR_RETURN(kd_rank_metrics(ctx, count, most, r->list, kd_csr_rows(held_out[s], first, count),
+                                             r->topk_count, r->topk, r->sums + s * width));
     }
-    KD_TRY(kd_comm_allreduce_f64(r->comm, ctx, 2 * width, r->sums));
-    KD_TRY(kd_download(ctx, sums, r->sums, 2 * width * (int64_t)sizeof(double)));
+    KD_OR_RETURN(kd_comm_allreduce_f64(r->comm, ctx, 2 * width, r->sums));
+    KD_OR_RETURN(kd_download(ctx, sums, r->sums, 2 * width * (int64_t)sizeof(double)));
     for (int s = 0; s < 2; s++) average(r, sums + s * width, &out[s]);
-cleanup:
-    return status;
+    return KD_OK;
 }

@@ -73,8 +73,7 @@ static kd_status allocate(int64_t entities, int64_t relations, int64_t count, kd
 static kd_status separate_tails(const kd_dataset *data, edge *edges, int64_t *added) {
     int64_t n = data->kg.count, distinct = 0;
     int32_t *tail;
-    kd_status status = kd_host_alloc(&tail, n, sizeof *tail, "knowledge graph tails");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&tail, n, sizeof *tail, "knowledge graph tails"));
     memcpy(tail, data->kg.tail, (size_t)n * sizeof *tail);
     qsort(tail, (size_t)n, sizeof *tail, by_id);
     for (int64_t i = 0; i < n; i++)

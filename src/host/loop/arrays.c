@@ -48,22 +48,19 @@ static int64_t first_byte(const kd_run_arrays *a, int64_t i, int64_t r) {
 
 /* Bytes first .. end - 1 of array i, all of them rank r's, through all ranks' memories into the first one's `to`. */
 static kd_status pass_on(const kd_run_arrays *a, int64_t i, int64_t r, int64_t first, int64_t end, char *to) {
-    kd_status status = KD_OK;
     for (int64_t at = first; at < end; at += a->passing_bytes) {
         int64_t bytes = end - at < a->passing_bytes ? end - at : a->passing_bytes, n = bytes / (int64_t)sizeof(float);
         const char *mine = (const char *)a->device[i] + (at - first_byte(a, i, r));
         if (r == kd_comm_rank(a->comm))
-            KD_TRY(kd_add_scaled(a->ctx, 1.0f, kd_mat_make((float *)(uintptr_t)mine, 1, n), 0.0f,
-                                 kd_mat_make(a->passing, 1, n)));
-        KD_TRY(kd_comm_broadcast(a->comm, a->ctx, r, bytes, a->passing));
-        if (to) KD_TRY(kd_download(a->ctx, to + (at - first), a->passing, bytes));
+            KD_OR_RETURN(kd_add_scaled(a->ctx, 1.0f, kd_mat_make((float *)(uintptr_t)mine, 1, n), 0.0f,
+                                       kd_mat_make(a->passing, 1, n)));
+        KD_OR_RETURN(kd_comm_broadcast(a->comm, a->ctx, r, bytes, a->passing));
+        if (to) KD_OR_RETURN(kd_download(a->ctx, to + (at - first), a->passing, bytes));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_run_arrays_read(void *context, int64_t i, int64_t first, int64_t bytes, void *to) {
-    kd_status status = KD_OK;
     const kd_run_arrays *a = context;
     if (a->split[i].columns.data) return kd_layout_read(a->ctx, a->layout, a->split[i].columns, first, bytes, to);
     if (!a->comm || a->split[i].rows == 0)
@@ -72,10 +69,9 @@ kd_status kd_run_arrays_read(void *context, int64_t i, int64_t first, int64_t by
         int64_t begin = first_byte(a, i, r), end = first_byte(a, i, r + 1);
         begin = begin > first ? begin : first;
         end = end < first + bytes ? end : first + bytes;
-        if (begin < end) KD_TRY(pass_on(a, i, r, begin, end, to ? (char *)to + (begin - first) : NULL));
+        if (begin < end) KD_OR_RETURN(pass_on(a, i, r, begin, end, to ? (char *)to + (begin - first) : NULL));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* The columns that are here, of whole rows in the file. */

@@ -7,14 +7,11 @@
 #include "kernels/trace.h"
 
 kd_status kd_loop_allocate(kd_pool *pool, int64_t rows, int64_t batch, kd_loop *out) {
-    kd_status status = KD_OK;
     out->batch = batch;
     out->steps = kd_loop_steps(out, rows);
-    KD_TRY(kd_pool_alloc(pool, rows, sizeof(int32_t), "interactions", &out->order));
-    KD_TRY(kd_pool_alloc(pool, KD_LOSS_PARTS, sizeof(double), "interactions", &out->step_loss));
-    KD_TRY(kd_pool_alloc(pool, out->steps * KD_LOSS_PARTS, sizeof(double), "interactions", &out->loss));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_pool_alloc(pool, rows, sizeof(int32_t), "interactions", &out->order));
+    KD_OR_RETURN(kd_pool_alloc(pool, KD_LOSS_PARTS, sizeof(double), "interactions", &out->step_loss));
+    return kd_pool_alloc(pool, out->steps * KD_LOSS_PARTS, sizeof(double), "interactions", &out->loss);
 }
 
 int64_t kd_loop_workspace(int64_t rows) { return kd_permutation_workspace(rows); }
@@ -28,8 +25,7 @@ typedef struct one_step {
 
 static kd_status run_step(kd_ctx *ctx, void *arg) {
     const one_step *s = arg;
-    kd_status status = s->pass->step(ctx, s->pass->context, s->count, s->loop);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(s->pass->step(ctx, s->pass->context, s->count, s->loop));
     return kd_cursor_advance(ctx, s->count, s->pass->parts, s->loop->step_loss, s->loop->loss, s->pass->cursor);
 }
 
@@ -55,22 +51,19 @@ cleanup:
 }
 
 kd_status kd_loop_run(kd_loop *l, int64_t epoch, kd_pass *p, double *sums, bool *done) {
-    kd_status status = KD_OK;
     int64_t steps = kd_loop_steps(l, p->rows), first = kd_progress_first_batch(l->progress, p->stage, p->part);
     kd_rng order = {l->seed, KD_RNG_SHUFFLE, p->instance, (uint32_t)epoch, NULL};
     *done = first < 0;
     p->done += first < 0 ? steps : first;
     if (*done) return KD_OK;
-    KD_TRY(kd_permutation(l->ctx, p->rows, &order, l->order));
-    if (first == 0) KD_TRY(kd_cursor_begin(l->ctx, epoch, p->cursor));
+    KD_OR_RETURN(kd_permutation(l->ctx, p->rows, &order, l->order));
+    if (first == 0) KD_OR_RETURN(kd_cursor_begin(l->ctx, epoch, p->cursor));
     for (int64_t i = first; i < steps; i++) {
         int64_t left = p->rows - i * l->batch;
         one_step step = {l, p, left < l->batch ? left : l->batch};
-        KD_TRY(kd_progress_pause(l->progress, (kd_position){epoch, p->stage, p->part, i}, p->done++, p->total));
+        KD_OR_RETURN(kd_progress_pause(l->progress, (kd_position){epoch, p->stage, p->part, i}, p->done++, p->total));
         if (p->stage == KD_STAGE_STEPS) kd_profile_step(l->ctx, epoch * steps + i);
-        KD_TRY(kd_replay(l->ctx, run_step, &step, &p->recording[step.count < l->batch]));
+        KD_OR_RETURN(kd_replay(l->ctx, run_step, &step, &p->recording[step.count < l->batch]));
     }
-    KD_TRY(sum_losses(l, p, epoch, steps, sums));
-cleanup:
-    return status;
+    return sum_losses(l, p, epoch, steps, sums);
 }

@@ -17,20 +17,18 @@ static kd_status agree_on_signal(kd_comm *comm, int *caught) {
 }
 
 kd_status kd_progress_pause(kd_progress *p, kd_position at, int64_t done, int64_t total) {
-    kd_status status = KD_OK;
     const kd_checkpointing *c = p->checkpoints;
     bool due = c && c->steps > 0 && p->steps >= c->steps;
     int caught = 0;
-    if (kd_comm_synchronizes_before(p->comm, p->pauses++)) KD_TRY(agree_on_signal(p->comm, &caught));
-    if (c && (due || caught)) KD_TRY(p->keep(p->keeper, at));
+    if (kd_comm_synchronizes_before(p->comm, p->pauses++)) KD_OR_RETURN(agree_on_signal(p->comm, &caught));
+    if (c && (due || caught)) KD_OR_RETURN(p->keep(p->keeper, at));
     p->steps++;
     if (p->observer && p->observer->progress)
         p->observer->progress(p->observer->context, at.epoch, at.stage, done, total);
     if (caught)
-        status = KD_FAIL(KD_ERR_INTERRUPTED, "stopped by signal %d in epoch %lld, stage %s", caught,
-                         (long long)at.epoch, kd_stage_name(at.stage));
-cleanup:
-    return status;
+        return KD_FAIL(KD_ERR_INTERRUPTED, "stopped by signal %d in epoch %lld, stage %s", caught, (long long)at.epoch,
+                       kd_stage_name(at.stage));
+    return KD_OK;
 }
 
 int64_t kd_progress_first_batch(const kd_progress *p, kd_stage stage, int64_t part) {

@@ -8,25 +8,20 @@
 
 kd_status kd_csr_allocate(kd_pool *pool, int64_t rows, int64_t cols, int64_t nnz, bool values, const char *what,
                           kd_csr *out) {
-    kd_status status = KD_OK;
     *out = (kd_csr){.rows = rows, .cols = cols};
-    KD_TRY(kd_pool_alloc(pool, rows + 1, sizeof(int64_t), what, &out->row_ptr));
-    KD_TRY(kd_pool_alloc(pool, nnz, sizeof(int32_t), what, &out->col));
-    if (values) KD_TRY(kd_pool_alloc(pool, nnz, sizeof(float), what, &out->val));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_pool_alloc(pool, rows + 1, sizeof(int64_t), what, &out->row_ptr));
+    KD_OR_RETURN(kd_pool_alloc(pool, nnz, sizeof(int32_t), what, &out->col));
+    if (values) KD_OR_RETURN(kd_pool_alloc(pool, nnz, sizeof(float), what, &out->val));
+    return KD_OK;
 }
 
 kd_status kd_groups_allocate(kd_pool *pool, int64_t capacity, kd_groups *out) {
     static const char what[] = "batch";
-    kd_status status = KD_OK;
     *out = (kd_groups){.capacity = capacity};
-    KD_TRY(kd_pool_alloc(pool, 1, sizeof(int64_t), what, &out->count));
-    KD_TRY(kd_pool_alloc(pool, capacity, sizeof(int32_t), what, &out->key));
-    KD_TRY(kd_pool_alloc(pool, capacity + 1, sizeof(int32_t), what, &out->ptr));
-    KD_TRY(kd_pool_alloc(pool, capacity, sizeof(int32_t), what, &out->member));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_pool_alloc(pool, 1, sizeof(int64_t), what, &out->count));
+    KD_OR_RETURN(kd_pool_alloc(pool, capacity, sizeof(int32_t), what, &out->key));
+    KD_OR_RETURN(kd_pool_alloc(pool, capacity + 1, sizeof(int32_t), what, &out->ptr));
+    return kd_pool_alloc(pool, capacity, sizeof(int32_t), what, &out->member);
 }
 
 kd_status kd_fill(kd_ctx *ctx, const void *device, const void *host, int64_t count, int64_t size) {
@@ -79,13 +74,11 @@ double kd_xavier_bound(int64_t rows, int64_t cols) { return sqrt(6.0 / (double)(
 
 kd_status kd_gcn(kd_ctx *ctx, kd_csr a, int64_t layers, kd_mat x, kd_mat scratch, kd_mat y) {
     if (layers == 0) return kd_add_scaled(ctx, 1.0f, x, 0.0f, y);
-    kd_status status = KD_OK;
     kd_mat from = x;
     for (int64_t l = 1; l <= layers; l++) { /* Horner: Y <- A Y + X */
         kd_mat to = (layers - l) % 2 == 0 ? y : scratch;
-        KD_TRY(kd_spmm(ctx, 1.0f, a, from, 1.0f, x, to));
+        KD_OR_RETURN(kd_spmm(ctx, 1.0f, a, from, 1.0f, x, to));
         from = to;
     }
-cleanup:
-    return status;
+    return KD_OK;
 }

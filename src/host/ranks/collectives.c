@@ -108,8 +108,7 @@ cleanup:
 
 kd_status kd_comm_bind(kd_comm *c, kd_ctx *ctx) {
     if (!c) return KD_OK;
-    kd_status status = kd_comm_agree(c, kd_comm_require_same(c, "kind of device", (uint64_t)kd_ctx_is_gpu(ctx)));
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_comm_agree(c, kd_comm_require_same(c, "kind of device", (uint64_t)kd_ctx_is_gpu(ctx))));
     c->ctx = ctx;
     if (kd_ctx_is_gpu(ctx)) return bind_gpu(c, ctx);
     if (c->mpi) return kd_mpi_ranks(c->control, &c->sums);
@@ -298,10 +297,7 @@ cleanup:
 
 kd_status kd_comm_merge_top(kd_comm *c, kd_ctx *ctx, int64_t rows, int64_t k, const int32_t *first, int32_t *list,
                             float *value, int32_t *top) {
-    kd_status status = KD_OK;
-    KD_TRY(kd_comm_allgather(c, ctx, c->ranks, rows * k * (int64_t)sizeof *list, list));
-    KD_TRY(kd_comm_allgather(c, ctx, c->ranks, rows * k * (int64_t)sizeof *value, value));
-    KD_TRY(kd_merge_top(ctx, rows, k, c->ranks, first, list, value, top));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_comm_allgather(c, ctx, c->ranks, rows * k * (int64_t)sizeof *list, list));
+    KD_OR_RETURN(kd_comm_allgather(c, ctx, c->ranks, rows * k * (int64_t)sizeof *value, value));
+    return kd_merge_top(ctx, rows, k, c->ranks, first, list, value, top);
 }

@@ -10,21 +10,19 @@ enum { PASSING = 4096 /* rows */ };
 kd_status kd_layout_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t most_here, int64_t most_blocks,
                              int64_t width, kd_layout *out) {
     static const char what[] = "turns between ranks";
-    kd_status status = KD_OK;
     int64_t ranks = kd_comm_ranks(comm);
     kd_mat columns, rows, passing;
     *out = (kd_layout){.comm = comm, .width = width, .most = most, .most_here = most_here, .most_blocks = most_blocks};
     kd_share table = kd_share_table(width, ranks);
     out->own = kd_comm_share(comm, table);
     out->passing_rows = most < PASSING ? most : PASSING;
-    KD_TRY(kd_pool_mat(pool, most, most_blocks * out->own.count, what, &columns));
-    KD_TRY(kd_pool_mat(pool, most_here, most_blocks * width, what, &rows));
-    KD_TRY(kd_pool_mat(pool, out->passing_rows, kd_share_most(width, table.unit, ranks), what, &passing));
+    KD_OR_RETURN(kd_pool_mat(pool, most, most_blocks * out->own.count, what, &columns));
+    KD_OR_RETURN(kd_pool_mat(pool, most_here, most_blocks * width, what, &rows));
+    KD_OR_RETURN(kd_pool_mat(pool, out->passing_rows, kd_share_most(width, table.unit, ranks), what, &passing));
     out->columns = columns.data;
     out->rows = rows.data;
     out->passing = passing.data;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static int64_t column_of(const kd_layout *t, int64_t rank) {
@@ -51,7 +49,6 @@ cleanup:
 
 /* Between rows and t->rows, where each rank's columns of all blocks are packed, one rank's after the other's. */
 static kd_status copy_rows(kd_ctx *ctx, const kd_layout *t, kd_mat rows, bool pack) {
-    kd_status status = KD_OK;
     int64_t blocks = rows.cols / t->width;
     for (int64_t r = 0; r < kd_comm_ranks(t->comm); r++) {
         int64_t column = column_of(t, r), count = column_of(t, r + 1) - column;
@@ -59,11 +56,10 @@ static kd_status copy_rows(kd_ctx *ctx, const kd_layout *t, kd_mat rows, bool pa
         for (int64_t i = 0; i < blocks; i++) {
             kd_mat there = kd_mat_cols(packed, i * count, count),
                    here = kd_mat_cols(rows, i * t->width + column, count);
-            KD_TRY(kd_add_scaled(ctx, 1.0f, pack ? here : there, 0.0f, pack ? there : here));
+            KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, pack ? here : there, 0.0f, pack ? there : here));
         }
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status check(const kd_layout *t, kd_share share, kd_mat columns, kd_mat rows) {
@@ -76,36 +72,27 @@ static kd_status check(const kd_layout *t, kd_share share, kd_mat columns, kd_ma
 }
 
 kd_status kd_layout_to_rows(kd_ctx *ctx, const kd_layout *t, kd_share share, kd_mat columns, kd_mat rows) {
-    kd_status status = KD_OK;
-    KD_TRY(check(t, share, columns, rows));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, columns, 0.0f, kd_mat_make(t->columns, columns.rows, columns.cols)));
-    KD_TRY(exchange(ctx, t, share, rows.cols / t->width, true));
-    KD_TRY(copy_rows(ctx, t, rows, false));
-cleanup:
-    return status;
+    KD_OR_RETURN(check(t, share, columns, rows));
+    KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, columns, 0.0f, kd_mat_make(t->columns, columns.rows, columns.cols)));
+    KD_OR_RETURN(exchange(ctx, t, share, rows.cols / t->width, true));
+    return copy_rows(ctx, t, rows, false);
 }
 
 kd_status kd_layout_to_columns(kd_ctx *ctx, const kd_layout *t, kd_share share, kd_mat rows, float beta,
                                kd_mat columns) {
-    kd_status status = KD_OK;
-    KD_TRY(check(t, share, columns, rows));
-    KD_TRY(copy_rows(ctx, t, rows, true));
-    KD_TRY(exchange(ctx, t, share, rows.cols / t->width, false));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_make(t->columns, columns.rows, columns.cols), beta, columns));
-cleanup:
-    return status;
+    KD_OR_RETURN(check(t, share, columns, rows));
+    KD_OR_RETURN(copy_rows(ctx, t, rows, true));
+    KD_OR_RETURN(exchange(ctx, t, share, rows.cols / t->width, false));
+    return kd_add_scaled(ctx, 1.0f, kd_mat_make(t->columns, columns.rows, columns.cols), beta, columns);
 }
 
 kd_status kd_layout_allgather(kd_ctx *ctx, const kd_layout *t, kd_mat columns, kd_mat whole) {
-    kd_status status = KD_OK;
     int64_t blocks = columns.cols / t->own.count;
-    KD_TRY(kd_zero(ctx, whole.data, whole.rows * whole.cols * (int64_t)sizeof(float)));
+    KD_OR_RETURN(kd_zero(ctx, whole.data, whole.rows * whole.cols * (int64_t)sizeof(float)));
     for (int64_t i = 0; i < blocks; i++)
-        KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_cols(columns, i * t->own.count, t->own.count), 0.0f,
-                             kd_mat_cols(whole, i * t->width + t->own.first, t->own.count)));
-    KD_TRY(kd_comm_allreduce_f32(t->comm, ctx, whole.rows * whole.cols, whole.data));
-cleanup:
-    return status;
+        KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, kd_mat_cols(columns, i * t->own.count, t->own.count), 0.0f,
+                                   kd_mat_cols(whole, i * t->width + t->own.first, t->own.count)));
+    return kd_comm_allreduce_f32(t->comm, ctx, whole.rows * whole.cols, whole.data);
 }
 
 /* The passing rows of rank r from the device to their columns of host. */

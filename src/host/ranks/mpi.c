@@ -75,8 +75,7 @@ kd_status kd_mpi_open(int64_t ranks, int64_t timeout_s, kd_control **out) {
     *out = NULL;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
         return KD_FAIL(KD_ERR_MPI, "MPI does not start");
-    kd_status status = kd_host_alloc(&m, 1, sizeof *m, "communicator");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&m, 1, sizeof *m, "communicator"));
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
@@ -105,8 +104,7 @@ static kd_status begin_sum(mpi_ranks *r, kd_sum_type type, int64_t n, void *x) {
     int64_t bytes = type == KD_SUM_F32 ? 4 : 8;
     for (int64_t at = 0; at < n; at += MOST) {
         int count = (int)(n - at < MOST ? n - at : MOST);
-        kd_status status = r->count < UNDER_WAY ? KD_OK : end_allreduce(&r->ranks, NULL);
-        if (status != KD_OK) return status;
+        KD_OR_RETURN(r->count < UNDER_WAY ? KD_OK : end_allreduce(&r->ranks, NULL));
         int code =
             MPI_Iallreduce(MPI_IN_PLACE, (char *)x + at * bytes, count, type == KD_SUM_F32 ? MPI_FLOAT : MPI_DOUBLE,
                            MPI_SUM, MPI_COMM_WORLD, &r->begun[r->count]);
@@ -127,7 +125,6 @@ static kd_status allreduce(kd_ranks *ranks, kd_ctx *ctx, kd_sum_type type, int64
 }
 
 static kd_status allgatherv(kd_ranks *ranks, kd_ctx *ctx, const int64_t *first, void *x) {
-    kd_status status = KD_OK;
     const mpi_ranks *r = (const mpi_ranks *)ranks;
     (void)ctx;
     for (int64_t from = 0; from < r->job->control.ranks; from++)
@@ -135,10 +132,9 @@ static kd_status allgatherv(kd_ranks *ranks, kd_ctx *ctx, const int64_t *first, 
             MPI_Request request;
             int count = (int)(first[from + 1] - at < MOST ? first[from + 1] - at : MOST);
             int code = MPI_Ibcast((char *)x + at, count, MPI_BYTE, (int)from, MPI_COMM_WORLD, &request);
-            KD_TRY(wait_for(r->job, code, 1, &request));
+            KD_OR_RETURN(wait_for(r->job, code, 1, &request));
         }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* A block to one rank while another's is taken: in pieces, of which each side has as many as its own block needs. */
@@ -162,7 +158,6 @@ static kd_status swap(const mpi *m, int to, const char *send, int64_t send_bytes
 /* By distance: in every step all ranks send, and every rank to another one. */
 static kd_status alltoallv(kd_ranks *ranks, kd_ctx *ctx, const int64_t *send_first, const void *send,
                            const int64_t *take_first, void *take) {
-    kd_status status = KD_OK;
     const mpi *m = ((const mpi_ranks *)ranks)->job;
     int64_t mine = m->control.rank, count = m->control.ranks;
     (void)ctx;
@@ -170,11 +165,10 @@ static kd_status alltoallv(kd_ranks *ranks, kd_ctx *ctx, const int64_t *send_fir
            (size_t)(send_first[mine + 1] - send_first[mine]));
     for (int64_t distance = 1; distance < count; distance++) {
         int64_t to = (mine + distance) % count, from = (mine - distance + count) % count;
-        KD_TRY(swap(m, (int)to, (const char *)send + send_first[to], send_first[to + 1] - send_first[to], (int)from,
-                    (char *)take + take_first[from], take_first[from + 1] - take_first[from]));
+        KD_OR_RETURN(swap(m, (int)to, (const char *)send + send_first[to], send_first[to + 1] - send_first[to],
+                          (int)from, (char *)take + take_first[from], take_first[from + 1] - take_first[from]));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status health(kd_ranks *ranks) { return (void)ranks, KD_OK; /* every wait has seen to it */ }
@@ -185,8 +179,7 @@ static void close_ranks(kd_ranks *ranks, kd_ctx *ctx) {
 
 kd_status kd_mpi_ranks(kd_control *control, kd_ranks **out) {
     mpi_ranks *r;
-    kd_status status = kd_host_alloc(&r, 1, sizeof *r, "communicator");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&r, 1, sizeof *r, "communicator"));
     *r = (mpi_ranks){{"MPI", allreduce, begin_allreduce, end_allreduce, allgatherv, alltoallv, health, close_ranks},
                      (const mpi *)control,
                      0,

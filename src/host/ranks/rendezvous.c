@@ -121,21 +121,19 @@ static void receive(reception *r, double until) {
 
 /* The file is whole or not there at all; what another job left is replaced. */
 static kd_status publish(reception *r) {
-    kd_status status = KD_OK;
     kd_atomic_file file;
     char addresses[2048], host[KD_HOST_NAME] = "";
     kd_list_addresses(addresses, sizeof addresses);
     gethostname(host, sizeof host - 1);
     if (getrandom(&r->nonce, sizeof r->nonce, 0) != sizeof r->nonce) r->nonce = (uint64_t)getpid();
-    KD_TRY(kd_atomic_open(r->world->file, &file));
+    KD_OR_RETURN(kd_atomic_open(r->world->file, &file));
     fprintf(file.stream,
             "kdiffe rendezvous 1\njob %016" PRIx64 "\nranks %" PRId64 "\nnonce %016" PRIx64
             "\nhost %s\nport %d\nat %s\n",
             r->world->job, r->world->ranks, r->nonce, host, kd_port_of(r->listener), addresses);
-    KD_TRY(kd_atomic_commit(&file));
+    KD_OR_RETURN(kd_atomic_commit(&file));
     r->published = true;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* A connection each, and some more. */

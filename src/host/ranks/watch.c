@@ -51,8 +51,7 @@ static void *look(void *context) {
 kd_status kd_watch_begin(kd_ctx *ctx, kd_ranks *ranks, kd_control *control, const char *who, int64_t timeout_s,
                          kd_watch **out) {
     kd_watch *w = NULL;
-    kd_status status = kd_host_alloc(&w, 1, sizeof *w, "communicator");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&w, 1, sizeof *w, "communicator"));
     *w = (kd_watch){.ctx = ctx, .ranks = ranks, .control = control, .who = who, .timeout_s = timeout_s};
     pthread_mutex_init(&w->lock, NULL);
     if (pthread_create(&w->thread, NULL, look, w) != 0) {

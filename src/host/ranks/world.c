@@ -66,8 +66,7 @@ static kd_status take_master(kd_world *w) {
                        "%s: %lld ranks, but MASTER_ADDR does not say where rank 0 is; set it, or "
                        "--rendezvous=HOST:PORT or file:PATH",
                        w->launcher, (long long)w->ranks);
-    kd_status status = take_number("MASTER_PORT", 1, 65535, &port);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(take_number("MASTER_PORT", 1, 65535, &port));
     snprintf(w->host, sizeof w->host, "%s", host);
     w->port = (int)port + (store && strcmp(store, "True") == 0); /* the port itself is torchrun's own then */
     return KD_OK;
@@ -85,15 +84,12 @@ static uint64_t hash_of(const char *const names[], int count) {
 
 static kd_status world_of_torchrun(const char *rendezvous, kd_world *w) {
     static const char *const JOB[] = {"KDIFFE_JOB", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"};
-    kd_status status = KD_OK;
     w->launcher = getenv("KDIFFE_JOB") ? "kdiffe launch" : "RANK, WORLD_SIZE";
-    KD_TRY(take_number("WORLD_SIZE", 1, 1 << 20, &w->ranks));
-    KD_TRY(take_number("RANK", 0, w->ranks, &w->rank));
-    if (getenv("LOCAL_RANK")) KD_TRY(take_number("LOCAL_RANK", 0, w->ranks, &w->local_rank));
+    KD_OR_RETURN(take_number("WORLD_SIZE", 1, 1 << 20, &w->ranks));
+    KD_OR_RETURN(take_number("RANK", 0, w->ranks, &w->rank));
+    if (getenv("LOCAL_RANK")) KD_OR_RETURN(take_number("LOCAL_RANK", 0, w->ranks, &w->local_rank));
     w->job = hash_of(JOB, 3);
-    status = rendezvous ? parse_address(rendezvous, w) : take_master(w);
-cleanup:
-    return status;
+    return rendezvous ? parse_address(rendezvous, w) : take_master(w);
 }
 
 /* srun without PMIx: rank 0 is on the step's first machine, and the job's number makes a port that its ranks agree on.
@@ -101,21 +97,19 @@ cleanup:
 static kd_status world_of_slurm(const char *rendezvous, kd_world *w) {
     static const char *const JOB[] = {"SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"};
     const char *nodes = getenv("SLURM_STEP_NODELIST"), *job = getenv("SLURM_JOB_ID");
-    kd_status status = KD_OK;
     w->launcher = "srun";
     w->ranks = slurm_tasks();
-    KD_TRY(take_number("SLURM_PROCID", 0, w->ranks, &w->rank));
-    KD_TRY(take_number("SLURM_LOCALID", 0, w->ranks, &w->local_rank));
+    KD_OR_RETURN(take_number("SLURM_PROCID", 0, w->ranks, &w->rank));
+    KD_OR_RETURN(take_number("SLURM_LOCALID", 0, w->ranks, &w->local_rank));
     w->job = hash_of(JOB, 3);
     if (rendezvous) return parse_address(rendezvous, w);
     if (getenv("MASTER_ADDR") && getenv("MASTER_PORT")) return take_master(w);
     if (!nodes || !job)
-        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "srun: neither SLURM_STEP_NODELIST and SLURM_JOB_ID nor MASTER_ADDR and "
-                                            "MASTER_PORT say where rank 0 is");
+        return KD_FAIL(KD_ERR_ARGUMENT, "srun: neither SLURM_STEP_NODELIST and SLURM_JOB_ID nor MASTER_ADDR and "
+                                        "MASTER_PORT say where rank 0 is");
     first_host(nodes, w->host, sizeof w->host);
     w->port = 20000 + (int)(atoll(job) % 10000) + (int)(atoll(getenv("SLURM_STEP_ID")) % 100);
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_world_of_environment(const char *rendezvous, kd_world *out) {

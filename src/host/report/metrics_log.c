@@ -70,8 +70,7 @@ cleanup:
 
 kd_status kd_metrics_log_resume(const char *path, int64_t epoch, const char *device, kd_metrics_log *out) {
     *out = (kd_metrics_log){NULL, path};
-    kd_status status = keep_earlier(path, epoch);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(keep_earlier(path, epoch));
     out->stream = fopen(path, "a");
     if (!out->stream) return KD_FAIL(KD_ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
     cJSON *line = cJSON_CreateObject();

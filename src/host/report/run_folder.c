@@ -48,19 +48,17 @@ cleanup:
 }
 
 kd_status kd_run_folder_open(const char *path, kd_run_folder *out) {
-    kd_status status = name_files(path, out);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(name_files(path, out));
     if (kd_file_exists(out->model)) return KD_OK;
-    status = KD_FAIL(KD_ERR_FORMAT, "%s: expected a run folder with a model.safetensors", path);
+    kd_status status = KD_FAIL(KD_ERR_FORMAT, "%s: expected a run folder with a model.safetensors", path);
     kd_run_folder_free(out);
     return status;
 }
 
 kd_status kd_run_folder_resume(const char *path, kd_run_folder *out) {
-    kd_status status = name_files(path, out);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(name_files(path, out));
     if (kd_file_exists(out->config)) return KD_OK;
-    status = KD_FAIL(KD_ERR_FORMAT, "%s: expected a run folder with a config.yaml", path);
+    kd_status status = KD_FAIL(KD_ERR_FORMAT, "%s: expected a run folder with a config.yaml", path);
     kd_run_folder_free(out);
     return status;
 }

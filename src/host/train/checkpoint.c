@@ -116,14 +116,12 @@ cleanup:
 }
 
 kd_status kd_checkpoint_save(kd_trainer *m, kd_position at) {
-    kd_status status = KD_OK;
     int done = 0;
     m->progress.steps = 0;
-    if (at.batch > 0) KD_TRY(collect_losses(m));
-    KD_TRY(write_checkpoint(m, at));
-    KD_TRY(kd_comm_allreduce_max(m->comm, &done)); /* none stops, and ends the job, before it is written */
-cleanup:
-    return status;
+    if (at.batch > 0) KD_OR_RETURN(collect_losses(m));
+    KD_OR_RETURN(write_checkpoint(m, at));
+    KD_OR_RETURN(kd_comm_allreduce_max(m->comm, &done)); /* none stops, and ends the job, before it is written */
+    return KD_OK;
 }
 
 /* The first key in which the configurations differ, both as kd_config_identity writes them. */
@@ -212,20 +210,18 @@ static kd_status take_run(const char *path, const kd_safetensors *file, kd_train
 }
 
 static kd_status take_arrays(const char *path, const kd_safetensors *file, kd_trainer *m) {
-    kd_status status = KD_OK;
     kd_run_arrays arrays;
     list_arrays(m, m->progress.start, &arrays);
     for (int64_t i = 0; i < arrays.count; i++) {
         const kd_tensor *want = &arrays.tensor[i], *got = kd_safetensors_find(file, want->name);
         if (!got || got->dtype != want->dtype || got->rank != 1 || got->shape[0] != want->shape[0])
-            KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: array '%s': %s, expected one of %" PRId64 " elements", path,
-                               want->name, got ? "is of another kind" : "is not there", want->shape[0]);
-        KD_TRY(kd_run_arrays_take(&arrays, i, got->data));
+            return KD_FAIL(KD_ERR_FORMAT, "%s: array '%s': %s, expected one of %" PRId64 " elements", path, want->name,
+                           got ? "is of another kind" : "is not there", want->shape[0]);
+        KD_OR_RETURN(kd_run_arrays_take(&arrays, i, got->data));
     }
-    if (kd_comm_rank(m->comm) > 0) KD_TRY(kd_zero(m->ctx, m->loop.loss, m->loop.steps * KD_LOSS_PARTS * 8));
-    KD_TRY(kd_synchronize(m->ctx)); /* the file stays mapped until it is all there */
-cleanup:
-    return status;
+    if (kd_comm_rank(m->comm) > 0) KD_OR_RETURN(kd_zero(m->ctx, m->loop.loss, m->loop.steps * KD_LOSS_PARTS * 8));
+    KD_OR_RETURN(kd_synchronize(m->ctx)); /* the file stays mapped until it is all there */
+    return KD_OK;
 }
 
 static bool ends_with(const char *name, const char *suffix) {
@@ -267,19 +263,15 @@ static uint64_t hash_of(const char *path) {
 }
 
 static kd_status open_newest(const char *folder, char **path, kd_safetensors *file) {
-    kd_status status = kd_checkpoint_newest(folder, path);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_checkpoint_newest(folder, path));
     if (!*path) return KD_FAIL(KD_ERR_FORMAT, "%s: holds no checkpoint", folder);
     return kd_safetensors_open(*path, true, file);
 }
 
 static kd_status take(const char *path, const kd_safetensors *file, kd_trainer *m) {
-    kd_status status = KD_OK;
-    KD_TRY(check_origin(path, file, m));
-    KD_TRY(take_run(path, file, m));
-    KD_TRY(take_arrays(path, file, m));
-cleanup:
-    return status;
+    KD_OR_RETURN(check_origin(path, file, m));
+    KD_OR_RETURN(take_run(path, file, m));
+    return take_arrays(path, file, m);
 }
 
 /* What is wrong with a file is wrong for all ranks, of which one says it. */

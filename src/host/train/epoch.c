@@ -12,11 +12,11 @@ static double now(void) {
 
 /* One stage: named for profilers, timed, in its turn; left out where a resumed run had done it. Books the time since
  * *since, and waits for the stage's work unless it failed. */
-#define STAGE(stage_of, work)                                                    \
+#define STAGE_OR_RETURN(stage_of, work)                                          \
     do {                                                                         \
         if (t->progress.resuming && (stage_of) < t->progress.start.stage) break; \
         kd_range_push(t->ctx, kd_stage_name(stage_of));                          \
-        KD_TRY(book(t, (stage_of), (work), &since));                             \
+        KD_OR_RETURN(book(t, (stage_of), (work), &since));                       \
     } while (0)
 
 static kd_status book(kd_trainer *t, kd_stage stage, kd_status status, double *since) {
@@ -32,32 +32,28 @@ static kd_status book(kd_trainer *t, kd_stage stage, kd_status status, double *s
 }
 
 kd_status kd_train_epoch(kd_trainer *t, int64_t epoch) {
-    kd_status status = KD_OK;
     const kd_model_kind *kind = t->plan->kind;
     double since = now();
 
     for (int64_t i = 0; i < kind->stages; i++)
-        STAGE(kind->stage[i].stage, kind->stage[i].run(t->model, &t->loop, epoch));
-    STAGE(KD_STAGE_STEPS, kd_train_steps(t, epoch));
+        STAGE_OR_RETURN(kind->stage[i].stage, kind->stage[i].run(t->model, &t->loop, epoch));
+    STAGE_OR_RETURN(KD_STAGE_STEPS, kd_train_steps(t, epoch));
     if ((epoch + 1) % t->config->eval_every == 0 || epoch + 1 == t->config->epochs) {
-        KD_TRY(kd_progress_pause(&t->progress, (kd_position){epoch, KD_STAGE_EVALUATE, 0, 0}, 0, 1));
-        STAGE(KD_STAGE_EVALUATE, kd_evaluate_epoch(t, epoch));
+        KD_OR_RETURN(kd_progress_pause(&t->progress, (kd_position){epoch, KD_STAGE_EVALUATE, 0, 0}, 0, 1));
+        STAGE_OR_RETURN(KD_STAGE_EVALUATE, kd_evaluate_epoch(t, epoch));
     }
     t->progress.resuming = false; /* also where eval_every has changed and there was nothing left to do */
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_evaluate_epoch(kd_trainer *t, int64_t epoch) {
-    kd_status status = KD_OK;
     const kd_csr held_out[2] = {t->valid, t->test};
     kd_metrics metrics[2];
     kd_ranked ranked;
-    KD_TRY(t->plan->kind->score(t->model, epoch, &ranked));
-    KD_TRY(kd_ranker_metrics(t->ctx, &t->ranker, &ranked, held_out, metrics));
+    KD_OR_RETURN(t->plan->kind->score(t->model, epoch, &ranked));
+    KD_OR_RETURN(kd_ranker_metrics(t->ctx, &t->ranker, &ranked, held_out, metrics));
     t->progress.record.valid = metrics[0];
     t->progress.record.test = metrics[1];
     t->progress.record.evaluated = true;
-cleanup:
-    return status;
+    return KD_OK;
 }

@@ -26,7 +26,6 @@ static void fill_losses(const kd_trainer *t, const double sums[KD_LOSS_PARTS], k
 }
 
 kd_status kd_train_steps(kd_trainer *t, int64_t epoch) {
-    kd_status status = KD_OK;
     kd_rng negative = {t->config->seed, KD_RNG_NEGATIVE, 0, (uint32_t)epoch, NULL};
     kd_pass pass = {.stage = KD_STAGE_STEPS,
                     .rows = t->data->train.count,
@@ -38,9 +37,8 @@ kd_status kd_train_steps(kd_trainer *t, int64_t epoch) {
                     .total = kd_loop_steps(&t->loop, t->data->train.count)};
     double sums[KD_LOSS_PARTS];
     bool done;
-    KD_TRY(kd_sample_negatives(t->ctx, t->model->train, pass.rows, t->user, &negative, t->negative));
-    KD_TRY(kd_loop_run(&t->loop, epoch, &pass, sums, &done));
+    KD_OR_RETURN(kd_sample_negatives(t->ctx, t->model->train, pass.rows, t->user, &negative, t->negative));
+    KD_OR_RETURN(kd_loop_run(&t->loop, epoch, &pass, sums, &done));
     if (!done) fill_losses(t, sums, &t->progress.record);
-cleanup:
-    return status;
+    return KD_OK;
 }

@@ -75,7 +75,6 @@ static kd_status select_epoch(kd_trainer *m, const kd_observer *observer, kd_epo
 }
 
 static kd_status run_epochs(kd_trainer *m, const kd_observer *observer, double attention_seconds) {
-    kd_status status = KD_OK;
     kd_progress *run = &m->progress;
     const kd_checkpointing *c = run->checkpoints;
     kd_epoch_record *record = &run->record;
@@ -83,16 +82,15 @@ static kd_status run_epochs(kd_trainer *m, const kd_observer *observer, double a
     for (int64_t epoch = run->start.epoch; epoch < m->config->epochs && !stop; epoch++) {
         begin_record(m, epoch);
         if (epoch == 0) record->seconds[KD_STAGE_ATTENTION] = record->total_seconds = attention_seconds;
-        KD_TRY(kd_train_epoch(m, epoch));
-        KD_TRY(select_epoch(m, observer, record));
-        if (observer->epoch) KD_TRY(observer->epoch(observer->context, record));
+        KD_OR_RETURN(kd_train_epoch(m, epoch));
+        KD_OR_RETURN(select_epoch(m, observer, record));
+        if (observer->epoch) KD_OR_RETURN(observer->epoch(observer->context, record));
         stop = m->config->patience > 0 && run->since_best >= m->config->patience;
         bool last = stop || epoch + 1 == m->config->epochs;
         if (c && (c->epochs > 0 ? (epoch + 1) % c->epochs == 0 || last : c->steps > 0 && last))
-            KD_TRY(kd_checkpoint_save(m, (kd_position){epoch + 1, KD_STAGE_DENOISE_MODALITIES, 0, 0}));
+            KD_OR_RETURN(kd_checkpoint_save(m, (kd_position){epoch + 1, KD_STAGE_DENOISE_MODALITIES, 0, 0}));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status keep(void *keeper, kd_position at) { return kd_checkpoint_save(keeper, at); }

@@ -9,15 +9,12 @@ static int64_t most_rows(const kd_trainer *t) {
 }
 
 static kd_status allocate_interactions(kd_trainer *t) {
-    kd_status status = KD_OK;
     int64_t n = t->data->train.count;
-    KD_TRY(kd_loop_allocate(&t->pool, most_rows(t), t->config->batch, &t->loop));
-    KD_TRY(kd_pool_alloc(&t->pool, n, sizeof(int32_t), "interactions", &t->user));
-    KD_TRY(kd_pool_alloc(&t->pool, n, sizeof(int32_t), "interactions", &t->positive));
-    KD_TRY(kd_pool_alloc(&t->pool, n, sizeof(int32_t), "interactions", &t->negative));
-    KD_TRY(kd_pool_alloc(&t->pool, 1, sizeof *t->cursor, "interactions", &t->cursor));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_loop_allocate(&t->pool, most_rows(t), t->config->batch, &t->loop));
+    KD_OR_RETURN(kd_pool_alloc(&t->pool, n, sizeof(int32_t), "interactions", &t->user));
+    KD_OR_RETURN(kd_pool_alloc(&t->pool, n, sizeof(int32_t), "interactions", &t->positive));
+    KD_OR_RETURN(kd_pool_alloc(&t->pool, n, sizeof(int32_t), "interactions", &t->negative));
+    return kd_pool_alloc(&t->pool, 1, sizeof *t->cursor, "interactions", &t->cursor);
 }
 
 static kd_status allocate_ranker(kd_trainer *t) {
@@ -39,7 +36,6 @@ static kd_status reserve_workspace(kd_trainer *t) {
 
 kd_status kd_trainer_open(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, kd_comm *comm,
                           kd_memory_plan *memory, kd_trainer *t) {
-    kd_status status = KD_OK;
     const kd_model_kind *kind = kd_model_kind_of(config);
     *t = (kd_trainer){.ctx = ctx, .comm = comm, .config = config, .data = data};
     t->progress = (kd_progress){.comm = comm, .best = -1.0, .best_epoch = -1};
@@ -48,29 +44,25 @@ kd_status kd_trainer_open(kd_ctx *ctx, const kd_config *config, const kd_dataset
         kd_pool_init(&t->pool, ctx);
     else
         kd_pool_init_counting(&t->pool, memory);
-    KD_TRY(kind->plan(config, data, comm, &t->plan));
-    KD_TRY(kind->allocate(t->plan, &t->pool, &t->model));
-    KD_TRY(allocate_interactions(t));
-    KD_TRY(allocate_ranker(t));
-    KD_TRY(reserve_workspace(t));
-cleanup:
-    return status;
+    KD_OR_RETURN(kind->plan(config, data, comm, &t->plan));
+    KD_OR_RETURN(kind->allocate(t->plan, &t->pool, &t->model));
+    KD_OR_RETURN(allocate_interactions(t));
+    KD_OR_RETURN(allocate_ranker(t));
+    return reserve_workspace(t);
 }
 
 kd_status kd_trainer_fill(kd_trainer *t, const kd_bipartite *graph, const float *similarity) {
-    kd_status status = KD_OK;
     const kd_dataset *d = t->data;
     int64_t bytes = d->train.count * (int64_t)sizeof(int32_t);
-    if (t->model->layout) KD_TRY(kd_comm_connect(t->comm, t->ctx)); /* before steps are recorded */
-    KD_TRY(t->plan->kind->fill(t->model, graph, similarity));
-    KD_TRY(kd_upload(t->ctx, t->user, d->train.user, bytes));
-    KD_TRY(kd_upload(t->ctx, t->positive, d->train.item, bytes));
+    if (t->model->layout) KD_OR_RETURN(kd_comm_connect(t->comm, t->ctx)); /* before steps are recorded */
+    KD_OR_RETURN(t->plan->kind->fill(t->model, graph, similarity));
+    KD_OR_RETURN(kd_upload(t->ctx, t->user, d->train.user, bytes));
+    KD_OR_RETURN(kd_upload(t->ctx, t->positive, d->train.item, bytes));
     if (d->valid.count > 0)
-        KD_TRY(kd_interactions_csr(&t->pool, d->users, d->items, &d->valid, "held-out interactions", &t->valid));
+        KD_OR_RETURN(kd_interactions_csr(&t->pool, d->users, d->items, &d->valid, "held-out interactions", &t->valid));
     if (d->test.count > 0)
-        KD_TRY(kd_interactions_csr(&t->pool, d->users, d->items, &d->test, "held-out interactions", &t->test));
-cleanup:
-    return status;
+        KD_OR_RETURN(kd_interactions_csr(&t->pool, d->users, d->items, &d->test, "held-out interactions", &t->test));
+    return KD_OK;
 }
 
 void kd_trainer_close(kd_trainer *t) {

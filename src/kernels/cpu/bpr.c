@@ -36,7 +36,6 @@ static void gather_items(const kd_bpr_args *a, const float *slope) {
 }
 
 kd_status kd_cpu_bpr(kd_ctx *ctx, const kd_bpr_args *a) {
-    kd_status status = KD_OK;
     float *margin = ctx->workspace; /* x_b, then d loss / d x_b */
 #pragma omp parallel for schedule(static)
     for (int64_t b = 0; b < a->count; b++) {
@@ -47,7 +46,7 @@ kd_status kd_cpu_bpr(kd_ctx *ctx, const kd_bpr_args *a) {
         for (int64_t c = 0; c < a->user_view.cols; c++) x += u[c] * (p[c] - n[c]);
         margin[b] = x;
     }
-    if (a->split) KD_TRY(kd_split_sum(a->split, ctx, a->count, margin));
+    if (a->split) KD_OR_RETURN(kd_split_sum(a->split, ctx, a->count, margin));
     double loss = 0.0;
     for (int64_t b = 0; b < a->count; b++) {
         loss += softplus_of_minus(margin[b]);
@@ -56,6 +55,5 @@ kd_status kd_cpu_bpr(kd_ctx *ctx, const kd_bpr_args *a) {
     if (a->loss) a->loss[0] += loss / a->batch;
     gather_users(a, margin);
     gather_items(a, margin);
-cleanup:
-    return status;
+    return KD_OK;
 }

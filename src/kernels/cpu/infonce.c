@@ -195,7 +195,6 @@ static void pull_keys(const kd_infonce_args *a, const scratch *s, int64_t groups
 }
 
 kd_status kd_cpu_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
-    kd_status status = KD_OK;
     int64_t groups = a->nodes.count[0];
     scratch s = lay_out(ctx->workspace, groups, a->most_keys > 0 ? a->most_keys : a->b.rows, a->b.cols);
     double *row_loss = s.sum; /* an anchor's loss takes the place of its first partial sum */
@@ -209,7 +208,7 @@ kd_status kd_cpu_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
             s.total[g] = 0.0;
             for (int64_t range = 0; range < RANGES; range++) s.total[g] += s.sum[range * s.rows + g];
         }
-        if (a->sum) KD_TRY(a->sum(a->sum_context, ctx, count, s.total + first));
+        if (a->sum) KD_OR_RETURN(a->sum(a->sum_context, ctx, count, s.total + first));
 #pragma omp parallel for schedule(static)
         for (int64_t g = first; g < first + count; g++) row_loss[g] = close_anchor(a, &s, g);
 #pragma omp parallel for schedule(dynamic, 1)
@@ -217,6 +216,5 @@ kd_status kd_cpu_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
     }
     for (int64_t g = 0; g < groups; g++) a->loss[0] += row_loss[g];
     pull_keys(a, &s, groups);
-cleanup:
-    return status;
+    return KD_OK;
 }

@@ -63,21 +63,19 @@ static void clear_beyond(const kd_kg *kg, int64_t heads, float *x) {
 
 kd_status kd_cpu_rgat_forward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e, kd_mat rh,
                               kd_mat rt, float *logit, float *alpha, kd_mat agg) {
-    kd_status status = KD_OK;
     forward_hop f = {kg, slope, e, rh, rt, agg, logit, alpha};
     if (split) {
         clear_beyond(kg, agg.rows, logit);
 #pragma omp parallel for schedule(dynamic, 64)
         for (int64_t h = 0; h < agg.rows; h++) head_logits(&f, h);
-        KD_TRY(kd_split_sum(split, ctx, kg->capacity, logit));
+        KD_OR_RETURN(kd_split_sum(split, ctx, kg->capacity, logit));
     }
 #pragma omp parallel for schedule(dynamic, 64)
     for (int64_t h = 0; h < agg.rows; h++) {
         if (!split) head_logits(&f, h);
         attend(&f, h);
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 typedef struct backward_hop {
@@ -138,11 +136,10 @@ static void relations_of_range(const kd_kg *kg, int64_t heads, const kd_mat *e, 
 kd_status kd_cpu_rgat_backward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e, kd_mat rh,
                                kd_mat rt, float *logit, const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh,
                                kd_mat drt) {
-    kd_status status = KD_OK;
     float *part = ctx->workspace;
     int64_t size = 2 * kg->relations * e.cols, ranges = kd_rgat_ranges(kg->relations, e.cols);
     backward_hop b = {kg, slope, e, rh, dagg, de, logit, alpha, split ? ctx->workspace : NULL};
-    if (split) KD_TRY(sum_dalpha(ctx, split, &b, ctx->workspace));
+    if (split) KD_OR_RETURN(sum_dalpha(ctx, split, &b, ctx->workspace));
 #pragma omp parallel for schedule(dynamic, 64)
     for (int64_t h = 0; h < dagg.rows; h++) head_backward(&b, h);
 #pragma omp parallel for schedule(dynamic, 64)
@@ -162,6 +159,5 @@ kd_status kd_cpu_rgat_backward(kd_ctx *ctx, const kd_split *split, const kd_kg *
             add(1.0f, part + range * size + r * e.cols, drh.data + r * drh.ld, e.cols);
             add(1.0f, part + range * size + (kg->relations + r) * e.cols, drt.data + r * drt.ld, e.cols);
         }
-cleanup:
-    return status;
+    return KD_OK;
 }

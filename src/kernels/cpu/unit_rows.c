@@ -72,7 +72,6 @@ static void unit_row(const unit_pass *u, int64_t r, double square) {
 
 kd_status kd_cpu_unit_rows_forward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, kd_mat x, float p,
                                    const kd_rng *rng, kd_mat y, float *norm) {
-    kd_status status = KD_OK;
     int64_t sums = sums_of(only, x.rows);
     float *sum = only ? ctx->workspace : norm;
     unit_pass u = {first_column(split), p, x, y, norm, p > 0.0f ? kd_rng_now(*rng) : (kd_rng){0}};
@@ -80,15 +79,14 @@ kd_status kd_cpu_unit_rows_forward(kd_ctx *ctx, const kd_split *split, const kd_
         memset(sum, 0, (size_t)sums * sizeof *sum);
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < rows_of(only, x.rows); i++) sum[i] = (float)row_square(&u, row_of(only, i));
-        KD_TRY(kd_split_sum(split, ctx, sums, sum));
+        KD_OR_RETURN(kd_split_sum(split, ctx, sums, sum));
     }
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < rows_of(only, x.rows); i++) {
         int64_t r = row_of(only, i);
         unit_row(&u, r, split ? sum[i] : row_square(&u, r));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 typedef struct unit_gradient {
@@ -127,7 +125,6 @@ static void unit_row_backward(const unit_gradient *g, int64_t r, float along) {
 
 kd_status kd_cpu_unit_rows_backward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, float alpha, kd_mat y,
                                     const float *norm, kd_mat dy, float p, const kd_rng *rng, float beta, kd_mat dx) {
-    kd_status status = KD_OK;
     int64_t sums = sums_of(only, y.rows);
     float *along = ctx->workspace;
     unit_gradient g = {first_column(split), alpha, beta, p, y, dy, dx, norm, p > 0.0f ? kd_rng_now(*rng) : (kd_rng){0}};
@@ -135,13 +132,12 @@ kd_status kd_cpu_unit_rows_backward(kd_ctx *ctx, const kd_split *split, const kd
         memset(along, 0, (size_t)sums * sizeof *along);
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < rows_of(only, y.rows); i++) along[i] = (float)row_along(&g, row_of(only, i));
-        KD_TRY(kd_split_sum(split, ctx, sums, along));
+        KD_OR_RETURN(kd_split_sum(split, ctx, sums, along));
     }
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < rows_of(only, y.rows); i++) {
         int64_t r = row_of(only, i);
         unit_row_backward(&g, r, split ? along[i] : (float)row_along(&g, r));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }

@@ -104,9 +104,9 @@ extern "C" kd_status kd_cuda_permutation(kd_ctx *ctx, int64_t n, const kd_rng *r
     if (n == 0) return KD_OK;
     KD_LAUNCH(draw_keys, kd_blocks(n, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), n, *rng, s.key[0], s.index[0]);
     sort_pairs(ctx, n, s);
-    KD_CUDA_TRY(
+    KD_CUDA_OR_RETURN(
         cudaMemcpyAsync(order, s.index[0], (size_t)n * sizeof *order, cudaMemcpyDeviceToDevice, kd_stream(ctx)));
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 __global__ void __launch_bounds__(KD_BLOCK)
@@ -129,7 +129,7 @@ __global__ void __launch_bounds__(KD_BLOCK)
 extern "C" kd_status kd_cuda_sample_negatives(kd_ctx *ctx, kd_csr train, int64_t n, const int32_t *user,
                                               const kd_rng *rng, int32_t *negative) {
     KD_LAUNCH(draw_negatives, kd_blocks(n, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), train, n, user, *rng, negative);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 __global__ void __launch_bounds__(KD_BLOCK)
@@ -143,7 +143,7 @@ __global__ void __launch_bounds__(KD_BLOCK)
 extern "C" kd_status kd_cuda_gather(kd_ctx *ctx, int64_t n, const int64_t *first, const int32_t *order,
                                     const int32_t *values, int32_t *out) {
     KD_LAUNCH(gather_batch, kd_blocks(n, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), n, first, order, values, out);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 enum { GROUP_BLOCK = 1024, MOST_SHARED_PAIRS = (48 << 10) / 8 - 64 };
@@ -188,5 +188,5 @@ extern "C" kd_status kd_cuda_group(kd_ctx *ctx, int64_t n, const int32_t *key, k
     int in_shared = n <= MOST_SHARED_PAIRS;
     KD_LAUNCH(group_batch, 1, GROUP_BLOCK, in_shared ? (size_t)n * sizeof(uint64_t) : 0, kd_stream(ctx), n, key,
               (uint64_t *)ctx->workspace, in_shared, *out);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

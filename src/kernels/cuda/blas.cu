@@ -35,7 +35,7 @@ static kd_status blas_status(cublasStatus_t error, const char *op) {
     if (error == CUBLAS_STATUS_SUCCESS) return KD_OK;
     return KD_FAIL(KD_ERR_CUDA, "%s: cublasLt: status %d", op, (int)error);
 }
-#define BLAS_TRY(call)                                                                     \
+#define BLAS_OR_RETURN(call)                                                               \
     do {                                                                                   \
         cublasStatus_t blas_error = (call);                                                \
         if (blas_error != CUBLAS_STATUS_SUCCESS) return blas_status(blas_error, __func__); \
@@ -48,8 +48,8 @@ kd_status kd_cuda_blas_open(kd_precision precision, bool deterministic, struct k
     blas->compute = precision == KD_PRECISION_FP32   ? CUBLAS_COMPUTE_32F
                     : precision == KD_PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32
                                                      : CUBLAS_COMPUTE_32F_FAST_16BF;
-    BLAS_TRY(cublasLtCreate(&blas->handle));
-    KD_CUDA_TRY(cudaMalloc(&blas->workspace, WORKSPACE_BYTES));
+    BLAS_OR_RETURN(cublasLtCreate(&blas->handle));
+    KD_CUDA_OR_RETURN(cudaMalloc(&blas->workspace, WORKSPACE_BYTES));
     return KD_OK;
 }
 
@@ -84,7 +84,7 @@ static kd_status choose(const struct kd_cuda_blas *blas, plan *p) {
                         ? (uint32_t)CUBLASLT_REDUCTION_SCHEME_MASK & ~(uint32_t)CUBLASLT_REDUCTION_SCHEME_INPLACE
                         : (uint32_t)CUBLASLT_REDUCTION_SCHEME_MASK;
     uint32_t align_a = (uint32_t)p->of.align_b, align_b = (uint32_t)p->of.align_a, align_c = (uint32_t)p->of.align_c;
-    BLAS_TRY(cublasLtMatmulPreferenceCreate(&wish));
+    BLAS_OR_RETURN(cublasLtMatmulPreferenceCreate(&wish));
     cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
     cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums, sizeof sums);
     cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &align_a, sizeof align_a);
@@ -106,22 +106,23 @@ static kd_status make(const struct kd_cuda_blas *blas, const shape *of, const vo
     cublasOperation_t second = of->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
     p->of = *of;
-    BLAS_TRY(cublasLtMatmulDescCreate(&p->operation, blas->compute, CUDA_R_32F));
-    BLAS_TRY(cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first));
-    BLAS_TRY(cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second));
+    BLAS_OR_RETURN(cublasLtMatmulDescCreate(&p->operation, blas->compute, CUDA_R_32F));
+    BLAS_OR_RETURN(cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first));
+    BLAS_OR_RETURN(cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second));
     if (of->has_bias) {
-        BLAS_TRY(
+        BLAS_OR_RETURN(
             cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
-        BLAS_TRY(cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias));
+        BLAS_OR_RETURN(
+            cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias));
     }
     /* column-major sizes of the stored matrices: a row-major R x C is C x R there */
     uint64_t b_rows = (uint64_t)(of->transpose_b ? of->depth : of->cols),
              b_cols = (uint64_t)(of->transpose_b ? of->cols : of->depth);
     uint64_t a_rows = (uint64_t)(of->transpose_a ? of->rows : of->depth),
              a_cols = (uint64_t)(of->transpose_a ? of->depth : of->rows);
-    BLAS_TRY(cublasLtMatrixLayoutCreate(&p->a, CUDA_R_32F, b_rows, b_cols, of->ldb));
-    BLAS_TRY(cublasLtMatrixLayoutCreate(&p->b, CUDA_R_32F, a_rows, a_cols, of->lda));
-    BLAS_TRY(cublasLtMatrixLayoutCreate(&p->c, CUDA_R_32F, (uint64_t)of->cols, (uint64_t)of->rows, of->ldc));
+    BLAS_OR_RETURN(cublasLtMatrixLayoutCreate(&p->a, CUDA_R_32F, b_rows, b_cols, of->ldb));
+    BLAS_OR_RETURN(cublasLtMatrixLayoutCreate(&p->b, CUDA_R_32F, a_rows, a_cols, of->lda));
+    BLAS_OR_RETURN(cublasLtMatrixLayoutCreate(&p->c, CUDA_R_32F, (uint64_t)of->cols, (uint64_t)of->rows, of->ldc));
     return choose(blas, p);
 }
 
@@ -164,12 +165,11 @@ kd_status kd_cuda_product(kd_ctx *ctx, bool transpose_a, bool transpose_b, float
     of.align_b = alignment(b.data);
     of.align_c = alignment(c.data);
     of.align_bias = alignment(bias.data);
-    kd_status status = plan_for(blas, &of, bias.data, &p);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(plan_for(blas, &of, bias.data, &p));
     if (bias.data)
-        BLAS_TRY(cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias.data,
-                                                sizeof bias.data));
-    BLAS_TRY(cublasLtMatmul(blas->handle, p->operation, &alpha, b.data, p->a, a.data, p->b, &beta, c.data, p->c, c.data,
-                            p->c, &p->algorithm, blas->workspace, WORKSPACE_BYTES, kd_stream(ctx)));
+        BLAS_OR_RETURN(cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias.data,
+                                                      sizeof bias.data));
+    BLAS_OR_RETURN(cublasLtMatmul(blas->handle, p->operation, &alpha, b.data, p->a, a.data, p->b, &beta, c.data, p->c,
+                                  c.data, p->c, &p->algorithm, blas->workspace, WORKSPACE_BYTES, kd_stream(ctx)));
     return KD_OK;
 }

@@ -78,8 +78,7 @@ extern "C" kd_status kd_cuda_bpr(kd_ctx *ctx, const kd_bpr_args *args) {
     if (blocks > KD_PARTIALS) blocks = KD_PARTIALS;
     if (args->split) {
         KD_LAUNCH(margins<KD_SUMS>, blocks, KD_BLOCK, 0, kd_stream(ctx), *args, slope, part);
-        kd_status status = kd_split_sum(args->split, ctx, args->count, slope);
-        if (status != KD_OK) return status;
+        KD_OR_RETURN(kd_split_sum(args->split, ctx, args->count, slope));
         KD_LAUNCH(margins<KD_REST>, blocks, KD_BLOCK, 0, kd_stream(ctx), *args, slope, part);
     } else {
         KD_LAUNCH(margins<KD_WHOLE>, blocks, KD_BLOCK, 0, kd_stream(ctx), *args, slope, part);
@@ -88,5 +87,5 @@ extern "C" kd_status kd_cuda_bpr(kd_ctx *ctx, const kd_bpr_args *args) {
         KD_LAUNCH(kd_add_sum, 1, KD_BLOCK, 0, kd_stream(ctx), (int64_t)blocks, part, 1.0 / args->batch, args->loss);
     KD_LAUNCH(user_gradients, kd_blocks(args->count, WARPS), KD_BLOCK, 0, kd_stream(ctx), *args, slope);
     KD_LAUNCH(item_gradients, kd_blocks(2 * args->count, WARPS), KD_BLOCK, 0, kd_stream(ctx), *args, slope);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

@@ -62,12 +62,12 @@ static kd_status open_parts(kd_precision precision, bool deterministic, kd_ctx *
     kd_cuda *cuda = kd_cuda_of(ctx);
     int device, driver = 0;
     struct cudaDeviceProp properties;
-    KD_CUDA_TRY(cudaGetDevice(&device));
-    KD_CUDA_TRY(cudaGetDeviceProperties(&properties, device));
-    KD_CUDA_TRY(cudaDriverGetVersion(&driver));
+    KD_CUDA_OR_RETURN(cudaGetDevice(&device));
+    KD_CUDA_OR_RETURN(cudaGetDeviceProperties(&properties, device));
+    KD_CUDA_OR_RETURN(cudaDriverGetVersion(&driver));
     cuda->multiprocessors = properties.multiProcessorCount;
-    KD_CUDA_TRY(cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
-    KD_CUDA_TRY(cudaMalloc((void **)&cuda->partial, KD_PARTIALS * sizeof *cuda->partial));
+    KD_CUDA_OR_RETURN(cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
+    KD_CUDA_OR_RETURN(cudaMalloc((void **)&cuda->partial, KD_PARTIALS * sizeof *cuda->partial));
     kd_status status = kd_cuda_blas_open(precision, deterministic, &cuda->blas);
     if (status == KD_OK) status = kd_cuda_staging_open(&cuda->staging);
     snprintf(ctx->description, sizeof ctx->description, "cuda: %.128s, %.0f GB, CUDA %d.%d, driver %d.%d, %s%s",

@@ -23,13 +23,14 @@ static inline cudaStream_t kd_stream(const kd_ctx *ctx) { return kd_cuda_of(ctx)
 
 /* KD_OK, or KD_ERR_CUDA (KD_ERR_MEMORY where memory ran out) saying which op and what the runtime said. */
 kd_status kd_cuda_status(cudaError_t error, const char *op);
-#define KD_CUDA_TRY(call)                                                                 \
+/* Returns what a call of the runtime says went wrong, if anything did. */
+#define KD_CUDA_OR_RETURN(call)                                                           \
     do {                                                                                  \
         cudaError_t kd_cuda_error = (call);                                               \
         if (kd_cuda_error != cudaSuccess) return kd_cuda_status(kd_cuda_error, __func__); \
     } while (0)
 /* The end of an op: did its launches go through? */
-#define KD_CUDA_LAUNCHED() return kd_cuda_status(cudaGetLastError(), __func__)
+static inline kd_status kd_cuda_launched(const char *op) { return kd_cuda_status(cudaGetLastError(), op); }
 
 /* What a launch does of an op that sums along rows: all of it, or, where the rows are divided among ranks (kd_split),
  * the sums over the columns that are here, or the rest, which reads what these are over all ranks. */

@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(KD_BLOCK)
 extern "C" kd_status kd_cuda_diffusion_steps(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t steps,
                                              const kd_rng *rng, int32_t *t) {
     KD_LAUNCH(draw_steps, kd_blocks(n, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), n, row, (uint32_t)steps, *rng, t);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 /* The entries of a CSR row, walked along with ascending columns. */
@@ -61,7 +61,7 @@ extern "C" kd_status kd_cuda_q_sample(kd_ctx *ctx, const kd_q_sample_args *args)
     if (args->x.rows == 0 || args->x.cols == 0) return KD_OK;
     dim3 grid((unsigned)args->x.rows, kd_blocks(args->x.cols, ROW_COLUMNS));
     KD_LAUNCH(noise_rows, grid, KD_BLOCK, 0, kd_stream(ctx), *args);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 struct tanh_of_sum {
@@ -74,7 +74,7 @@ struct tanh_of_sum {
 
 extern "C" kd_status kd_cuda_hidden_forward(kd_ctx *ctx, kd_mat p, kd_mat table, const int32_t *t, kd_mat h) {
     kd_for_each_element(ctx, p.rows, p.cols, tanh_of_sum{p, table, h, t});
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 __global__ void __launch_bounds__(KD_BLOCK) tanh_gradient(kd_mat h, kd_mat dh) {
@@ -106,7 +106,7 @@ extern "C" kd_status kd_cuda_hidden_backward(kd_ctx *ctx, kd_mat h, const int32_
     dim3 grid((unsigned)dtable.rows, kd_blocks(dh.cols, KD_BLOCK));
     KD_LAUNCH(tanh_gradient, kd_strided_blocks(ctx, h.rows * h.cols), KD_BLOCK, 0, kd_stream(ctx), h, dh);
     KD_LAUNCH(add_by_step, grid, KD_BLOCK, 0, kd_stream(ctx), t, dh, dtable);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 /* A block a row: squares summed and the gradient left in their place in one pass. */
@@ -136,7 +136,7 @@ extern "C" kd_status kd_cuda_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t 
     KD_LAUNCH(reconstruction, (unsigned)out.rows, KD_BLOCK, 0, kd_stream(ctx), x0, row, t, weight, width, out,
               row_loss);
     KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), out.rows, row_loss, 1.0 / (double)out.rows, loss);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 /* A block a row; the products are summed in double: they nearly cancel. */
@@ -163,7 +163,7 @@ extern "C" kd_status kd_cuda_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *arg
     int64_t n = args->h.rows;
     KD_LAUNCH(hidden_reconstruction, (unsigned)n, KD_BLOCK, 0, kd_stream(ctx), *args);
     KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), n, args->row_loss, 1.0 / (double)n, args->loss);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 /* A warp a row. */
@@ -189,5 +189,5 @@ extern "C" kd_status kd_cuda_guidance_loss(kd_ctx *ctx, kd_mat target, const int
     if (loss)
         KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), y.rows, row_loss, (double)weight / (double)y.rows,
                   loss);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

@@ -14,13 +14,13 @@ struct add_scaled {
 
 extern "C" kd_status kd_cuda_add_scaled(kd_ctx *ctx, float alpha, kd_mat x, float beta, kd_mat y) {
     kd_for_each_element(ctx, y.rows, y.cols, add_scaled{x, y, alpha, beta, NULL});
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 extern "C" kd_status kd_cuda_add_weighted(kd_ctx *ctx, float scale, const float *alpha, kd_mat x, float beta,
                                           kd_mat y) {
     kd_for_each_element(ctx, y.rows, y.cols, add_scaled{x, y, scale, beta, alpha});
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 struct leaky_forward {
@@ -34,7 +34,7 @@ struct leaky_forward {
 
 extern "C" kd_status kd_cuda_leaky_relu_forward(kd_ctx *ctx, float slope, kd_mat x) {
     kd_for_each_element(ctx, x.rows, x.cols, leaky_forward{x, slope});
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 struct leaky_backward {
@@ -47,7 +47,7 @@ struct leaky_backward {
 
 extern "C" kd_status kd_cuda_leaky_relu_backward(kd_ctx *ctx, float slope, kd_mat y, kd_mat dy) {
     kd_for_each_element(ctx, dy.rows, dy.cols, leaky_backward{y, dy, slope});
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 struct take {
@@ -60,7 +60,7 @@ struct take {
 
 extern "C" kd_status kd_cuda_take_rows(kd_ctx *ctx, const kd_groups *groups, kd_mat x, kd_mat y) {
     kd_for_each_element(ctx, y.rows, y.cols, take{*groups, x, y});
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 /* Keys are distinct, so that each element has one thread. */
@@ -74,5 +74,5 @@ struct give {
 
 extern "C" kd_status kd_cuda_give_rows(kd_ctx *ctx, const kd_groups *groups, kd_mat y, kd_mat x) {
     kd_for_each_element(ctx, groups->capacity, y.cols, give{*groups, y, x});
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

@@ -76,7 +76,7 @@ extern "C" kd_status kd_cuda_modality_graph_build(kd_ctx *ctx, const int32_t *to
     KD_LAUNCH(sort_rows<int32_t>, kd_blocks(out->nodes, KD_BLOCK), KD_BLOCK, 0, stream, out->nodes, out->row_ptr,
               out->col);
     KD_LAUNCH(edge_values, kd_blocks(out->nodes, WARPS), KD_BLOCK, 0, stream, *out, keep_rate, *rng);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 __device__ static inline bool contains(const int32_t *list, int64_t n, int32_t wanted) {
@@ -167,5 +167,5 @@ extern "C" kd_status kd_cuda_kg_generate(kd_ctx *ctx, const kd_kg *full, int64_t
     KD_LAUNCH(choose_edges, kd_blocks(full->entities, WARPS), KD_BLOCK, 0, kd_stream(ctx), *full, q, top, keep_rate,
               *rng, keep);
     take_kept(ctx, full, keep, out);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

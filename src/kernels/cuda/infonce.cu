@@ -160,20 +160,19 @@ extern "C" kd_status kd_cuda_infonce(kd_ctx *ctx, const kd_infonce_args *args) {
     row_set anchors = {args->a, args->nodes.count}, keys = {args->b, NULL};
     kd_mat none = {NULL, 0, 0, 0};
     unsigned depth = kd_blocks(d, DEPTH);
-    KD_CUDA_TRY(
+    KD_CUDA_OR_RETURN(
         cudaFuncSetAttribute((const void *)weighted_sums, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared));
     KD_LAUNCH(weighted_sums, dim3(kd_blocks(count, TILE), CHUNKS, depth), KD_BLOCK, shared, kd_stream(ctx), anchors,
               keys, (const float *)NULL, 1.0f / args->temp, count, out, z, none);
     KD_LAUNCH(sum_chunks, kd_blocks(count, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), *args, count, z, total);
     if (args->sum) {
-        kd_status status = args->sum(args->sum_context, ctx, count, total);
-        if (status != KD_OK) return status;
+        KD_OR_RETURN(args->sum(args->sum_context, ctx, count, total));
     }
     KD_LAUNCH(close_anchors, kd_blocks(count, WARPS), KD_BLOCK, 0, kd_stream(ctx), *args, count, out, total, scale,
               loss_part);
     KD_LAUNCH(kd_add_sum, 1, KD_BLOCK, 0, kd_stream(ctx), count, loss_part, 1.0, args->loss);
-    if (args->b.rows == 0) KD_CUDA_LAUNCHED();
+    if (args->b.rows == 0) return kd_cuda_launched(__func__);
     KD_LAUNCH(weighted_sums, dim3(kd_blocks(args->b.rows, TILE), 1, depth), KD_BLOCK, shared, kd_stream(ctx), keys,
               anchors, scale, 1.0f / args->temp, (int64_t)0, (float *)NULL, (float *)NULL, args->db);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

@@ -20,8 +20,8 @@ extern "C" kd_status kd_cuda_alloc(kd_ctx *ctx, int64_t bytes, const char *what,
         return KD_FAIL(KD_ERR_MEMORY, "%s: %lld bytes, the device has %lld free; lower batch or hidden", what,
                        (long long)bytes, (long long)kd_cuda_available(ctx));
     }
-    KD_CUDA_TRY(error);
-    if (bytes > 0) KD_CUDA_TRY(cudaMemsetAsync(*out, 0, (size_t)bytes, kd_stream(ctx)));
+    KD_CUDA_OR_RETURN(error);
+    if (bytes > 0) KD_CUDA_OR_RETURN(cudaMemsetAsync(*out, 0, (size_t)bytes, kd_stream(ctx)));
     return KD_OK;
 }
 
@@ -48,12 +48,13 @@ extern "C" kd_status kd_cuda_upload(kd_ctx *ctx, void *device, const void *host,
 }
 
 extern "C" kd_status kd_cuda_download(kd_ctx *ctx, void *host, const void *device, int64_t bytes) {
-    if (bytes > 0) KD_CUDA_TRY(cudaMemcpyAsync(host, device, (size_t)bytes, cudaMemcpyDeviceToHost, kd_stream(ctx)));
+    if (bytes > 0)
+        KD_CUDA_OR_RETURN(cudaMemcpyAsync(host, device, (size_t)bytes, cudaMemcpyDeviceToHost, kd_stream(ctx)));
     return wait_for_stream(ctx);
 }
 
 extern "C" kd_status kd_cuda_zero(kd_ctx *ctx, void *device, int64_t bytes) {
-    if (bytes > 0) KD_CUDA_TRY(cudaMemsetAsync(device, 0, (size_t)bytes, kd_stream(ctx)));
+    if (bytes > 0) KD_CUDA_OR_RETURN(cudaMemsetAsync(device, 0, (size_t)bytes, kd_stream(ctx)));
     return KD_OK;
 }
 
@@ -77,7 +78,7 @@ __global__ void cursor_begin(int64_t epoch, kd_cursor *cursor) {
 
 extern "C" kd_status kd_cuda_cursor_begin(kd_ctx *ctx, int64_t epoch, kd_cursor *cursor) {
     KD_LAUNCH(cursor_begin, 1, 1, 0, kd_stream(ctx), epoch, cursor);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 __global__ void cursor_advance(int64_t count, int64_t parts, double *slot, double *log, kd_cursor *cursor) {
@@ -93,7 +94,7 @@ __global__ void cursor_advance(int64_t count, int64_t parts, double *slot, doubl
 extern "C" kd_status kd_cuda_cursor_advance(kd_ctx *ctx, int64_t count, int64_t parts, double *slot, double *log,
                                             kd_cursor *cursor) {
     KD_LAUNCH(cursor_advance, 1, 1, 0, kd_stream(ctx), count, parts, slot, log, cursor);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 extern "C" void kd_cuda_range_push(kd_ctx *ctx, const char *name) {
@@ -123,7 +124,7 @@ struct kd_recording {
 static kd_status record(kd_ctx *ctx, kd_step_fn *step, void *arg, cudaGraphExec_t *out) {
     cudaGraph_t graph = NULL;
     /* thread-local: a wait or a pageable copy inside the step is refused, other threads' calls are not our business */
-    KD_CUDA_TRY(cudaStreamBeginCapture(kd_stream(ctx), cudaStreamCaptureModeThreadLocal));
+    KD_CUDA_OR_RETURN(cudaStreamBeginCapture(kd_stream(ctx), cudaStreamCaptureModeThreadLocal));
     kd_status status = step(ctx, arg);
     cudaError_t error = cudaStreamEndCapture(kd_stream(ctx), &graph);
     if (status == KD_OK) status = kd_cuda_status(error, __func__);
@@ -137,8 +138,7 @@ extern "C" kd_status kd_cuda_replay(kd_ctx *ctx, kd_step_fn *step, void *arg, kd
         cudaGraphExec_t graph = NULL;
         bool before = ctx->exchanging;
         ctx->exchanging = false;
-        kd_status status = record(ctx, step, arg, &graph);
-        if (status != KD_OK) return status;
+        KD_OR_RETURN(record(ctx, step, arg, &graph));
         *recording = new kd_recording{graph, ctx->exchanging};
         ctx->exchanging = before;
     }

@@ -66,7 +66,7 @@ static kd_status checked(const nccl_ranks *r, ncclResult_t result, const char *w
                    more && more[0] ? ": " : "", more ? more : "");
 }
 
-#define NCCL_TRY(ranks, call)                                       \
+#define NCCL_OR_RETURN(ranks, call)                                 \
     do {                                                            \
         kd_status nccl_status = checked((ranks), (call), __func__); \
         if (nccl_status != KD_OK) return nccl_status;               \
@@ -81,19 +81,19 @@ static kd_status load() {
         if (!handle)
             return KD_FAIL(KD_ERR_ARGUMENT, "several GPUs are summed by NCCL, which cannot be loaded: %s", dlerror());
     }
-#define LOAD(function)                                                                                          \
+#define LOAD_OR_RETURN(function)                                                                                \
     nccl.function = handle ? reinterpret_cast<decltype(nccl.function)>(dlsym(handle, #function)) : &::function; \
     if (!nccl.function) return KD_FAIL(KD_ERR_ARGUMENT, "libnccl.so.2: has no %s: too old", #function);
-    KD_NCCL_FUNCTIONS(LOAD)
-#undef LOAD
-    NCCL_TRY(NULL, nccl.ncclGetVersion(&version));
+    KD_NCCL_FUNCTIONS(LOAD_OR_RETURN)
+#undef LOAD_OR_RETURN
+    NCCL_OR_RETURN(NULL, nccl.ncclGetVersion(&version));
     snprintf(nccl.name, sizeof nccl.name, "NCCL %d.%d.%d", version / 10000, version / 100 % 100, version % 100);
     nccl.loaded = true;
     return KD_OK;
 }
 
 /* A call that may wait for other ranks: the first of its kind makes connections. */
-#define NCCL_CALL(ranks, ctx, call)                                      \
+#define NCCL_WAIT_OR_RETURN(ranks, ctx, call)                            \
     do {                                                                 \
         kd_ctx_begin_wait(ctx);                                          \
         ncclResult_t nccl_result = (call);                               \
@@ -108,27 +108,26 @@ static kd_status end_allreduce(kd_ranks *ranks, kd_ctx *ctx) {
     nccl_ranks *r = of(ranks);
     if (!r->beside) return KD_OK;
     r->beside = false;
-    KD_CUDA_TRY(cudaEventRecord(r->done, r->side));
-    KD_CUDA_TRY(cudaStreamWaitEvent(kd_stream(ctx), r->done, 0));
+    KD_CUDA_OR_RETURN(cudaEventRecord(r->done, r->side));
+    KD_CUDA_OR_RETURN(cudaStreamWaitEvent(kd_stream(ctx), r->done, 0));
     return KD_OK;
 }
 
 /* What one communicator does must follow in one order on all ranks: nothing is summed here while sums go on beside. */
 static kd_status allreduce(kd_ranks *ranks, kd_ctx *ctx, kd_sum_type type, int64_t n, void *x) {
     nccl_ranks *r = of(ranks);
-    kd_status status = end_allreduce(ranks, ctx);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(end_allreduce(ranks, ctx));
     ctx->exchanging = true;
-    NCCL_CALL(r, ctx, nccl.ncclAllReduce(x, x, (size_t)n, type_of(type), ncclSum, r->comm, kd_stream(ctx)));
+    NCCL_WAIT_OR_RETURN(r, ctx, nccl.ncclAllReduce(x, x, (size_t)n, type_of(type), ncclSum, r->comm, kd_stream(ctx)));
     return KD_OK;
 }
 
 static kd_status begin_allreduce(kd_ranks *ranks, kd_ctx *ctx, int64_t n, float *x) {
     nccl_ranks *r = of(ranks);
-    KD_CUDA_TRY(cudaEventRecord(r->ready, kd_stream(ctx)));
-    KD_CUDA_TRY(cudaStreamWaitEvent(r->side, r->ready, 0));
+    KD_CUDA_OR_RETURN(cudaEventRecord(r->ready, kd_stream(ctx)));
+    KD_CUDA_OR_RETURN(cudaStreamWaitEvent(r->side, r->ready, 0));
     ctx->exchanging = r->beside = true;
-    NCCL_CALL(r, ctx, nccl.ncclAllReduce(x, x, (size_t)n, ncclFloat32, ncclSum, r->comm, r->side));
+    NCCL_WAIT_OR_RETURN(r, ctx, nccl.ncclAllReduce(x, x, (size_t)n, ncclFloat32, ncclSum, r->comm, r->side));
     return KD_OK;
 }
 
@@ -137,7 +136,7 @@ static kd_status allgatherv(kd_ranks *ranks, kd_ctx *ctx, const int64_t *first, 
     kd_status status = end_allreduce(ranks, ctx);
     if (status != KD_OK) return status;
     ctx->exchanging = true;
-    NCCL_TRY(r, nccl.ncclGroupStart());
+    NCCL_OR_RETURN(r, nccl.ncclGroupStart());
     for (int root = 0; root < r->count && status == KD_OK; root++) {
         char *part = (char *)x + first[root];
         size_t bytes = (size_t)(first[root + 1] - first[root]);
@@ -145,14 +144,14 @@ static kd_status allgatherv(kd_ranks *ranks, kd_ctx *ctx, const int64_t *first, 
             status =
                 checked(r, nccl.ncclBroadcast(part, part, bytes, ncclChar, root, r->comm, kd_stream(ctx)), __func__);
     }
-    NCCL_CALL(r, ctx, nccl.ncclGroupEnd());
+    NCCL_WAIT_OR_RETURN(r, ctx, nccl.ncclGroupEnd());
     return status;
 }
 
 /* Connections between two GPUs are made by the first that they send each other, and not while that is recorded. */
 static kd_status connected(const nccl_ranks *r, kd_ctx *ctx) {
     cudaStreamCaptureStatus recording;
-    KD_CUDA_TRY(cudaStreamIsCapturing(kd_stream(ctx), &recording));
+    KD_CUDA_OR_RETURN(cudaStreamIsCapturing(kd_stream(ctx), &recording));
     return r->turned || recording == cudaStreamCaptureStatusNone
                ? KD_OK
                : KD_FAIL(KD_ERR_ARGUMENT, "a turn between ranks is recorded before they are connected");
@@ -165,7 +164,7 @@ static kd_status alltoallv(kd_ranks *ranks, kd_ctx *ctx, const int64_t *send_fir
     if (status == KD_OK) status = connected(r, ctx);
     if (status != KD_OK) return status;
     ctx->exchanging = true;
-    NCCL_TRY(r, nccl.ncclGroupStart());
+    NCCL_OR_RETURN(r, nccl.ncclGroupStart());
     for (int peer = 0; peer < r->count && status == KD_OK; peer++) {
         size_t sent = (size_t)(send_first[peer + 1] - send_first[peer]);
         size_t taken = (size_t)(take_first[peer + 1] - take_first[peer]);
@@ -178,7 +177,7 @@ static kd_status alltoallv(kd_ranks *ranks, kd_ctx *ctx, const int64_t *send_fir
                 r, nccl.ncclRecv((char *)take + take_first[peer], taken, ncclChar, peer, r->comm, kd_stream(ctx)),
                 __func__);
     }
-    NCCL_CALL(r, ctx, nccl.ncclGroupEnd());
+    NCCL_WAIT_OR_RETURN(r, ctx, nccl.ncclGroupEnd());
     r->turned = r->turned || status == KD_OK;
     return status;
 }
@@ -188,7 +187,7 @@ static kd_status health(kd_ranks *ranks) {
     ncclResult_t result = ncclSuccess;
     ncclComm_t comm = __atomic_load_n(&r->comm, __ATOMIC_ACQUIRE);
     if (!comm) return KD_OK;
-    NCCL_TRY(r, nccl.ncclCommGetAsyncError(comm, &result));
+    NCCL_OR_RETURN(r, nccl.ncclCommGetAsyncError(comm, &result));
     return checked(r, result, "sums over ranks");
 }
 
@@ -205,8 +204,7 @@ static void close_ranks(kd_ranks *ranks, kd_ctx *ctx) {
 
 extern "C" kd_status kd_nccl_new(kd_ranks **out) {
     *out = NULL;
-    kd_status status = load();
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(load());
     nccl_ranks *r = (nccl_ranks *)calloc(1, sizeof *r);
     if (!r) return KD_FAIL(KD_ERR_MEMORY, "communicator: out of memory");
     kd_ranks ranks = {nccl.name, allreduce, begin_allreduce, end_allreduce, allgatherv, alltoallv, health, close_ranks};
@@ -218,7 +216,7 @@ extern "C" kd_status kd_nccl_new(kd_ranks **out) {
 extern "C" kd_status kd_nccl_id(char *id) {
     ncclUniqueId unique;
     static_assert(sizeof unique == KD_NCCL_ID, "what ranks exchange has room for an id");
-    NCCL_TRY(NULL, nccl.ncclGetUniqueId(&unique));
+    NCCL_OR_RETURN(NULL, nccl.ncclGetUniqueId(&unique));
     memcpy(id, &unique, sizeof unique);
     return KD_OK;
 }
@@ -247,10 +245,10 @@ static kd_status warm_up(nccl_ranks *r, kd_ctx *ctx) {
 /* Sums beside the ops go first where both want the device: the ops' own blocks come and go. */
 static kd_status open_side(nccl_ranks *r) {
     int least = 0, greatest = 0;
-    KD_CUDA_TRY(cudaDeviceGetStreamPriorityRange(&least, &greatest));
-    KD_CUDA_TRY(cudaStreamCreateWithPriority(&r->side, cudaStreamNonBlocking, greatest));
-    KD_CUDA_TRY(cudaEventCreateWithFlags(&r->ready, cudaEventDisableTiming));
-    KD_CUDA_TRY(cudaEventCreateWithFlags(&r->done, cudaEventDisableTiming));
+    KD_CUDA_OR_RETURN(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+    KD_CUDA_OR_RETURN(cudaStreamCreateWithPriority(&r->side, cudaStreamNonBlocking, greatest));
+    KD_CUDA_OR_RETURN(cudaEventCreateWithFlags(&r->ready, cudaEventDisableTiming));
+    KD_CUDA_OR_RETURN(cudaEventCreateWithFlags(&r->done, cudaEventDisableTiming));
     return KD_OK;
 }
 
@@ -260,9 +258,8 @@ extern "C" kd_status kd_nccl_join(kd_ranks *ranks, kd_ctx *ctx, const char *id, 
     ncclComm_t comm = NULL;
     memcpy(&unique, id, sizeof unique);
     r->count = (int)count;
-    kd_status status = open_side(r);
-    if (status != KD_OK) return status;
-    NCCL_CALL(r, ctx, nccl.ncclCommInitRank(&comm, (int)count, unique, (int)rank));
+    KD_OR_RETURN(open_side(r));
+    NCCL_WAIT_OR_RETURN(r, ctx, nccl.ncclCommInitRank(&comm, (int)count, unique, (int)rank));
     __atomic_store_n(&r->comm, comm, __ATOMIC_RELEASE);
     return warm_up(r, ctx);
 }

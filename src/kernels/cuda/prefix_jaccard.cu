@@ -37,5 +37,5 @@ extern "C" kd_status kd_cuda_prefix_jaccard(kd_ctx *ctx, kd_csr graph, int64_t f
     if (count == 0) return KD_OK;
     KD_LAUNCH(jaccard_edges, (unsigned)kd_starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx), graph, first,
               count, *visits, (int32_t *)ctx->workspace, val);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

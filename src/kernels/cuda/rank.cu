@@ -123,7 +123,7 @@ extern "C" kd_status kd_cuda_topk_rows(kd_ctx *ctx, kd_mat x, kd_csr mask, int64
     } else {
         KD_LAUNCH(best_columns<WIDE>, (unsigned)x.rows, WIDE, 0, kd_stream(ctx), x, mask, k, index, value);
     }
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 /* A thread an entry: it finds its own place by a search in each of the other lists. */
@@ -140,7 +140,7 @@ extern "C" kd_status kd_cuda_merge_top(kd_ctx *ctx, int64_t rows, int64_t k, int
     if (rows == 0) return KD_OK;
     KD_LAUNCH(merge_lists, kd_blocks(parts * rows * k, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), rows, k, parts, first,
               index, value, top);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 typedef struct cut_offs {
@@ -199,5 +199,5 @@ extern "C" kd_status kd_cuda_rank_metrics(kd_ctx *ctx, int64_t rows, int64_t k, 
     for (int64_t j = 0; j < topk_count; j++) cuts.k[j] = topk[j];
     KD_LAUNCH(add_metrics, (unsigned)topk_count, METRIC_THREADS, 0, kd_stream(ctx), rows, k, index, held_out, cuts,
               sums);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

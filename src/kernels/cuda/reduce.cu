@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(KD_BLOCK) column_sums(kd_mat x, float beta, fl
 
 extern "C" kd_status kd_cuda_column_sum(kd_ctx *ctx, kd_mat x, float beta, kd_mat y) {
     KD_LAUNCH(column_sums, kd_blocks(x.cols, STRIP), KD_BLOCK, 0, kd_stream(ctx), x, beta, y.data);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 /* part[block] = the block's share of sum X .* Y; where dx is given, dX += slope X on the way. */
@@ -75,7 +75,7 @@ extern "C" kd_status kd_cuda_matrix_dot(kd_ctx *ctx, kd_mat x, kd_mat y, float b
     kd_mat none = {NULL, 0, 0, 0};
     KD_LAUNCH(dot_parts, blocks, KD_BLOCK, 0, kd_stream(ctx), x, y, 0.0f, none, part);
     KD_LAUNCH(finish_dot, 1, KD_BLOCK, 0, kd_stream(ctx), (int)blocks, part, beta, out);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 extern "C" kd_status kd_cuda_squared_norm(kd_ctx *ctx, float weight, kd_mat x, kd_mat dx, double *loss) {
@@ -83,7 +83,7 @@ extern "C" kd_status kd_cuda_squared_norm(kd_ctx *ctx, float weight, kd_mat x, k
     unsigned blocks = dot_blocks(x.rows);
     KD_LAUNCH(dot_parts, blocks, KD_BLOCK, 0, kd_stream(ctx), x, x, 2.0f * weight, dx, part);
     KD_LAUNCH(kd_add_sum, 1, KD_BLOCK, 0, kd_stream(ctx), (int64_t)blocks, part, (double)weight, loss);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 __global__ void __launch_bounds__(KD_BLOCK) row_means(kd_mat x, float *out) {
@@ -97,5 +97,5 @@ __global__ void __launch_bounds__(KD_BLOCK) row_means(kd_mat x, float *out) {
 
 extern "C" kd_status kd_cuda_row_mean(kd_ctx *ctx, kd_mat x, float *out) {
     KD_LAUNCH(row_means, kd_row_blocks(x.rows), KD_BLOCK, 0, kd_stream(ctx), x, out);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

@@ -125,14 +125,13 @@ extern "C" kd_status kd_cuda_rgat_forward(kd_ctx *ctx, const kd_split *split, co
                                           kd_mat rh, kd_mat rt, float *logit, float *alpha, kd_mat agg) {
     if (!split) {
         launch_attend(ctx, forward_work<KD_WHOLE>{*kg, slope, e, rh, rt, agg, logit, alpha});
-        KD_CUDA_LAUNCHED();
+        return kd_cuda_launched(__func__);
     }
-    KD_CUDA_TRY(cudaMemsetAsync(logit, 0, (size_t)kg->capacity * sizeof *logit, kd_stream(ctx)));
+    KD_CUDA_OR_RETURN(cudaMemsetAsync(logit, 0, (size_t)kg->capacity * sizeof *logit, kd_stream(ctx)));
     launch_attend(ctx, forward_work<KD_SUMS>{*kg, slope, e, rh, rt, agg, logit, alpha});
-    kd_status status = kd_split_sum(split, ctx, kg->capacity, logit);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_split_sum(split, ctx, kg->capacity, logit));
     launch_attend(ctx, forward_work<KD_REST>{*kg, slope, e, rh, rt, agg, logit, alpha});
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 /* Gradient of a head's logits (before LeakyReLU, left in logit), and what the head itself gets. dalpha [edges] = d loss
@@ -279,10 +278,9 @@ extern "C" kd_status kd_cuda_rgat_backward(kd_ctx *ctx, const kd_split *split, c
     unsigned width = (unsigned)(e.cols < 32 ? 32 : e.cols > KD_BLOCK ? (int64_t)KD_BLOCK : (e.cols + 31) / 32 * 32);
     if (split) {
         float *dalpha = part; /* used up before the ranges' sums come */
-        KD_CUDA_TRY(cudaMemsetAsync(dalpha, 0, (size_t)kg->capacity * sizeof *dalpha, kd_stream(ctx)));
+        KD_CUDA_OR_RETURN(cudaMemsetAsync(dalpha, 0, (size_t)kg->capacity * sizeof *dalpha, kd_stream(ctx)));
         launch_heads(ctx, head_work<KD_SUMS>{*kg, slope, e, rh, dagg, de, logit, alpha, dalpha});
-        kd_status status = kd_split_sum(split, ctx, kg->capacity, dalpha);
-        if (status != KD_OK) return status;
+        KD_OR_RETURN(kd_split_sum(split, ctx, kg->capacity, dalpha));
         launch_heads(ctx, head_work<KD_REST>{*kg, slope, e, rh, dagg, de, logit, alpha, dalpha});
     } else {
         launch_heads(ctx, head_work<KD_WHOLE>{*kg, slope, e, rh, dagg, de, logit, alpha, NULL});
@@ -291,5 +289,5 @@ extern "C" kd_status kd_cuda_rgat_backward(kd_ctx *ctx, const kd_split *split, c
     KD_LAUNCH(relation_parts, (unsigned)ranges, width, in_shared ? (size_t)bytes : 0, kd_stream(ctx), *kg, dagg.rows, e,
               logit, size, in_shared, part);
     KD_LAUNCH(relation_sums, kd_blocks(size, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), ranges, part, drh, drt);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

@@ -10,7 +10,7 @@ __global__ void softmax_weights(int64_t count, const float *w, float *s) {
 
 extern "C" kd_status kd_cuda_softmax_forward(kd_ctx *ctx, int64_t count, const float *w, float *s) {
     KD_LAUNCH(softmax_weights, 1, 1, 0, kd_stream(ctx), count, w, s);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 __global__ void softmax_gradient(int64_t count, const float *s, const float *ds, float *dw) {
@@ -21,5 +21,5 @@ __global__ void softmax_gradient(int64_t count, const float *s, const float *ds,
 
 extern "C" kd_status kd_cuda_softmax_backward(kd_ctx *ctx, int64_t count, const float *s, const float *ds, float *dw) {
     KD_LAUNCH(softmax_gradient, 1, 1, 0, kd_stream(ctx), count, s, ds, dw);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

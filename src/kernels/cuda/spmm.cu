@@ -128,7 +128,7 @@ template <bool BATCH> static kd_status multiply(kd_ctx *ctx, const product &p) {
         KD_LAUNCH((spmm_rows<4, BATCH>), blocks, KD_BLOCK, 0, kd_stream(ctx), p, lanes_for(p.y.cols / 4));
     else
         KD_LAUNCH((spmm_rows<1, BATCH>), blocks, KD_BLOCK, 0, kd_stream(ctx), p, lanes_for(p.y.cols));
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 extern "C" kd_status kd_cuda_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c, kd_mat y) {
@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(KD_BLOCK) place_rows(int64_t n, const int32_t 
 }
 
 extern "C" kd_status kd_cuda_place_rows(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t rows, int32_t *place) {
-    KD_CUDA_TRY(cudaMemsetAsync(place, 0xff, (size_t)rows * sizeof *place, kd_stream(ctx)));
+    KD_CUDA_OR_RETURN(cudaMemsetAsync(place, 0xff, (size_t)rows * sizeof *place, kd_stream(ctx)));
     if (n > 0) KD_LAUNCH(place_rows, kd_blocks(n, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), n, row, place);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

@@ -14,11 +14,11 @@ struct kd_cuda_staging {
 };
 
 static kd_status open_parts(struct kd_cuda_staging *s) {
-    KD_CUDA_TRY(cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking));
-    KD_CUDA_TRY(cudaEventCreateWithFlags(&s->computed, cudaEventDisableTiming));
+    KD_CUDA_OR_RETURN(cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking));
+    KD_CUDA_OR_RETURN(cudaEventCreateWithFlags(&s->computed, cudaEventDisableTiming));
     for (int i = 0; i < SLOTS; i++) {
-        KD_CUDA_TRY(cudaEventCreateWithFlags(&s->sent[i], cudaEventDisableTiming));
-        KD_CUDA_TRY(cudaMallocHost(&s->slot[i], SLOT_BYTES));
+        KD_CUDA_OR_RETURN(cudaEventCreateWithFlags(&s->sent[i], cudaEventDisableTiming));
+        KD_CUDA_OR_RETURN(cudaMallocHost(&s->slot[i], SLOT_BYTES));
     }
     return KD_OK;
 }
@@ -43,18 +43,18 @@ void kd_cuda_staging_close(struct kd_cuda_staging *s) {
 
 kd_status kd_cuda_staging_upload(struct kd_cuda_staging *s, cudaStream_t compute, void *device, const void *host,
                                  int64_t bytes) {
-    KD_CUDA_TRY(cudaEventRecord(s->computed, compute));
-    KD_CUDA_TRY(cudaStreamWaitEvent(s->stream, s->computed, 0));
+    KD_CUDA_OR_RETURN(cudaEventRecord(s->computed, compute));
+    KD_CUDA_OR_RETURN(cudaStreamWaitEvent(s->stream, s->computed, 0));
     for (int64_t done = 0; done < bytes; done += SLOT_BYTES) {
         int64_t some = bytes - done < SLOT_BYTES ? bytes - done : (int64_t)SLOT_BYTES;
         int at = s->next;
         s->next = (at + 1) % SLOTS;
-        KD_CUDA_TRY(cudaEventSynchronize(s->sent[at]));
+        KD_CUDA_OR_RETURN(cudaEventSynchronize(s->sent[at]));
         memcpy(s->slot[at], (const char *)host + done, (size_t)some);
-        KD_CUDA_TRY(
+        KD_CUDA_OR_RETURN(
             cudaMemcpyAsync((char *)device + done, s->slot[at], (size_t)some, cudaMemcpyHostToDevice, s->stream));
-        KD_CUDA_TRY(cudaEventRecord(s->sent[at], s->stream));
-        KD_CUDA_TRY(cudaStreamWaitEvent(compute, s->sent[at], 0));
+        KD_CUDA_OR_RETURN(cudaEventRecord(s->sent[at], s->stream));
+        KD_CUDA_OR_RETURN(cudaStreamWaitEvent(compute, s->sent[at], 0));
     }
     return KD_OK;
 }

@@ -61,14 +61,13 @@ extern "C" kd_status kd_cuda_unit_rows_forward(kd_ctx *ctx, const kd_split *spli
     int64_t sums = sums_of(only, x.rows);
     if (!split) {
         KD_LAUNCH(unit_rows<KD_WHOLE>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, x, y, norm);
-        KD_CUDA_LAUNCHED();
+        return kd_cuda_launched(__func__);
     }
-    if (only) KD_CUDA_TRY(cudaMemsetAsync(pass.sum, 0, (size_t)sums * sizeof *pass.sum, kd_stream(ctx)));
+    if (only) KD_CUDA_OR_RETURN(cudaMemsetAsync(pass.sum, 0, (size_t)sums * sizeof *pass.sum, kd_stream(ctx)));
     KD_LAUNCH(unit_rows<KD_SUMS>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, x, y, norm);
-    kd_status status = kd_split_sum(split, ctx, sums, pass.sum);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_split_sum(split, ctx, sums, pass.sum));
     KD_LAUNCH(unit_rows<KD_REST>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, x, y, norm);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 /* pass.sum: of Y .* dY. */
@@ -105,12 +104,11 @@ extern "C" kd_status kd_cuda_unit_rows_backward(kd_ctx *ctx, const kd_split *spl
     if (!split) {
         KD_LAUNCH(unit_rows_gradient<KD_WHOLE>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, alpha, y, norm, dy, beta,
                   dx);
-        KD_CUDA_LAUNCHED();
+        return kd_cuda_launched(__func__);
     }
-    if (only) KD_CUDA_TRY(cudaMemsetAsync(pass.sum, 0, (size_t)sums * sizeof *pass.sum, kd_stream(ctx)));
+    if (only) KD_CUDA_OR_RETURN(cudaMemsetAsync(pass.sum, 0, (size_t)sums * sizeof *pass.sum, kd_stream(ctx)));
     KD_LAUNCH(unit_rows_gradient<KD_SUMS>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, alpha, y, norm, dy, beta, dx);
-    kd_status status = kd_split_sum(split, ctx, sums, pass.sum);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_split_sum(split, ctx, sums, pass.sum));
     KD_LAUNCH(unit_rows_gradient<KD_REST>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, alpha, y, norm, dy, beta, dx);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

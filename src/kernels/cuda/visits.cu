@@ -29,7 +29,7 @@ extern "C" kd_status kd_cuda_visits_above(kd_ctx *ctx, kd_csr graph, int64_t fir
                                           kd_visits *visits) {
     if (score.cols == 0) return KD_OK;
     KD_LAUNCH(list_above, (unsigned)score.cols, KD_BLOCK, 0, kd_stream(ctx), graph, first, score, threshold, *visits);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 /* A block a start. Its length is read before the ends, which may be overwritten in place. */
@@ -45,5 +45,5 @@ __global__ void __launch_bounds__(KD_BLOCK) pack_lists(kd_csr graph, kd_visits v
 extern "C" kd_status kd_cuda_visits_pack(kd_ctx *ctx, kd_csr graph, const kd_visits *visits, kd_visits *packed) {
     if (visits->starts == 0) return KD_OK;
     KD_LAUNCH(pack_lists, (unsigned)visits->starts, KD_BLOCK, 0, kd_stream(ctx), graph, *visits, *packed);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

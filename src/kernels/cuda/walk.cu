@@ -153,7 +153,7 @@ extern "C" kd_status kd_cuda_walk_cumulative(kd_ctx *ctx, kd_csr graph, const kd
     if (visits->starts == 0) return KD_OK;
     KD_LAUNCH(walk_starts<cumulative_walk>, (unsigned)kd_starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx),
               graph, rule, *rng, *visits, (unsigned long long *)ctx->workspace);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }
 
 extern "C" kd_status kd_cuda_walk_node(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
@@ -163,5 +163,5 @@ extern "C" kd_status kd_cuda_walk_node(kd_ctx *ctx, kd_csr graph, const kd_walk_
     if (visits->starts == 0) return KD_OK;
     KD_LAUNCH(walk_starts<restarting_walk>, (unsigned)kd_starts_at_once(ctx, graph.rows), KD_BLOCK, 0, kd_stream(ctx),
               graph, rule, *rng, *visits, (unsigned long long *)ctx->workspace);
-    KD_CUDA_LAUNCHED();
+    return kd_cuda_launched(__func__);
 }

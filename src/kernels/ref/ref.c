@@ -7,8 +7,7 @@
 
 kd_status kd_ref_open(kd_ctx **out) {
     static kd_ops table;
-    kd_status status = kd_ctx_open((kd_compute){.device = KD_DEVICE_CPU, .threads = 1}, out);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_ctx_open((kd_compute){.device = KD_DEVICE_CPU, .threads = 1}, out));
     table = *(*out)->ops;
     table.name = "ref";
 #define KD_OP(op) table.op = kd_ref_##op;

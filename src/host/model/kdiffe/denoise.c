@@ -26,7 +26,6 @@ static kd_status guide(kd_kdiffe *m, int64_t modality, kd_denoiser_guidance *out
 
 /* A step of the rows at the cursor, as kd_pass has it. */
 static kd_status denoiser_step(kd_ctx *ctx, void *context, int64_t count, const kd_loop *loop) {
-    kd_status status = KD_OK;
     const denoising *what = context;
     kd_kdiffe *m = what->model;
     kd_denoiser *d = what->denoiser;
@@ -39,12 +38,10 @@ static kd_status denoiser_step(kd_ctx *ctx, void *context, int64_t count, const 
                                .seed = m->plan->base.config->seed,
                                .clock = &d->cursor->epoch};
     kd_denoiser_guidance guidance = what->guidance;
-    if (m->plan->base.config->naive & KD_NAIVE_FEATURES) KD_TRY(guide(m, what->modality, &guidance));
-    KD_TRY(kd_gather(ctx, count, &d->cursor->first, loop->order, NULL, d->scratch->row));
-    KD_TRY(kd_denoiser_gradient(ctx, &batch, &guidance, d, loop->step_loss));
-    KD_TRY(kd_denoiser_adam(ctx, m->plan->base.config->lr, d));
-cleanup:
-    return status;
+    if (m->plan->base.config->naive & KD_NAIVE_FEATURES) KD_OR_RETURN(guide(m, what->modality, &guidance));
+    KD_OR_RETURN(kd_gather(ctx, count, &d->cursor->first, loop->order, NULL, d->scratch->row));
+    KD_OR_RETURN(kd_denoiser_gradient(ctx, &batch, &guidance, d, loop->step_loss));
+    return kd_denoiser_adam(ctx, m->plan->base.config->lr, d);
 }
 
 /* Every row of x0 once, in a new order; *mean_loss = mean row loss. */
@@ -72,13 +69,11 @@ kd_status kd_guide_modality(kd_kdiffe *m, int64_t i, kd_denoiser_guidance *out) 
     kd_mat none = {0}, projection = kd_mat_rows(m->guidance.projection, 0, m->plan->sizes.items.count);
     *out = (kd_denoiser_guidance){projection, m->guidance.target, m->plan->shape.column,
                                   kd_config_guidance_weight(m->plan->base.config, m->plan->shape.modality[i])};
-    kd_status status = kd_spmm(m->base.ctx, 1.0f, m->graphs.train, m->params.item, 0.0f, none, m->guidance.target);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_spmm(m->base.ctx, 1.0f, m->graphs.train, m->params.item, 0.0f, none, m->guidance.target));
     return kd_feature_transform(m->base.ctx, &m->params, &m->views, i, m->plan->sizes.items, projection);
 }
 
 kd_status kd_denoise_modalities(kd_model *model, kd_loop *loop, int64_t epoch) {
-    kd_status status = KD_OK;
     kd_kdiffe *m = kd_kdiffe_of(model);
     denoising what = {.model = m,
                       .stage = KD_STAGE_DENOISE_MODALITIES,
@@ -88,11 +83,10 @@ kd_status kd_denoise_modalities(kd_model *model, kd_loop *loop, int64_t epoch) {
     for (int64_t i = 0; i < m->plan->shape.modalities; i++) {
         what.denoiser = &m->modality_denoiser[i];
         what.modality = i;
-        KD_TRY(guide(m, i, &what.guidance));
-        KD_TRY(train_denoiser(loop, epoch, &what, &loop->progress->record.denoise_modality[i]));
+        KD_OR_RETURN(guide(m, i, &what.guidance));
+        KD_OR_RETURN(train_denoiser(loop, epoch, &what, &loop->progress->record.denoise_modality[i]));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_guide_users(kd_kdiffe *m) {
@@ -108,19 +102,19 @@ kd_status kd_guide_users(kd_kdiffe *m) {
 /* g of every entity row: the mean of the user with the row's own number (published; 0 where there is none), or of the
  * users linked to the item (0 for entities without users). */
 static kd_status entity_guidance(kd_kdiffe *m) {
-    kd_status status = KD_OK;
     const kd_model_shape *s = &m->plan->shape;
     kd_mat none = {0}, user = kd_mat_make(m->guidance.user_mean, s->users, 1);
     kd_mat entity = kd_mat_make(m->guidance.entity_mean, s->entities, 1);
     int64_t shared = s->users < s->entities ? s->users : s->entities;
-    KD_TRY(kd_guide_users(m));
-    KD_TRY(kd_zero(m->base.ctx, entity.data, s->entities * (int64_t)sizeof(float)));
+    KD_OR_RETURN(kd_guide_users(m));
+    KD_OR_RETURN(kd_zero(m->base.ctx, entity.data, s->entities * (int64_t)sizeof(float)));
     if (m->plan->base.config->guidance == KD_GUIDANCE_LINKED_USERS)
-        KD_TRY(kd_spmm(m->base.ctx, 1.0f, m->graphs.linked_mean, user, 0.0f, none, kd_mat_rows(entity, 0, s->items)));
+        KD_OR_RETURN(
+            kd_spmm(m->base.ctx, 1.0f, m->graphs.linked_mean, user, 0.0f, none, kd_mat_rows(entity, 0, s->items)));
     else
-        KD_TRY(kd_add_scaled(m->base.ctx, 1.0f, kd_mat_rows(user, 0, shared), 0.0f, kd_mat_rows(entity, 0, shared)));
-cleanup:
-    return status;
+        KD_OR_RETURN(
+            kd_add_scaled(m->base.ctx, 1.0f, kd_mat_rows(user, 0, shared), 0.0f, kd_mat_rows(entity, 0, shared)));
+    return KD_OK;
 }
 
 kd_status kd_guide_kg(kd_kdiffe *m, kd_denoiser_guidance *out) {
@@ -128,18 +122,16 @@ kd_status kd_guide_kg(kd_kdiffe *m, kd_denoiser_guidance *out) {
     kd_range here = kd_comm_share(m->plan->base.comm, guided);
     kd_mat none = {0}, projection = kd_mat_rows(m->guidance.projection, 0, here.count);
     *out = (kd_denoiser_guidance){projection, m->params.entity, m->plan->shape.column, m->plan->base.config->e_loss};
-    kd_status status = entity_guidance(m);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(entity_guidance(m));
     if (!kd_is_divided(&m->plan->shape))
         return kd_spmm(m->base.ctx, 1.0f, kd_csr_rows(m->graphs.train_transpose, here.first, here.count),
                        m->params.user, 0.0f, none, projection);
-    status = kd_spmm(m->base.ctx, 1.0f, m->graphs.train_transpose, m->params.user, 0.0f, none, m->guidance.item_sum);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(
+        kd_spmm(m->base.ctx, 1.0f, m->graphs.train_transpose, m->params.user, 0.0f, none, m->guidance.item_sum));
     return kd_layout_to_rows(m->base.ctx, &m->views.layout, guided, m->guidance.item_sum, projection);
 }
 
 kd_status kd_denoise_kg(kd_model *model, kd_loop *loop, int64_t epoch) {
-    kd_status status = KD_OK;
     kd_kdiffe *m = kd_kdiffe_of(model);
     denoising what = {.model = m,
                       .stage = KD_STAGE_DENOISE_KG,
@@ -150,15 +142,12 @@ kd_status kd_denoise_kg(kd_model *model, kd_loop *loop, int64_t epoch) {
                       .g = m->guidance.entity_mean,
                       .total = batches(m, m->plan->shape.entities)};
     if (!m->plan->denoises_kg) return KD_OK;
-    KD_TRY(guide(m, -1, &what.guidance));
-    KD_TRY(train_denoiser(loop, epoch, &what, &loop->progress->record.denoise_kg));
-cleanup:
-    return status;
+    KD_OR_RETURN(guide(m, -1, &what.guidance));
+    return train_denoiser(loop, epoch, &what, &loop->progress->record.denoise_kg);
 }
 
 /* m->top = the q largest columns of every row at the end of the reverse chain. */
 static kd_status sample_rows(kd_kdiffe *m, kd_loop *loop, int64_t epoch, denoising *what) {
-    kd_status status = KD_OK;
     const kd_config *c = m->plan->base.config;
     kd_position start = {epoch, what->stage, 0, 0}; /* a run that is resumed samples all of it again */
     kd_reverse_rows rows = {.x0 = what->x0,
@@ -167,41 +156,38 @@ static kd_status sample_rows(kd_kdiffe *m, kd_loop *loop, int64_t epoch, denoisi
                             .sampling_steps = c->sampling_steps,
                             .seed = c->seed,
                             .epoch = epoch};
-    KD_TRY(kd_reverse_prepare(m->base.ctx, what->denoiser));
+    KD_OR_RETURN(kd_reverse_prepare(m->base.ctx, what->denoiser));
     for (; rows.first < what->x0.rows; rows.first += rows.count) {
         kd_mat out;
-        KD_TRY(kd_progress_pause(loop->progress, start, what->done++, what->total));
+        KD_OR_RETURN(kd_progress_pause(loop->progress, start, what->done++, what->total));
         rows.count = what->x0.rows - rows.first < c->batch ? what->x0.rows - rows.first : c->batch;
-        KD_TRY(kd_reverse_chain(m->base.ctx, &rows, what->denoiser, &out));
-        KD_TRY(kd_reverse_best(m->base.ctx, what->denoiser, out, c->q, m->top + rows.first * c->q));
+        KD_OR_RETURN(kd_reverse_chain(m->base.ctx, &rows, what->denoiser, &out));
+        KD_OR_RETURN(kd_reverse_best(m->base.ctx, what->denoiser, out, c->q, m->top + rows.first * c->q));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_rebuild_graphs(kd_model *model, kd_loop *loop, int64_t epoch) {
-    kd_status status = KD_OK;
     kd_kdiffe *m = kd_kdiffe_of(model);
     const kd_config *c = m->plan->base.config;
     float keep = (float)c->keep_rate;
     denoising what = {.model = m, .stage = KD_STAGE_SAMPLE, .x0 = m->graphs.user_rows, .g = m->guidance.user_mean};
     what.total = m->plan->shape.modalities * batches(m, m->plan->shape.users) +
                  (m->plan->denoises_kg ? batches(m, m->plan->shape.entities) : 0);
-    if (m->plan->denoises_modalities) KD_TRY(kd_guide_users(m));
+    if (m->plan->denoises_modalities) KD_OR_RETURN(kd_guide_users(m));
     for (int64_t i = 0; i < m->plan->shape.modalities; i++) {
         kd_rng rng = {c->seed, KD_RNG_THIN_MODALITY, (uint32_t)i, (uint32_t)epoch, NULL};
         what.denoiser = &m->modality_denoiser[i];
-        KD_TRY(sample_rows(m, loop, epoch, &what));
-        KD_TRY(kd_modality_graph_build(m->base.ctx, m->top, keep, &rng, &m->graphs.modality[i]));
+        KD_OR_RETURN(sample_rows(m, loop, epoch, &what));
+        KD_OR_RETURN(kd_modality_graph_build(m->base.ctx, m->top, keep, &rng, &m->graphs.modality[i]));
     }
     if (m->plan->denoises_kg) {
         kd_rng rng = {c->seed, KD_RNG_THIN_KG, 0, (uint32_t)epoch, NULL};
         what.denoiser = &m->kg_denoiser;
         what.x0 = m->graphs.entity_rows;
         what.g = m->guidance.entity_mean;
-        KD_TRY(sample_rows(m, loop, epoch, &what));
-        KD_TRY(kd_kg_generate(m->base.ctx, &m->graphs.full, c->q, m->top, keep, &rng, &m->graphs.generated));
+        KD_OR_RETURN(sample_rows(m, loop, epoch, &what));
+        KD_OR_RETURN(kd_kg_generate(m->base.ctx, &m->graphs.full, c->q, m->top, keep, &rng, &m->graphs.generated));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }

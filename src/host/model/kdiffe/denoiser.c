@@ -10,27 +10,26 @@ kd_status kd_diffusion_scratch_allocate(kd_pool *pool, const kd_comm *comm, int6
                                         const kd_denoiser_shape *widest, int64_t guidance_width, int64_t q,
                                         kd_diffusion_scratch *out) {
     static const char what[] = "diffusion batch";
-    kd_status status = KD_OK;
     int64_t width = kd_share_most(widest->width, 4, kd_comm_ranks(comm)), wide = kd_denoiser_wide(widest->hidden);
     int64_t lists = comm ? kd_comm_ranks(comm) * batch : 0;
     kd_mat x, o, h, dh, xw, square, guided, reach, dreach;
     *out = (kd_diffusion_scratch){0};
-    KD_TRY(kd_pool_mat(pool, batch, width, what, &x));
-    KD_TRY(kd_pool_mat(pool, batch, width, what, &o));
-    KD_TRY(kd_pool_mat(pool, batch, wide, what, &h));
-    KD_TRY(kd_pool_mat(pool, batch, wide, what, &dh));
-    KD_TRY(kd_pool_mat(pool, batch, wide, what, &xw));
-    KD_TRY(kd_pool_mat(pool, wide, wide, what, &square));
-    KD_TRY(kd_pool_mat(pool, batch, guidance_width, what, &guided));
-    KD_TRY(kd_pool_mat(pool, wide, guidance_width, what, &reach));
-    KD_TRY(kd_pool_mat(pool, guidance_width, wide, what, &dreach));
-    KD_TRY(kd_pool_alloc(pool, batch, sizeof(float), what, &out->row_loss[0]));
-    KD_TRY(kd_pool_alloc(pool, batch, sizeof(float), what, &out->row_loss[1]));
-    KD_TRY(kd_pool_alloc(pool, batch, sizeof(int32_t), what, &out->t));
-    KD_TRY(kd_pool_alloc(pool, batch, sizeof(int32_t), what, &out->row));
-    KD_TRY(kd_pool_alloc(pool, rows, sizeof(int32_t), what, &out->place));
-    KD_TRY(kd_pool_alloc(pool, lists * q, sizeof(int32_t), what, &out->best));
-    KD_TRY(kd_pool_alloc(pool, lists * q, sizeof(float), what, &out->best_value));
+    KD_OR_RETURN(kd_pool_mat(pool, batch, width, what, &x));
+    KD_OR_RETURN(kd_pool_mat(pool, batch, width, what, &o));
+    KD_OR_RETURN(kd_pool_mat(pool, batch, wide, what, &h));
+    KD_OR_RETURN(kd_pool_mat(pool, batch, wide, what, &dh));
+    KD_OR_RETURN(kd_pool_mat(pool, batch, wide, what, &xw));
+    KD_OR_RETURN(kd_pool_mat(pool, wide, wide, what, &square));
+    KD_OR_RETURN(kd_pool_mat(pool, batch, guidance_width, what, &guided));
+    KD_OR_RETURN(kd_pool_mat(pool, wide, guidance_width, what, &reach));
+    KD_OR_RETURN(kd_pool_mat(pool, guidance_width, wide, what, &dreach));
+    KD_OR_RETURN(kd_pool_alloc(pool, batch, sizeof(float), what, &out->row_loss[0]));
+    KD_OR_RETURN(kd_pool_alloc(pool, batch, sizeof(float), what, &out->row_loss[1]));
+    KD_OR_RETURN(kd_pool_alloc(pool, batch, sizeof(int32_t), what, &out->t));
+    KD_OR_RETURN(kd_pool_alloc(pool, batch, sizeof(int32_t), what, &out->row));
+    KD_OR_RETURN(kd_pool_alloc(pool, rows, sizeof(int32_t), what, &out->place));
+    KD_OR_RETURN(kd_pool_alloc(pool, lists * q, sizeof(int32_t), what, &out->best));
+    KD_OR_RETURN(kd_pool_alloc(pool, lists * q, sizeof(float), what, &out->best_value));
     out->batch = batch;
     out->columns = width;
     out->x = x.data;
@@ -42,8 +41,7 @@ kd_status kd_diffusion_scratch_allocate(kd_pool *pool, const kd_comm *comm, int6
     out->guided = guided.data;
     out->reach = reach.data;
     out->dreach = dreach.data;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_diffusion_scratch_fill(kd_ctx *ctx, int64_t hidden, const kd_diffusion_scratch *s) {
@@ -75,7 +73,6 @@ static int64_t place(kd_denoiser *d, float *at) {
 
 kd_status kd_denoiser_allocate(kd_pool *pool, kd_comm *comm, const kd_denoiser_shape *s, kd_denoiser *d) {
     static const char what[] = "denoisers";
-    kd_status status = KD_OK;
     int64_t size, ranks = kd_comm_ranks(comm);
     *d = (kd_denoiser){.shape = *s, .comm = comm, .columns = kd_comm_share(comm, kd_share_columns(s->width))};
     if (ranks > 1 && ranks > (s->width + 3) / 4)
@@ -84,27 +81,25 @@ kd_status kd_denoiser_allocate(kd_pool *pool, kd_comm *comm, const kd_denoiser_s
     if (__builtin_mul_overflow(s->width, 8 * kd_denoiser_wide(s->hidden), &size))
         return KD_FAIL(KD_ERR_MEMORY, "%s: do not fit in any memory", what);
     d->count = place(d, NULL);
-    KD_TRY(kd_pool_alloc(pool, 4 * d->count, sizeof(float), what, &d->value));
+    KD_OR_RETURN(kd_pool_alloc(pool, 4 * d->count, sizeof(float), what, &d->value));
     if (d->value) {
         place(d, d->value);
         d->gradient = d->value + d->count;
         d->m = d->gradient + d->count;
         d->v = d->m + d->count;
     }
-    if (comm) KD_TRY(kd_pool_alloc(pool, ranks, sizeof(int32_t), what, &d->first_column));
-    KD_TRY(kd_pool_alloc(pool, 1, sizeof *d->cursor, what, &d->cursor));
-    KD_TRY(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->signal));
-    KD_TRY(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->sigma));
-    KD_TRY(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->weight));
-    KD_TRY(kd_pool_alloc(pool, 2, sizeof(float), what, &d->exact));
-    KD_TRY(kd_pool_mat(pool, s->steps, s->time_dim, what, &d->time));
-    KD_TRY(kd_pool_mat(pool, s->steps, s->time_dim, what, &d->embedding));
-    KD_TRY(kd_pool_mat(pool, s->steps, s->time_dim, what, &d->dembedding));
-    KD_TRY(kd_pool_mat(pool, s->steps, s->hidden, what, &d->table));
-    KD_TRY(kd_pool_mat(pool, s->steps, s->hidden, what, &d->dtable));
-    KD_TRY(kd_pool_mat(pool, 1, s->hidden, what, &d->input_sum));
-cleanup:
-    return status;
+    if (comm) KD_OR_RETURN(kd_pool_alloc(pool, ranks, sizeof(int32_t), what, &d->first_column));
+    KD_OR_RETURN(kd_pool_alloc(pool, 1, sizeof *d->cursor, what, &d->cursor));
+    KD_OR_RETURN(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->signal));
+    KD_OR_RETURN(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->sigma));
+    KD_OR_RETURN(kd_pool_alloc(pool, s->steps, sizeof(float), what, &d->weight));
+    KD_OR_RETURN(kd_pool_alloc(pool, 2, sizeof(float), what, &d->exact));
+    KD_OR_RETURN(kd_pool_mat(pool, s->steps, s->time_dim, what, &d->time));
+    KD_OR_RETURN(kd_pool_mat(pool, s->steps, s->time_dim, what, &d->embedding));
+    KD_OR_RETURN(kd_pool_mat(pool, s->steps, s->time_dim, what, &d->dembedding));
+    KD_OR_RETURN(kd_pool_mat(pool, s->steps, s->hidden, what, &d->table));
+    KD_OR_RETURN(kd_pool_mat(pool, s->steps, s->hidden, what, &d->dtable));
+    return kd_pool_mat(pool, 1, s->hidden, what, &d->input_sum);
 }
 
 /* Time features [cos(t f_0) .. , sin(t f_0) ..], f_k = 10000^(-k/half); an odd width ends with a zero. */
@@ -171,8 +166,7 @@ static kd_status init_weights(kd_ctx *ctx, uint64_t seed, kd_denoiser *d) {
     double first = sqrt(2.0 / (double)(s->width + s->time_dim + s->hidden)), bias = 0.001;
     double last = sqrt(2.0 / (double)(s->width + s->hidden)), time = sqrt(2.0 / (double)(2 * s->time_dim));
     float *host;
-    kd_status status = kd_host_alloc(&host, d->count, sizeof *host, "denoiser weights");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&host, d->count, sizeof *host, "denoiser weights"));
     int64_t column = d->columns.first;
     struct {
         kd_mat mat;
@@ -184,22 +178,19 @@ static kd_status init_weights(kd_ctx *ctx, uint64_t seed, kd_denoiser *d) {
         part[i].mat.data = host + (part[i].mat.data - d->value);
         fill_normal(&rng, i, part[i].deviation, part[i].first, part[i].mat);
     }
-    status = kd_upload(ctx, d->value, host, d->count * (int64_t)sizeof(float));
+    kd_status status = kd_upload(ctx, d->value, host, d->count * (int64_t)sizeof(float));
     free(host);
     return status;
 }
 
 kd_status kd_denoiser_init(kd_ctx *ctx, const kd_config *c, uint32_t instance, const kd_diffusion_scratch *scratch,
                            kd_denoiser *d) {
-    kd_status status = KD_OK;
     d->instance = instance;
     d->full_chain = c->naive & KD_NAIVE_CHAIN;
     /* a difference of products, so not for inputs rounded to bf16 */
     d->way = c->naive & KD_NAIVE_OUTPUT || c->precision == KD_PRECISION_BF16 ? KD_OUTPUT_DIRECT : KD_OUTPUT_CHEAPEST;
     d->scratch = scratch;
-    KD_TRY(kd_schedule_make(d->shape.steps, c->noise_scale, c->noise_min, c->noise_max, &d->schedule));
-    KD_TRY(upload_tables(ctx, d));
-    KD_TRY(init_weights(ctx, c->seed, d));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_schedule_make(d->shape.steps, c->noise_scale, c->noise_min, c->noise_max, &d->schedule));
+    KD_OR_RETURN(upload_tables(ctx, d));
+    return init_weights(ctx, c->seed, d);
 }

@@ -11,20 +11,16 @@ static kd_status zero_mat(kd_ctx *ctx, kd_mat m) {
 }
 
 kd_status kd_denoiser_time_table(kd_ctx *ctx, const kd_denoiser *d) {
-    kd_status status = kd_linear(ctx, true, d->time, d->time_w, d->time_b, d->embedding);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_linear(ctx, true, d->time, d->time_w, d->time_b, d->embedding));
     return kd_linear(ctx, false, d->embedding, d->w1_time, d->b1, d->table);
 }
 
 static kd_status time_table_backward(kd_ctx *ctx, const kd_denoiser *d) {
-    kd_status status = KD_OK;
-    KD_TRY(kd_column_sum(ctx, d->dtable, 0.0f, gradient_of(d, d->b1)));
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, d->embedding, d->dtable, 0.0f, gradient_of(d, d->w1_time)));
-    KD_TRY(kd_gemm(ctx, false, true, 1.0f, d->dtable, d->w1_time, 0.0f, d->dembedding));
-    KD_TRY(kd_column_sum(ctx, d->dembedding, 0.0f, gradient_of(d, d->time_b)));
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, d->dembedding, d->time, 0.0f, gradient_of(d, d->time_w)));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_column_sum(ctx, d->dtable, 0.0f, gradient_of(d, d->b1)));
+    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, d->embedding, d->dtable, 0.0f, gradient_of(d, d->w1_time)));
+    KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, d->dtable, d->w1_time, 0.0f, d->dembedding));
+    KD_OR_RETURN(kd_column_sum(ctx, d->dembedding, 0.0f, gradient_of(d, d->time_b)));
+    return kd_gemm(ctx, true, false, 1.0f, d->dembedding, d->time, 0.0f, gradient_of(d, d->time_w));
 }
 
 static kd_status noised_input(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser *d, const int32_t *t,
@@ -52,25 +48,21 @@ typedef struct hidden_rows {
 /* Of the columns that are here, of a target that ranks divide; the others' losses and gradients are summed. */
 static kd_status guide_columns(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
                                const kd_denoiser *d, kd_mat guided, double *loss) {
-    kd_status status = KD_OK;
     int64_t first = guidance->column, end = first + guidance->target.cols;
     kd_mat here = kd_mat_cols(guided, first, guidance->target.cols);
     kd_mat before = kd_mat_cols(guided, 0, first), after = kd_mat_cols(guided, end, guided.cols - end);
-    KD_TRY(kd_guidance_loss(ctx, guidance->target, b->row, (float)guidance->weight, guided.cols, here,
-                            d->scratch->row_loss[1], loss));
-    KD_TRY(kd_add_scaled(ctx, 0.0f, before, 0.0f, before));
-    KD_TRY(kd_add_scaled(ctx, 0.0f, after, 0.0f, after));
-    KD_TRY(kd_comm_allreduce_f32(d->comm, ctx, guided.rows * guided.cols, guided.data));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_guidance_loss(ctx, guidance->target, b->row, (float)guidance->weight, guided.cols, here,
+                                  d->scratch->row_loss[1], loss));
+    KD_OR_RETURN(kd_add_scaled(ctx, 0.0f, before, 0.0f, before));
+    KD_OR_RETURN(kd_add_scaled(ctx, 0.0f, after, 0.0f, after));
+    return kd_comm_allreduce_f32(d->comm, ctx, guided.rows * guided.cols, guided.data);
 }
 
 /* guided = what the guidance sees of all ranks' columns -> d loss / d guided. Where every rank has the whole target,
  * one adds the loss. */
 static kd_status guide(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
                        const kd_denoiser *d, kd_mat guided, double *loss) {
-    kd_status status = kd_comm_end_allreduce(d->comm, ctx);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_comm_end_allreduce(d->comm, ctx));
     if (guidance->target.cols < guided.cols) return guide_columns(ctx, b, guidance, d, guided, loss);
     return kd_guidance_loss(ctx, guidance->target, b->row, (float)guidance->weight, guided.cols, guided,
                             d->scratch->row_loss[1], kd_comm_rank(d->comm) == 0 ? loss : NULL);
@@ -80,25 +72,22 @@ static kd_status guide(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoise
  * products of count x columns x hidden. */
 static kd_status output_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
                                  const kd_denoiser *d, const int32_t *t, const hidden_rows *r, double *loss) {
-    kd_status status = KD_OK;
     const kd_diffusion_scratch *s = d->scratch;
     kd_mat out = kd_mat_make(s->out, b->count, d->columns.count);
     kd_mat guided = kd_mat_make(s->guided, b->count, guidance->projection.cols);
     kd_mat projection = guidance->projection, seen = kd_mat_cols(out, 0, projection.rows);
-    KD_TRY(kd_gemm(ctx, false, true, 1.0f, r->h, d->output, 0.0f, out));
+    KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, r->h, d->output, 0.0f, out));
     if (seen.cols > 0)
-        KD_TRY(kd_gemm(ctx, false, false, 1.0f, seen, projection, 0.0f, guided));
+        KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, seen, projection, 0.0f, guided));
     else
-        KD_TRY(zero_mat(ctx, guided));
-    KD_TRY(kd_comm_begin_allreduce(d->comm, ctx, guided.rows * guided.cols, guided.data));
-    KD_TRY(kd_denoise_loss(ctx, b->x0, b->row, t, d->weight, d->shape.width, out, s->row_loss[0], loss));
-    KD_TRY(guide(ctx, b, guidance, d, guided, loss));
-    KD_TRY(kd_gemm(ctx, false, true, 1.0f, guided, projection, 1.0f, seen));
-    KD_TRY(kd_gemm(ctx, false, false, 1.0f, out, d->output, 0.0f, r->dh));
-    KD_TRY(kd_comm_begin_allreduce(d->comm, ctx, r->dh.rows * r->dh.cols, r->dh.data));
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, out, r->h, 0.0f, gradient_of(d, d->output)));
-cleanup:
-    return status;
+        KD_OR_RETURN(zero_mat(ctx, guided));
+    KD_OR_RETURN(kd_comm_begin_allreduce(d->comm, ctx, guided.rows * guided.cols, guided.data));
+    KD_OR_RETURN(kd_denoise_loss(ctx, b->x0, b->row, t, d->weight, d->shape.width, out, s->row_loss[0], loss));
+    KD_OR_RETURN(guide(ctx, b, guidance, d, guided, loss));
+    KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, guided, projection, 1.0f, seen));
+    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, out, d->output, 0.0f, r->dh));
+    KD_OR_RETURN(kd_comm_begin_allreduce(d->comm, ctx, r->dh.rows * r->dh.cols, r->dh.data));
+    return kd_gemm(ctx, true, false, 1.0f, out, r->h, 0.0f, gradient_of(d, d->output));
 }
 
 /* The same by the output layer's Gram matrix, without the output: with W = [W2 b2], h widened by a 1 and s_i the weight
@@ -106,7 +95,6 @@ cleanup:
  *   dh = s (h W^T W - x0 W) + guided (F^T W),   dW = W (h^T s h) - x0^T (s h) + F (guided^T h). */
 static kd_status gram_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
                                const kd_denoiser *d, const int32_t *t, const hidden_rows *r, double *loss) {
-    kd_status status = KD_OK;
     const kd_diffusion_scratch *s = d->scratch;
     kd_mat projection = guidance->projection;
     int64_t wide = d->output.cols, seen = projection.rows, width = projection.cols;
@@ -124,26 +112,24 @@ static kd_status gram_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
                               .row_loss = s->row_loss[0],
                               .loss = loss};
     if (seen > 0)
-        KD_TRY(kd_gemm(ctx, true, false, 1.0f, kd_mat_rows(d->output, 0, seen), projection, 0.0f, reach));
+        KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, kd_mat_rows(d->output, 0, seen), projection, 0.0f, reach));
     else
-        KD_TRY(zero_mat(ctx, reach));
-    KD_TRY(kd_gemm(ctx, false, false, 1.0f, r->h, reach, 0.0f, guided));
-    KD_TRY(kd_comm_begin_allreduce(d->comm, ctx, guided.rows * guided.cols, guided.data));
-    KD_TRY(kd_gram(ctx, d->output, square));
-    KD_TRY(kd_gemm(ctx, false, false, 1.0f, r->h, square, 0.0f, r->dh));
-    KD_TRY(kd_spmm_batch(ctx, 1.0f, b->x0, b->row, NULL, d->output, 0.0f, r->xw));
-    KD_TRY(kd_gram_loss(ctx, &args));
-    KD_TRY(guide(ctx, b, guidance, d, guided, loss));
-    KD_TRY(kd_gemm(ctx, false, true, 1.0f, guided, reach, 1.0f, r->dh));
-    KD_TRY(kd_comm_begin_allreduce(d->comm, ctx, r->dh.rows * r->dh.cols, r->dh.data));
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, r->h, r->xw, 0.0f, square));
-    KD_TRY(kd_gemm(ctx, false, false, 1.0f, d->output, square, 0.0f, doutput));
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, guided, r->h, 0.0f, dreach));
-    KD_TRY(kd_gemm(ctx, false, false, 1.0f, projection, dreach, 1.0f, kd_mat_rows(doutput, 0, seen)));
-    KD_TRY(kd_place_rows(ctx, b->count, b->row, b->x0.rows, s->place));
-    KD_TRY(kd_spmm_batch(ctx, -1.0f, b->x0_transpose, NULL, s->place, r->xw, 1.0f, doutput));
-cleanup:
-    return status;
+        KD_OR_RETURN(zero_mat(ctx, reach));
+    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, r->h, reach, 0.0f, guided));
+    KD_OR_RETURN(kd_comm_begin_allreduce(d->comm, ctx, guided.rows * guided.cols, guided.data));
+    KD_OR_RETURN(kd_gram(ctx, d->output, square));
+    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, r->h, square, 0.0f, r->dh));
+    KD_OR_RETURN(kd_spmm_batch(ctx, 1.0f, b->x0, b->row, NULL, d->output, 0.0f, r->xw));
+    KD_OR_RETURN(kd_gram_loss(ctx, &args));
+    KD_OR_RETURN(guide(ctx, b, guidance, d, guided, loss));
+    KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, guided, reach, 1.0f, r->dh));
+    KD_OR_RETURN(kd_comm_begin_allreduce(d->comm, ctx, r->dh.rows * r->dh.cols, r->dh.data));
+    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, r->h, r->xw, 0.0f, square));
+    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, d->output, square, 0.0f, doutput));
+    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, guided, r->h, 0.0f, dreach));
+    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, projection, dreach, 1.0f, kd_mat_rows(doutput, 0, seen)));
+    KD_OR_RETURN(kd_place_rows(ctx, b->count, b->row, b->x0.rows, s->place));
+    return kd_spmm_batch(ctx, -1.0f, b->x0_transpose, NULL, s->place, r->xw, 1.0f, doutput);
 }
 
 /* Whether the Gram matrix takes fewer operations: for batches longer than about two thirds of the hidden width. */
@@ -156,16 +142,13 @@ static bool gram_pays(const kd_denoiser *d, int64_t count) {
 /* Up to the output layer's gradient and dh, whose sum is under way. */
 static kd_status output_side(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
                              const kd_denoiser *d, const hidden_rows *r, kd_mat x, const int32_t *t, double *loss) {
-    kd_status status = KD_OK;
     kd_mat h = kd_mat_cols(r->h, 0, d->shape.hidden), p = kd_mat_make(d->scratch->dh, b->count, d->shape.hidden);
-    KD_TRY(kd_denoiser_time_table(ctx, d));
-    KD_TRY(noised_input(ctx, b, d, t, x));
-    KD_TRY(kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, p));
-    KD_TRY(kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.cols, p.data));
-    KD_TRY(kd_hidden_forward(ctx, p, d->table, t, h));
-    KD_TRY((gram_pays(d, b->count) ? gram_backward : output_backward)(ctx, b, guidance, d, t, r, loss));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_denoiser_time_table(ctx, d));
+    KD_OR_RETURN(noised_input(ctx, b, d, t, x));
+    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, p));
+    KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.cols, p.data));
+    KD_OR_RETURN(kd_hidden_forward(ctx, p, d->table, t, h));
+    return (gram_pays(d, b->count) ? gram_backward : output_backward)(ctx, b, guidance, d, t, r, loss);
 }
 
 /* What is whole on every rank has rank 0's gradient, so that it stays the same where ranks round differently. */
@@ -175,21 +158,17 @@ static kd_status share_time_gradient(kd_ctx *ctx, const kd_denoiser *d) {
 }
 
 static kd_status input_side(kd_ctx *ctx, const kd_denoiser *d, const hidden_rows *r, kd_mat x, const int32_t *t) {
-    kd_status status = KD_OK;
     kd_mat h = kd_mat_cols(r->h, 0, d->shape.hidden), dh = kd_mat_cols(r->dh, 0, d->shape.hidden);
-    KD_TRY(zero_mat(ctx, d->dtable));
-    KD_TRY(kd_comm_end_allreduce(d->comm, ctx));
-    KD_TRY(kd_hidden_backward(ctx, h, t, dh, d->dtable));
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, x, dh, 0.0f, gradient_of(d, d->w1)));
-    KD_TRY(time_table_backward(ctx, d));
-    KD_TRY(share_time_gradient(ctx, d));
-cleanup:
-    return status;
+    KD_OR_RETURN(zero_mat(ctx, d->dtable));
+    KD_OR_RETURN(kd_comm_end_allreduce(d->comm, ctx));
+    KD_OR_RETURN(kd_hidden_backward(ctx, h, t, dh, d->dtable));
+    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, x, dh, 0.0f, gradient_of(d, d->w1)));
+    KD_OR_RETURN(time_table_backward(ctx, d));
+    return share_time_gradient(ctx, d);
 }
 
 kd_status kd_denoiser_gradient(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
                                kd_denoiser *d, double *loss) {
-    kd_status status = KD_OK;
     const kd_diffusion_scratch *s = d->scratch;
     const int32_t *t = b->t ? b->t : s->t;
     int64_t wide = d->output.cols;
@@ -197,11 +176,9 @@ kd_status kd_denoiser_gradient(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
                      kd_mat_make(s->xw, b->count, wide)};
     kd_mat x = kd_mat_make(s->x, b->count, d->columns.count);
     kd_rng steps = {b->seed, KD_RNG_DIFFUSION_STEP, d->instance, (uint32_t)b->epoch, b->clock};
-    if (!b->t) KD_TRY(kd_diffusion_steps(ctx, b->count, b->row, d->shape.steps, &steps, s->t));
-    KD_TRY(output_side(ctx, b, guidance, d, &r, x, t, loss));
-    KD_TRY(input_side(ctx, d, &r, x, t));
-cleanup:
-    return status;
+    if (!b->t) KD_OR_RETURN(kd_diffusion_steps(ctx, b->count, b->row, d->shape.steps, &steps, s->t));
+    KD_OR_RETURN(output_side(ctx, b, guidance, d, &r, x, t, loss));
+    return input_side(ctx, d, &r, x, t);
 }
 
 kd_status kd_denoiser_adam(kd_ctx *ctx, double lr, kd_denoiser *d) {

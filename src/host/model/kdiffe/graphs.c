@@ -8,68 +8,58 @@
 
 static kd_status allocate_kg(kd_pool *pool, const kd_model_shape *s, int64_t edges, kd_kg *out) {
     static const char what[] = "knowledge graphs";
-    kd_status status = KD_OK;
     *out = (kd_kg){.entities = s->entities, .relations = s->relations, .capacity = edges};
-    KD_TRY(kd_pool_alloc(pool, s->entities + 1, sizeof(int64_t), what, &out->head_ptr));
-    KD_TRY(kd_pool_alloc(pool, s->entities + 1, sizeof(int64_t), what, &out->tail_ptr));
-    KD_TRY(kd_pool_alloc(pool, edges, sizeof(int32_t), what, &out->tail));
-    KD_TRY(kd_pool_alloc(pool, edges, sizeof(int32_t), what, &out->relation));
-    KD_TRY(kd_pool_alloc(pool, edges, sizeof(int32_t), what, &out->in_head));
-    KD_TRY(kd_pool_alloc(pool, edges, sizeof(int64_t), what, &out->in_edge));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_pool_alloc(pool, s->entities + 1, sizeof(int64_t), what, &out->head_ptr));
+    KD_OR_RETURN(kd_pool_alloc(pool, s->entities + 1, sizeof(int64_t), what, &out->tail_ptr));
+    KD_OR_RETURN(kd_pool_alloc(pool, edges, sizeof(int32_t), what, &out->tail));
+    KD_OR_RETURN(kd_pool_alloc(pool, edges, sizeof(int32_t), what, &out->relation));
+    KD_OR_RETURN(kd_pool_alloc(pool, edges, sizeof(int32_t), what, &out->in_head));
+    return kd_pool_alloc(pool, edges, sizeof(int64_t), what, &out->in_edge);
 }
 
 static kd_status allocate_modality(kd_pool *pool, const kd_model_shape *s, int64_t q, kd_modality_graph *out) {
     static const char what[] = "generated modality graphs";
-    kd_status status = KD_OK;
     int64_t entries;
     *out = (kd_modality_graph){.nodes = s->users + s->items, .users = s->users, .q = q};
     if (__builtin_mul_overflow(2 * s->users, q, &entries) || __builtin_add_overflow(entries, out->nodes, &entries))
         return KD_FAIL(KD_ERR_MEMORY, "%s: do not fit in any memory", what);
-    KD_TRY(kd_pool_alloc(pool, out->nodes + 1, sizeof(int64_t), what, &out->row_ptr));
-    KD_TRY(kd_pool_alloc(pool, entries, sizeof(int32_t), what, &out->col));
-    KD_TRY(kd_pool_alloc(pool, entries, sizeof(float), what, &out->val));
-    KD_TRY(kd_pool_alloc(pool, entries, sizeof(float), what, &out->val_transpose));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_pool_alloc(pool, out->nodes + 1, sizeof(int64_t), what, &out->row_ptr));
+    KD_OR_RETURN(kd_pool_alloc(pool, entries, sizeof(int32_t), what, &out->col));
+    KD_OR_RETURN(kd_pool_alloc(pool, entries, sizeof(float), what, &out->val));
+    return kd_pool_alloc(pool, entries, sizeof(float), what, &out->val_transpose);
 }
 
 /* The denoisers' rows: with one rank train itself, and neighbours that are their own transpose. */
 static kd_status allocate_rows(kd_pool *pool, const kd_model_shape *s, const kd_graph_sizes *sizes, kd_graphs *out) {
     static const char what[] = "rows of the denoisers";
-    kd_status status = KD_OK;
     kd_range e = sizes->entities;
     out->user_rows = out->train;
-    KD_TRY(kd_csr_allocate(pool, s->entities, e.count, sizes->kg_edges_here, false, what, &out->entity_rows));
+    KD_OR_RETURN(kd_csr_allocate(pool, s->entities, e.count, sizes->kg_edges_here, false, what, &out->entity_rows));
     out->entity_rows_transpose = out->entity_rows;
     if (e.count < s->entities)
-        KD_TRY(kd_csr_allocate(pool, e.count, s->entities, sizes->kg_edges_here, false, what,
-                               &out->entity_rows_transpose));
+        KD_OR_RETURN(kd_csr_allocate(pool, e.count, s->entities, sizes->kg_edges_here, false, what,
+                                     &out->entity_rows_transpose));
     if (sizes->items.count < s->items)
-        KD_TRY(kd_csr_allocate(pool, s->users, sizes->items.count, sizes->interactions_here, false, what,
-                               &out->user_rows));
+        KD_OR_RETURN(kd_csr_allocate(pool, s->users, sizes->items.count, sizes->interactions_here, false, what,
+                                     &out->user_rows));
     out->user_rows_transpose = kd_csr_rows(out->train_transpose, sizes->items.first, sizes->items.count);
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_graphs_allocate(kd_pool *pool, const kd_model_shape *s, const kd_graph_sizes *sizes, kd_graphs *out) {
     static const char what[] = "interaction graphs";
-    kd_status status = KD_OK;
     int64_t nodes = s->users + s->items, n = sizes->interactions;
-    KD_TRY(kd_csr_allocate(pool, s->users, s->items, n, false, what, &out->train));
-    KD_TRY(kd_csr_allocate(pool, s->items, s->users, n, true, what, &out->linked_mean));
+    KD_OR_RETURN(kd_csr_allocate(pool, s->users, s->items, n, false, what, &out->train));
+    KD_OR_RETURN(kd_csr_allocate(pool, s->items, s->users, n, true, what, &out->linked_mean));
     out->train_transpose = out->linked_mean;
     out->train_transpose.val = NULL;
-    KD_TRY(kd_csr_allocate(pool, nodes, nodes, 2 * n + nodes, true, what, &out->adjacency));
-    KD_TRY(allocate_rows(pool, s, sizes, out));
-    KD_TRY(allocate_kg(pool, s, sizes->kg_edges, &out->full));
-    KD_TRY(allocate_kg(pool, s, sizes->kg_capped_edges, &out->capped));
-    KD_TRY(allocate_kg(pool, s, sizes->kg_edges, &out->generated));
-    for (int64_t m = 0; m < s->modalities; m++) KD_TRY(allocate_modality(pool, s, sizes->q, &out->modality[m]));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_csr_allocate(pool, nodes, nodes, 2 * n + nodes, true, what, &out->adjacency));
+    KD_OR_RETURN(allocate_rows(pool, s, sizes, out));
+    KD_OR_RETURN(allocate_kg(pool, s, sizes->kg_edges, &out->full));
+    KD_OR_RETURN(allocate_kg(pool, s, sizes->kg_capped_edges, &out->capped));
+    KD_OR_RETURN(allocate_kg(pool, s, sizes->kg_edges, &out->generated));
+    for (int64_t m = 0; m < s->modalities; m++) KD_OR_RETURN(allocate_modality(pool, s, sizes->q, &out->modality[m]));
+    return KD_OK;
 }
 
 static kd_status fill_interactions(kd_ctx *ctx, const kd_bipartite *g, int64_t users, kd_graphs *out) {
@@ -185,14 +175,11 @@ cleanup:
 kd_status kd_graphs_fill(kd_ctx *ctx, const kd_graph_sizes *sizes, const kd_bipartite *graph, int64_t users,
                          const float *similarity, double epsilon, const kd_kg_edges *full, const kd_kg_edges *capped,
                          kd_graphs *out) {
-    kd_status status = KD_OK;
-    KD_TRY(fill_interactions(ctx, graph, users, out));
-    KD_TRY(fill_adjacency(ctx, graph, similarity, epsilon, &out->adjacency));
-    KD_TRY(fill_kg(ctx, full, &out->full));
-    KD_TRY(fill_kg(ctx, capped, &out->capped));
-    KD_TRY(fill_rows(ctx, sizes, graph, users, full, out));
-cleanup:
-    return status;
+    KD_OR_RETURN(fill_interactions(ctx, graph, users, out));
+    KD_OR_RETURN(fill_adjacency(ctx, graph, similarity, epsilon, &out->adjacency));
+    KD_OR_RETURN(fill_kg(ctx, full, &out->full));
+    KD_OR_RETURN(fill_kg(ctx, capped, &out->capped));
+    return fill_rows(ctx, sizes, graph, users, full, out);
 }
 
 kd_csr kd_modality_adjacency(const kd_modality_graph *g, bool transpose) {

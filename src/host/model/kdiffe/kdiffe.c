@@ -9,7 +9,6 @@
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static kd_status allocate_diffusion(kd_pool *pool, kd_kdiffe *m) {
-    kd_status status = KD_OK;
     const kd_config *c = m->plan->base.config;
     const kd_model_shape *s = &m->plan->shape;
     kd_denoiser_shape shape = {s->items, c->hidden, c->time_dim, c->steps}, widest = shape;
@@ -17,25 +16,23 @@ static kd_status allocate_diffusion(kd_pool *pool, kd_kdiffe *m) {
     int64_t chosen;
     if (!m->plan->denoises_modalities && !m->plan->denoises_kg) return KD_OK;
     if (m->plan->denoises_kg) widest.width = s->entities;
-    KD_TRY(
+    KD_OR_RETURN(
         kd_diffusion_scratch_allocate(pool, m->plan->base.comm, c->batch, rows, &widest, s->dim, c->q, &m->diffusion));
     for (int64_t i = 0; i < s->modalities; i++)
-        KD_TRY(kd_denoiser_allocate(pool, m->plan->base.comm, &shape, &m->modality_denoiser[i]));
+        KD_OR_RETURN(kd_denoiser_allocate(pool, m->plan->base.comm, &shape, &m->modality_denoiser[i]));
     shape.width = s->entities;
-    if (m->plan->denoises_kg) KD_TRY(kd_denoiser_allocate(pool, m->plan->base.comm, &shape, &m->kg_denoiser));
-    KD_TRY(kd_pool_mat(pool,
-                       larger(m->plan->sizes.items.count, kd_comm_share(m->plan->base.comm, kd_share_guided(s)).count),
-                       s->dim, "guidance", &m->guidance.projection));
-    if (kd_is_divided(s)) KD_TRY(kd_pool_mat(pool, s->items, s->local_dim, "guidance", &m->guidance.item_sum));
-    KD_TRY(kd_pool_mat(pool, s->users, s->local_dim, "guidance", &m->guidance.target));
-    KD_TRY(kd_pool_alloc(pool, s->users, sizeof(float), "guidance", &m->guidance.user_mean));
-    KD_TRY(kd_pool_alloc(pool, s->entities, sizeof(float), "guidance", &m->guidance.entity_mean));
+    if (m->plan->denoises_kg) KD_OR_RETURN(kd_denoiser_allocate(pool, m->plan->base.comm, &shape, &m->kg_denoiser));
+    KD_OR_RETURN(kd_pool_mat(
+        pool, larger(m->plan->sizes.items.count, kd_comm_share(m->plan->base.comm, kd_share_guided(s)).count), s->dim,
+        "guidance", &m->guidance.projection));
+    if (kd_is_divided(s)) KD_OR_RETURN(kd_pool_mat(pool, s->items, s->local_dim, "guidance", &m->guidance.item_sum));
+    KD_OR_RETURN(kd_pool_mat(pool, s->users, s->local_dim, "guidance", &m->guidance.target));
+    KD_OR_RETURN(kd_pool_alloc(pool, s->users, sizeof(float), "guidance", &m->guidance.user_mean));
+    KD_OR_RETURN(kd_pool_alloc(pool, s->entities, sizeof(float), "guidance", &m->guidance.entity_mean));
     if (__builtin_mul_overflow(rows, c->q, &chosen))
-        KD_FAIL_TO_CLEANUP(KD_ERR_MEMORY, "sampled columns: do not fit in any memory");
-    KD_TRY(kd_pool_alloc(pool, chosen, sizeof(int32_t), "sampled columns", &m->top));
-    KD_TRY(kd_pool_alloc(pool, rows, sizeof(int32_t), "sampled columns", &m->row));
-cleanup:
-    return status;
+        return KD_FAIL(KD_ERR_MEMORY, "sampled columns: do not fit in any memory");
+    KD_OR_RETURN(kd_pool_alloc(pool, chosen, sizeof(int32_t), "sampled columns", &m->top));
+    return kd_pool_alloc(pool, rows, sizeof(int32_t), "sampled columns", &m->row);
 }
 
 int64_t kd_kdiffe_workspace(const kd_model *model) {
@@ -50,32 +47,30 @@ int64_t kd_kdiffe_workspace(const kd_model *model) {
 }
 
 static kd_status lay_out(kd_pool *pool, kd_kdiffe *m) {
-    kd_status status = KD_OK;
     const kd_config *c = m->plan->base.config;
     const kd_model_shape *s = &m->plan->shape;
     const kd_graph_sizes *sizes = &m->plan->sizes;
     kd_comm *comm = m->plan->base.comm;
     kd_views_config views = kd_views_configure(c, s->modalities);
     kd_loss_config loss = {c->batch, c->cl_method, c->reg, c->ssl_reg, c->temp};
-    KD_TRY(kd_params_allocate(pool, s, &m->params));
-    KD_TRY(kd_graphs_allocate(pool, s, sizes, &m->graphs));
-    KD_TRY(kd_views_allocate(pool, comm, s, sizes, &views, &m->views));
-    KD_TRY(kd_step_losses_allocate(pool, &m->views, &loss, &m->losses));
-    KD_TRY(allocate_diffusion(pool, m));
+    KD_OR_RETURN(kd_params_allocate(pool, s, &m->params));
+    KD_OR_RETURN(kd_graphs_allocate(pool, s, sizes, &m->graphs));
+    KD_OR_RETURN(kd_views_allocate(pool, comm, s, sizes, &views, &m->views));
+    KD_OR_RETURN(kd_step_losses_allocate(pool, &m->views, &loss, &m->losses));
+    KD_OR_RETURN(allocate_diffusion(pool, m));
     m->base.layout = kd_is_divided(s) ? &m->views.layout : NULL;
     m->base.train = m->graphs.train;
     m->base.score_width = m->views.slots.score * s->dim;
     m->base.score_depth = c->naive & KD_NAIVE_SCORES ? c->dim : 0;
-    if (m->base.layout) KD_TRY(kd_pool_mat(pool, sizes->items.count, m->base.score_width, "ranking", &m->ranked_item));
-cleanup:
-    return status;
+    if (m->base.layout)
+        KD_OR_RETURN(kd_pool_mat(pool, sizes->items.count, m->base.score_width, "ranking", &m->ranked_item));
+    return KD_OK;
 }
 
 kd_status kd_kdiffe_allocate(const kd_plan *plan, kd_pool *pool, kd_model **out) {
     kd_kdiffe *m;
     *out = NULL;
-    kd_status status = kd_host_alloc(&m, 1, sizeof *m, "model");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&m, 1, sizeof *m, "model"));
     m->base = (kd_model){.plan = plan, .ctx = pool->ctx};
     m->plan = kd_kdiffe_plan_of(plan);
     *out = &m->base;
@@ -103,19 +98,16 @@ cleanup:
 }
 
 kd_status kd_kdiffe_fill(kd_model *model, const kd_bipartite *graph, const float *similarity) {
-    kd_status status = KD_OK;
     kd_kdiffe *m = kd_kdiffe_of(model);
     const kd_dataset *d = m->plan->base.data;
-    KD_TRY(kd_params_init(m->base.ctx, m->plan->base.config->seed, &m->plan->shape, &m->params));
-    KD_TRY(kd_graphs_fill(m->base.ctx, &m->plan->sizes, graph, m->plan->shape.users, similarity,
-                          m->plan->base.config->epsilon, &m->plan->full, &m->plan->capped, &m->graphs));
+    KD_OR_RETURN(kd_params_init(m->base.ctx, m->plan->base.config->seed, &m->plan->shape, &m->params));
+    KD_OR_RETURN(kd_graphs_fill(m->base.ctx, &m->plan->sizes, graph, m->plan->shape.users, similarity,
+                                m->plan->base.config->epsilon, &m->plan->full, &m->plan->capped, &m->graphs));
     for (int64_t i = 0; i < m->plan->shape.modalities; i++)
-        KD_TRY(kd_mat_upload(m->base.ctx,
-                             d->modalities[i].values + m->plan->shape.item.first * m->plan->shape.feature_width[i],
-                             m->views.modality[i].feature));
-    KD_TRY(fill_denoisers(m));
-cleanup:
-    return status;
+        KD_OR_RETURN(kd_mat_upload(
+            m->base.ctx, d->modalities[i].values + m->plan->shape.item.first * m->plan->shape.feature_width[i],
+            m->views.modality[i].feature));
+    return fill_denoisers(m);
 }
 
 void kd_kdiffe_free(kd_model *model) {
@@ -145,16 +137,14 @@ static kd_mat item_view(const kd_kdiffe *m) {
 }
 
 kd_status kd_kdiffe_ranked(const kd_kdiffe *m, kd_ranked *out) {
-    kd_status status = KD_OK;
     const kd_model_shape *s = &m->plan->shape;
     *out = (kd_ranked){user_view(m), item_view(m), m->graphs.train};
     if (!kd_is_divided(s)) return KD_OK;
     for (int64_t i = 0; i < m->views.slots.score; i++)
-        KD_TRY(kd_layout_to_rows(m->base.ctx, &m->views.layout, kd_share_columns(s->items),
-                                 kd_mat_cols(out->item, i * s->local_dim, s->local_dim),
-                                 kd_mat_cols(m->ranked_item, i * s->dim, s->dim)));
+        KD_OR_RETURN(kd_layout_to_rows(m->base.ctx, &m->views.layout, kd_share_columns(s->items),
+                                       kd_mat_cols(out->item, i * s->local_dim, s->local_dim),
+                                       kd_mat_cols(m->ranked_item, i * s->dim, s->dim)));
     out->item = m->ranked_item;
     out->train = m->graphs.user_rows;
-cleanup:
-    return status;
+    return KD_OK;
 }

@@ -5,7 +5,6 @@
 #include "host/model/kdiffe/kdiffe.h"
 
 static kd_status step(kd_model *model, const kd_step_batch *b, double *loss) {
-    kd_status status = KD_OK;
     kd_kdiffe *m = kd_kdiffe_of(model);
     const kd_config *c = model->plan->config;
     kd_ctx *ctx = model->ctx;
@@ -14,14 +13,12 @@ static kd_status step(kd_model *model, const kd_step_batch *b, double *loss) {
                          .batch = {&m->losses.users, &m->losses.items},
                          .seed = c->seed,
                          .clock = b->clock};
-    KD_TRY(kd_step_load(ctx, b->count, b->first, b->order, b->user, b->positive, b->negative, &m->losses));
-    KD_TRY(kd_zero(ctx, m->params.gradient, m->params.count * (int64_t)sizeof(float)));
-    KD_TRY(kd_views_forward(ctx, &m->params, &m->graphs, &pass, &m->views));
-    KD_TRY(kd_step_losses_gradient(ctx, b->count, &m->params, &m->views, &m->losses, loss));
-    KD_TRY(kd_views_backward(ctx, &m->params, &m->graphs, &m->views));
-    KD_TRY(kd_params_adam(ctx, c->lr, b->clock, &m->params));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_step_load(ctx, b->count, b->first, b->order, b->user, b->positive, b->negative, &m->losses));
+    KD_OR_RETURN(kd_zero(ctx, m->params.gradient, m->params.count * (int64_t)sizeof(float)));
+    KD_OR_RETURN(kd_views_forward(ctx, &m->params, &m->graphs, &pass, &m->views));
+    KD_OR_RETURN(kd_step_losses_gradient(ctx, b->count, &m->params, &m->views, &m->losses, loss));
+    KD_OR_RETURN(kd_views_backward(ctx, &m->params, &m->graphs, &m->views));
+    return kd_params_adam(ctx, c->lr, b->clock, &m->params);
 }
 
 static kd_status score(kd_model *model, int64_t epoch, kd_ranked *out) {

@@ -39,28 +39,26 @@ static bool contrasts(const kd_step_losses *l) { return l->key_slots.count > 0; 
 
 kd_status kd_step_losses_allocate(kd_pool *pool, const kd_views *v, const kd_loss_config *c, kd_step_losses *out) {
     static const char what[] = "contrastive loss";
-    kd_status status = KD_OK;
     *out = (kd_step_losses){.comm = v->comm, .config = *c};
-    KD_TRY(kd_pool_alloc(pool, c->batch, sizeof(int32_t), "batch", &out->user));
-    KD_TRY(kd_pool_alloc(pool, 2 * c->batch, sizeof(int32_t), "batch", &out->item));
-    KD_TRY(kd_groups_allocate(pool, c->batch, &out->users));
-    KD_TRY(kd_groups_allocate(pool, c->batch, &out->positives));
-    KD_TRY(kd_groups_allocate(pool, 2 * c->batch, &out->items));
+    KD_OR_RETURN(kd_pool_alloc(pool, c->batch, sizeof(int32_t), "batch", &out->user));
+    KD_OR_RETURN(kd_pool_alloc(pool, 2 * c->batch, sizeof(int32_t), "batch", &out->item));
+    KD_OR_RETURN(kd_groups_allocate(pool, c->batch, &out->users));
+    KD_OR_RETURN(kd_groups_allocate(pool, c->batch, &out->positives));
+    KD_OR_RETURN(kd_groups_allocate(pool, 2 * c->batch, &out->items));
     out->key_slots = find_keys(v, c->cl_method);
     if (contrasts(out)) {
         out->user_keys = kd_comm_share(v->comm, kd_share_rows(v->shape.users));
         out->item_keys = kd_comm_share(v->comm, kd_share_rows(v->shape.items));
         int64_t keys = out->user_keys.count + out->item_keys.count, views = out->key_slots.count;
         int64_t width = v->shape.dim;
-        KD_TRY(kd_pool_mat(pool, keys, views * width, what, &out->unit));
-        KD_TRY(kd_pool_mat(pool, keys, views * width, what, &out->dunit));
-        KD_TRY(kd_pool_alloc(pool, views * keys, sizeof(float), what, &out->norm));
-        KD_TRY(kd_pool_mat(pool, c->batch, width, what, &out->anchor));
-        KD_TRY(kd_pool_mat(pool, c->batch, width, what, &out->danchor));
-        KD_TRY(kd_pool_alloc(pool, c->batch, sizeof(float), what, &out->anchor_norm));
+        KD_OR_RETURN(kd_pool_mat(pool, keys, views * width, what, &out->unit));
+        KD_OR_RETURN(kd_pool_mat(pool, keys, views * width, what, &out->dunit));
+        KD_OR_RETURN(kd_pool_alloc(pool, views * keys, sizeof(float), what, &out->norm));
+        KD_OR_RETURN(kd_pool_mat(pool, c->batch, width, what, &out->anchor));
+        KD_OR_RETURN(kd_pool_mat(pool, c->batch, width, what, &out->danchor));
+        KD_OR_RETURN(kd_pool_alloc(pool, c->batch, sizeof(float), what, &out->anchor_norm));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 int64_t kd_step_losses_workspace(const kd_step_losses *l) {
@@ -72,15 +70,12 @@ int64_t kd_step_losses_workspace(const kd_step_losses *l) {
 
 kd_status kd_step_load(kd_ctx *ctx, int64_t count, const int64_t *first, const int32_t *order, const int32_t *user,
                        const int32_t *positive, const int32_t *negative, kd_step_losses *l) {
-    kd_status status = KD_OK;
-    KD_TRY(kd_gather(ctx, count, first, order, user, l->user));
-    KD_TRY(kd_gather(ctx, count, first, order, positive, l->item));
-    KD_TRY(kd_gather(ctx, count, first, order, negative, l->item + count));
-    KD_TRY(kd_group(ctx, count, l->user, &l->users));
-    KD_TRY(kd_group(ctx, count, l->item, &l->positives));
-    KD_TRY(kd_group(ctx, 2 * count, l->item, &l->items));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_gather(ctx, count, first, order, user, l->user));
+    KD_OR_RETURN(kd_gather(ctx, count, first, order, positive, l->item));
+    KD_OR_RETURN(kd_gather(ctx, count, first, order, negative, l->item + count));
+    KD_OR_RETURN(kd_group(ctx, count, l->user, &l->users));
+    KD_OR_RETURN(kd_group(ctx, count, l->item, &l->positives));
+    return kd_group(ctx, 2 * count, l->item, &l->items);
 }
 
 static kd_status bpr(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, double *loss) {
@@ -140,57 +135,48 @@ static kd_mat key_slots(const kd_views *v, const kd_step_losses *l, kd_mat stack
 
 /* Unit rows of the views that are keys at this rank's keys. */
 static kd_status keys_forward(kd_ctx *ctx, const kd_views *v, const kd_step_losses *l, const side *s) {
-    kd_status status = KD_OK;
     bool divided = kd_is_divided(&v->shape);
-    if (divided) KD_TRY(kd_layout_to_rows(ctx, &v->layout, s->share, key_slots(v, l, s->output), s->unit));
+    if (divided) KD_OR_RETURN(kd_layout_to_rows(ctx, &v->layout, s->share, key_slots(v, l, s->output), s->unit));
     for (int64_t i = 0; i < l->key_slots.count; i++) {
         kd_mat unit = key_view(v, s->unit, i), view = kd_slot(v, s->output, l->key_slots.first + i);
         kd_mat from = divided ? unit : kd_mat_rows(view, s->keys.first, s->keys.count);
-        KD_TRY(kd_unit_rows_forward(ctx, NULL, NULL, from, 0.0f, NULL, unit, s->norm + i * s->norm_stride));
+        KD_OR_RETURN(kd_unit_rows_forward(ctx, NULL, NULL, from, 0.0f, NULL, unit, s->norm + i * s->norm_stride));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status keys_backward(kd_ctx *ctx, const kd_views *v, const kd_step_losses *l, const side *s) {
-    kd_status status = KD_OK;
     bool divided = kd_is_divided(&v->shape);
     for (int64_t i = 0; i < l->key_slots.count; i++) {
         kd_mat d = key_view(v, s->dunit, i), view = kd_slot(v, s->doutput, l->key_slots.first + i);
         kd_mat to = divided ? d : kd_mat_rows(view, s->keys.first, s->keys.count);
-        KD_TRY(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, key_view(v, s->unit, i), s->norm + i * s->norm_stride, d,
-                                     0.0f, NULL, divided ? 0.0f : 1.0f, to));
+        KD_OR_RETURN(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, key_view(v, s->unit, i), s->norm + i * s->norm_stride,
+                                           d, 0.0f, NULL, divided ? 0.0f : 1.0f, to));
     }
-    if (divided) KD_TRY(kd_layout_to_columns(ctx, &v->layout, s->share, s->dunit, 1.0f, key_slots(v, l, s->doutput)));
-cleanup:
-    return status;
+    if (divided)
+        KD_OR_RETURN(kd_layout_to_columns(ctx, &v->layout, s->share, s->dunit, 1.0f, key_slots(v, l, s->doutput)));
+    return KD_OK;
 }
 
 /* Unit rows of a view at the batch's nodes, on every rank. */
 static kd_status anchors_forward(kd_ctx *ctx, const kd_views *v, const kd_step_losses *l, const side *s, int64_t slot) {
-    kd_status status = KD_OK;
     kd_mat a = l->anchor, here = kd_mat_cols(a, v->shape.column, v->shape.local_dim);
     int64_t bytes = a.rows * a.cols * (int64_t)sizeof(float);
     bool divided = kd_is_divided(&v->shape);
-    if (divided) KD_TRY(kd_zero(ctx, a.data, bytes));
-    KD_TRY(kd_take_rows(ctx, s->batch, kd_slot(v, s->output, slot), here));
-    if (divided) KD_TRY(kd_comm_allreduce_f32(l->comm, ctx, a.rows * a.cols, a.data));
-    KD_TRY(kd_unit_rows_forward(ctx, NULL, NULL, a, 0.0f, NULL, a, l->anchor_norm));
-    KD_TRY(kd_zero(ctx, l->danchor.data, bytes));
-cleanup:
-    return status;
+    if (divided) KD_OR_RETURN(kd_zero(ctx, a.data, bytes));
+    KD_OR_RETURN(kd_take_rows(ctx, s->batch, kd_slot(v, s->output, slot), here));
+    if (divided) KD_OR_RETURN(kd_comm_allreduce_f32(l->comm, ctx, a.rows * a.cols, a.data));
+    KD_OR_RETURN(kd_unit_rows_forward(ctx, NULL, NULL, a, 0.0f, NULL, a, l->anchor_norm));
+    return kd_zero(ctx, l->danchor.data, bytes);
 }
 
 /* Their gradients, of which every rank has made a part. */
 static kd_status anchors_backward(kd_ctx *ctx, const kd_views *v, const kd_step_losses *l, const side *s,
                                   int64_t slot) {
-    kd_status status = KD_OK;
     kd_mat d = l->danchor, here = kd_mat_cols(d, v->shape.column, v->shape.local_dim);
-    if (kd_is_divided(&v->shape)) KD_TRY(kd_comm_allreduce_f32(l->comm, ctx, d.rows * d.cols, d.data));
-    KD_TRY(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, l->anchor, l->anchor_norm, d, 0.0f, NULL, 0.0f, d));
-    KD_TRY(kd_give_rows(ctx, s->batch, here, kd_slot(v, s->doutput, slot)));
-cleanup:
-    return status;
+    if (kd_is_divided(&v->shape)) KD_OR_RETURN(kd_comm_allreduce_f32(l->comm, ctx, d.rows * d.cols, d.data));
+    KD_OR_RETURN(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, l->anchor, l->anchor_norm, d, 0.0f, NULL, 0.0f, d));
+    return kd_give_rows(ctx, s->batch, here, kd_slot(v, s->doutput, slot));
 }
 
 /* InfoNCE of the anchors against this rank's keys of the i-th view that has them. */
@@ -215,42 +201,34 @@ static kd_status contrast(kd_ctx *ctx, int64_t count, const kd_views *v, const k
 /* All terms of an anchor. */
 static kd_status anchor_terms(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, const side *s,
                               int64_t a, double *loss) {
-    kd_status status = KD_OK;
     bool any = false;
     for (int64_t i = 0; i < l->key_slots.count; i++) {
         if (!is_term(v, l->config.cl_method, a, l->key_slots.first + i)) continue;
-        if (!any) KD_TRY(anchors_forward(ctx, v, l, s, a));
-        KD_TRY(contrast(ctx, count, v, l, s, i, loss));
+        if (!any) KD_OR_RETURN(anchors_forward(ctx, v, l, s, a));
+        KD_OR_RETURN(contrast(ctx, count, v, l, s, i, loss));
         any = true;
     }
-    if (any) KD_TRY(anchors_backward(ctx, v, l, s, a));
-cleanup:
-    return status;
+    if (any) KD_OR_RETURN(anchors_backward(ctx, v, l, s, a));
+    return KD_OK;
 }
 
 /* Of the users or the items: keys are normalised once for all terms, and their gradients flow back once. */
 static kd_status contrastive(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, bool items,
                              double *loss) {
-    kd_status status = KD_OK;
     side s = side_of(v, l, items);
-    KD_TRY(kd_zero(ctx, s.dunit.data, s.dunit.rows * s.dunit.ld * (int64_t)sizeof(float)));
-    KD_TRY(keys_forward(ctx, v, l, &s));
-    for (int64_t a = 0; a < v->slots.count; a++) KD_TRY(anchor_terms(ctx, count, v, l, &s, a, loss));
-    KD_TRY(keys_backward(ctx, v, l, &s));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_zero(ctx, s.dunit.data, s.dunit.rows * s.dunit.ld * (int64_t)sizeof(float)));
+    KD_OR_RETURN(keys_forward(ctx, v, l, &s));
+    for (int64_t a = 0; a < v->slots.count; a++) KD_OR_RETURN(anchor_terms(ctx, count, v, l, &s, a, loss));
+    return keys_backward(ctx, v, l, &s);
 }
 
 kd_status kd_step_losses_gradient(kd_ctx *ctx, int64_t count, const kd_params *p, kd_views *v, kd_step_losses *l,
                                   double *loss) {
-    kd_status status = KD_OK;
     kd_mat nodes = kd_params_nodes(p);
-    KD_TRY(kd_zero(ctx, v->doutput.data, v->doutput.rows * v->doutput.ld * (int64_t)sizeof(float)));
-    KD_TRY(bpr(ctx, count, v, l, loss + KD_LOSS_BPR));
+    KD_OR_RETURN(kd_zero(ctx, v->doutput.data, v->doutput.rows * v->doutput.ld * (int64_t)sizeof(float)));
+    KD_OR_RETURN(bpr(ctx, count, v, l, loss + KD_LOSS_BPR));
     for (int items = 0; items < 2 && contrasts(l); items++)
-        KD_TRY(contrastive(ctx, count, v, l, items, loss + KD_LOSS_CONTRASTIVE));
-    KD_TRY(kd_squared_norm(ctx, (float)(l->config.reg * rank_share(v, l)), nodes, kd_gradient_of(p, nodes),
-                           loss + KD_LOSS_WEIGHT_DECAY));
-cleanup:
-    return status;
+        KD_OR_RETURN(contrastive(ctx, count, v, l, items, loss + KD_LOSS_CONTRASTIVE));
+    return kd_squared_norm(ctx, (float)(l->config.reg * rank_share(v, l)), nodes, kd_gradient_of(p, nodes),
+                           loss + KD_LOSS_WEIGHT_DECAY);
 }

@@ -25,21 +25,19 @@ static kd_status take(layout *l, int64_t rows, int64_t cols, const char *prefix,
 
 static kd_status take_all(layout *l, const kd_model_shape *s) {
     kd_params *p = l->params;
-    kd_status status = KD_OK;
-    KD_TRY(take(l, s->users, s->local_dim, "uEmbeds", "", &p->user));
-    KD_TRY(take(l, s->items, s->local_dim, "iEmbeds", "", &p->item));
-    KD_TRY(take(l, s->entities, s->local_dim, "eEmbeds", "", &p->entity));
+    KD_OR_RETURN(take(l, s->users, s->local_dim, "uEmbeds", "", &p->user));
+    KD_OR_RETURN(take(l, s->items, s->local_dim, "iEmbeds", "", &p->item));
+    KD_OR_RETURN(take(l, s->entities, s->local_dim, "eEmbeds", "", &p->entity));
     for (int64_t i = 0; i < p->entries; i++) p->entry[i].divided = kd_is_divided(s);
-    KD_TRY(take(l, s->relations, s->dim, "rEmbeds", "", &p->relation));
-    KD_TRY(take(l, 2 * s->dim, s->dim, "rgat.W", "", &p->rgat_w));
-    if (s->modalities > 0) KD_TRY(take(l, 1, s->modalities, "modal_weight", "", &p->modal_weight));
+    KD_OR_RETURN(take(l, s->relations, s->dim, "rEmbeds", "", &p->relation));
+    KD_OR_RETURN(take(l, 2 * s->dim, s->dim, "rgat.W", "", &p->rgat_w));
+    if (s->modalities > 0) KD_OR_RETURN(take(l, 1, s->modalities, "modal_weight", "", &p->modal_weight));
     for (int64_t m = 0; m < s->modalities; m++) {
-        KD_TRY(take(l, s->feature_width[m], s->dim, s->modality[m], s->linear[m] ? "_trans.weight" : "_trans",
-                    &p->feature_w[m]));
-        if (s->linear[m]) KD_TRY(take(l, 1, s->dim, s->modality[m], "_trans.bias", &p->feature_b[m]));
+        KD_OR_RETURN(take(l, s->feature_width[m], s->dim, s->modality[m], s->linear[m] ? "_trans.weight" : "_trans",
+                          &p->feature_w[m]));
+        if (s->linear[m]) KD_OR_RETURN(take(l, 1, s->dim, s->modality[m], "_trans.bias", &p->feature_b[m]));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* Gives every entry, and the named matrices in the same order, its place in the buffer. */
@@ -64,11 +62,10 @@ kd_status kd_params_allocate(kd_pool *pool, const kd_model_shape *shape, kd_para
     *out = (kd_params){0};
     layout l = {out, 0};
     int64_t four;
-    kd_status status = take_all(&l, shape);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(take_all(&l, shape));
     out->count = l.used;
     if (__builtin_mul_overflow(l.used, 4, &four)) return KD_FAIL(KD_ERR_MEMORY, "parameters: do not fit in any memory");
-    status = kd_pool_alloc(pool, four, sizeof(float), "parameters", &out->value);
+    kd_status status = kd_pool_alloc(pool, four, sizeof(float), "parameters", &out->value);
     if (status != KD_OK || !out->value) return status;
     out->gradient = out->value + l.used;
     out->m = out->gradient + l.used;
@@ -79,8 +76,7 @@ kd_status kd_params_allocate(kd_pool *pool, const kd_model_shape *shape, kd_para
 
 kd_status kd_params_init(kd_ctx *ctx, uint64_t seed, const kd_model_shape *shape, kd_params *p) {
     float *host, *at;
-    kd_status status = kd_host_alloc(&host, p->count, sizeof *host, "initial parameters");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&host, p->count, sizeof *host, "initial parameters"));
     at = host;
     for (int64_t i = 0; i < p->entries; i++) {
         kd_mat value = p->entry[i].value;
@@ -95,7 +91,7 @@ kd_status kd_params_init(kd_ctx *ctx, uint64_t seed, const kd_model_shape *shape
             for (int64_t m = 0; m < shape->modalities; m++) at[m] = (float)(1.0 / (double)shape->modalities);
         at += value.rows * value.cols;
     }
-    status = kd_upload(ctx, p->value, host, p->count * (int64_t)sizeof(float));
+    kd_status status = kd_upload(ctx, p->value, host, p->count * (int64_t)sizeof(float));
     free(host);
     return status;
 }

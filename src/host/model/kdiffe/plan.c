@@ -27,7 +27,6 @@ static kd_status divide_columns(kd_kdiffe_plan *m) {
 }
 
 static kd_status shape_of(const kd_config *c, const kd_dataset *data, kd_kdiffe_plan *m) {
-    kd_status status = KD_OK;
     kd_model_shape *s = &m->shape;
     if (data->modality_count > KD_MAX_MODALITIES)
         return KD_FAIL(KD_ERR_ARGUMENT, "data: %lld modalities, at most %d", (long long)data->modality_count,
@@ -37,8 +36,8 @@ static kd_status shape_of(const kd_config *c, const kd_dataset *data, kd_kdiffe_
         return KD_FAIL(KD_ERR_ARGUMENT, "sampling_steps: at most steps (%lld)", (long long)c->steps);
     if (c->q > data->items)
         return KD_FAIL(KD_ERR_ARGUMENT, "q: %lld, but there are %lld items", (long long)c->q, (long long)data->items);
-    KD_TRY(c->use.kg ? kd_kg_edges_build(data, c->kg.id_space, &m->full) : kd_kg_edges_empty(data, &m->full));
-    KD_TRY(kd_kg_edges_cap(&m->full, c->triplet_num, c->seed, &m->capped));
+    KD_OR_RETURN(c->use.kg ? kd_kg_edges_build(data, c->kg.id_space, &m->full) : kd_kg_edges_empty(data, &m->full));
+    KD_OR_RETURN(kd_kg_edges_cap(&m->full, c->triplet_num, c->seed, &m->capped));
     *s = (kd_model_shape){.users = data->users,
                           .items = data->items,
                           .entities = m->full.entities,
@@ -58,20 +57,18 @@ static kd_status shape_of(const kd_config *c, const kd_dataset *data, kd_kdiffe_
                                 .q = c->q,
                                 .items = kd_comm_share(m->base.comm, kd_share_columns(s->items)),
                                 .entities = kd_comm_share(m->base.comm, kd_share_columns(s->entities))};
-    if (c->shard && m->base.comm) KD_TRY(divide_columns(m));
+    if (c->shard && m->base.comm) KD_OR_RETURN(divide_columns(m));
     m->sizes.interactions_here = kd_count_in(m->sizes.items, data->train.count, data->train.item);
     m->sizes.kg_edges_here = kd_count_in(m->sizes.entities, m->full.count, m->full.tail);
     m->denoises_modalities = s->modalities > 0;
     m->denoises_kg = m->full.count > 0 && c->use.generated_kg;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_kdiffe_plan_make(const kd_config *config, const kd_dataset *data, kd_comm *comm, kd_plan **out) {
     kd_kdiffe_plan *plan;
     *out = NULL;
-    kd_status status = kd_host_alloc(&plan, 1, sizeof *plan, "plan");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&plan, 1, sizeof *plan, "plan"));
     plan->base = (kd_plan){&kd_kdiffe_kind, config, data, comm};
     *out = &plan->base;
     return shape_of(config, data, plan);

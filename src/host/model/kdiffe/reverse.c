@@ -8,22 +8,18 @@ static kd_mat chain_of(const kd_denoiser *d) {
 }
 
 kd_status kd_reverse_prepare(kd_ctx *ctx, kd_denoiser *d) {
-    kd_status status = KD_OK;
     kd_mat chain = chain_of(d);
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, d->output, d->w1, 0.0f, chain));
-    KD_TRY(kd_column_sum(ctx, d->w1, 0.0f, d->input_sum));
-    KD_TRY(kd_comm_allreduce_f32(d->comm, ctx, chain.rows * chain.cols, chain.data));
-    KD_TRY(kd_comm_allreduce_f32(d->comm, ctx, d->shape.hidden, d->input_sum.data));
-    KD_TRY(kd_denoiser_time_table(ctx, d));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, d->output, d->w1, 0.0f, chain));
+    KD_OR_RETURN(kd_column_sum(ctx, d->w1, 0.0f, d->input_sum));
+    KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, chain.rows * chain.cols, chain.data));
+    KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, d->shape.hidden, d->input_sum.data));
+    return kd_denoiser_time_table(ctx, d);
 }
 
 /* x = x0, noised if the chain starts so, + g, in the width of this rank's columns. */
 static kd_status full_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat x) {
     int64_t at = r->sampling_steps - 1;
-    kd_status status = kd_zero(ctx, d->scratch->t, r->count * (int64_t)sizeof(int32_t));
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_zero(ctx, d->scratch->t, r->count * (int64_t)sizeof(int32_t)));
     kd_q_sample_args q = {.x0 = r->x0,
                           .row = r->row + r->first,
                           .t = d->scratch->t,
@@ -39,27 +35,24 @@ static kd_status full_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_deno
 
 /* p = W1 x, of all ranks' columns. */
 static kd_status input_product(kd_ctx *ctx, const kd_denoiser *d, kd_mat x, kd_mat p) {
-    kd_status status = kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, p);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, p));
     return kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.cols, p.data);
 }
 
 /* p = W1 (x0 or noised x0, + g). */
 static kd_status chain_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat p) {
-    kd_status status = KD_OK;
     kd_mat none = {0};
     if (r->sampling_steps > 0) {
         kd_mat x = kd_mat_make(d->scratch->x, r->count, d->columns.count);
-        KD_TRY(full_start(ctx, r, d, x));
-        KD_TRY(input_product(ctx, d, x, p));
+        KD_OR_RETURN(full_start(ctx, r, d, x));
+        KD_OR_RETURN(input_product(ctx, d, x, p));
     } else {
         kd_mat g = kd_mat_make((float *)(uintptr_t)(r->g + r->first), r->count, 1);
-        KD_TRY(kd_spmm(ctx, 1.0f, kd_csr_rows(r->x0, r->first, r->count), d->w1, 0.0f, none, p));
-        KD_TRY(kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.cols, p.data));
-        KD_TRY(kd_gemm(ctx, false, false, 1.0f, g, d->input_sum, 1.0f, p));
+        KD_OR_RETURN(kd_spmm(ctx, 1.0f, kd_csr_rows(r->x0, r->first, r->count), d->w1, 0.0f, none, p));
+        KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.cols, p.data));
+        KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, g, d->input_sum, 1.0f, p));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* What a chain works on: p [count, hidden] and h, widened by the column that multiplies b2. */
@@ -70,18 +63,15 @@ typedef struct chain_rows {
 /* The steps as they are written: x through both layers. */
 static kd_status full_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, const chain_rows *c,
                             kd_mat out) {
-    kd_status status = KD_OK;
     kd_mat x = kd_mat_make(d->scratch->x, r->count, d->columns.count);
-    KD_TRY(full_start(ctx, r, d, x));
+    KD_OR_RETURN(full_start(ctx, r, d, x));
     for (int64_t i = d->shape.steps - 1; i >= 0; i--) {
-        KD_TRY(input_product(ctx, d, x, c->p));
-        KD_TRY(kd_hidden_forward(ctx, c->p, kd_mat_rows(d->table, i, 1), NULL, c->h));
-        KD_TRY(kd_gemm(ctx, false, true, 1.0f, c->wide, d->output, 0.0f, out));
-        KD_TRY(kd_add_scaled(ctx, (float)d->schedule.coef1[i], out, (float)d->schedule.coef2[i], x));
+        KD_OR_RETURN(input_product(ctx, d, x, c->p));
+        KD_OR_RETURN(kd_hidden_forward(ctx, c->p, kd_mat_rows(d->table, i, 1), NULL, c->h));
+        KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, c->wide, d->output, 0.0f, out));
+        KD_OR_RETURN(kd_add_scaled(ctx, (float)d->schedule.coef1[i], out, (float)d->schedule.coef2[i], x));
     }
-    KD_TRY(kd_add_scaled(ctx, 1.0f, x, 0.0f, out));
-cleanup:
-    return status;
+    return kd_add_scaled(ctx, 1.0f, x, 0.0f, out);
 }
 
 /* Rows that are this rank's. */
@@ -93,19 +83,16 @@ static chain_rows share_rows(const kd_denoiser *d, const chain_rows *c) {
 
 static kd_status hidden_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, const chain_rows *c,
                               kd_mat out) {
-    kd_status status = KD_OK;
     chain_rows mine = share_rows(d, c);
-    KD_TRY(chain_start(ctx, r, d, c->p));
+    KD_OR_RETURN(chain_start(ctx, r, d, c->p));
     for (int64_t i = d->shape.steps - 1; i >= 0 && mine.p.rows > 0; i--) {
-        KD_TRY(kd_hidden_forward(ctx, mine.p, kd_mat_rows(d->table, i, 1), NULL, mine.h));
+        KD_OR_RETURN(kd_hidden_forward(ctx, mine.p, kd_mat_rows(d->table, i, 1), NULL, mine.h));
         if (i == 0) break;
-        KD_TRY(kd_gemm(ctx, false, false, (float)d->schedule.coef1[i], mine.wide, chain_of(d),
-                       (float)d->schedule.coef2[i], mine.p));
+        KD_OR_RETURN(kd_gemm(ctx, false, false, (float)d->schedule.coef1[i], mine.wide, chain_of(d),
+                             (float)d->schedule.coef2[i], mine.p));
     }
-    KD_TRY(kd_comm_allgather(d->comm, ctx, c->wide.rows, c->wide.ld * (int64_t)sizeof(float), c->wide.data));
-    KD_TRY(kd_gemm(ctx, false, true, 1.0f, c->wide, d->output, 0.0f, out));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_comm_allgather(d->comm, ctx, c->wide.rows, c->wide.ld * (int64_t)sizeof(float), c->wide.data));
+    return kd_gemm(ctx, false, true, 1.0f, c->wide, d->output, 0.0f, out);
 }
 
 kd_status kd_reverse_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat *out) {
@@ -117,13 +104,10 @@ kd_status kd_reverse_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoi
 }
 
 kd_status kd_reverse_best(kd_ctx *ctx, const kd_denoiser *d, kd_mat out, int64_t q, int32_t *top) {
-    kd_status status = KD_OK;
     const kd_diffusion_scratch *s = d->scratch;
     kd_csr none = {0};
     int64_t own = kd_comm_rank(d->comm) * out.rows * q;
     if (!d->comm) return kd_topk_rows(ctx, out, none, q, top, NULL);
-    KD_TRY(kd_topk_rows(ctx, out, none, q, s->best + own, s->best_value + own));
-    KD_TRY(kd_comm_merge_top(d->comm, ctx, out.rows, q, d->first_column, s->best, s->best_value, top));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_topk_rows(ctx, out, none, q, s->best + own, s->best_value + own));
+    return kd_comm_merge_top(d->comm, ctx, out.rows, q, d->first_column, s->best, s->best_value, top);
 }

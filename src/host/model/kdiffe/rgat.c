@@ -1,32 +1,28 @@
 #include "host/model/kdiffe/rgat.h"
 
 kd_status kd_rgat_allocate(kd_pool *pool, const kd_model_shape *s, kd_rgat *out) {
-    kd_status status = KD_OK;
     kd_mat *tables[] = {&out->head, &out->tail, &out->dhead, &out->dtail};
     kd_mat *scratch[] = {&out->agg, &out->drows, &out->de};
     for (int i = 0; i < 4; i++)
-        KD_TRY(kd_pool_mat(pool, s->relations, s->local_dim, "relation-aware attention", tables[i]));
+        KD_OR_RETURN(kd_pool_mat(pool, s->relations, s->local_dim, "relation-aware attention", tables[i]));
     for (int i = 0; i < 3; i++)
-        KD_TRY(kd_pool_mat(pool, s->entities, s->local_dim, "relation-aware attention", scratch[i]));
-cleanup:
-    return status;
+        KD_OR_RETURN(kd_pool_mat(pool, s->entities, s->local_dim, "relation-aware attention", scratch[i]));
+    return KD_OK;
 }
 
 kd_status kd_rgat_pass_allocate(kd_pool *pool, const kd_model_shape *s, int64_t hops, int64_t heads, int64_t edges,
                                 kd_rgat_pass *out) {
     static const char what[] = "relation-aware attention";
-    kd_status status = KD_OK;
     out->hops = hops;
     out->heads = heads;
-    KD_TRY(kd_pool_mat(pool, heads, s->local_dim, what, &out->result));
+    KD_OR_RETURN(kd_pool_mat(pool, heads, s->local_dim, what, &out->result));
     for (int64_t k = 0; k < hops; k++) {
-        KD_TRY(kd_pool_mat(pool, s->entities, s->local_dim, what, &out->rows[k]));
-        KD_TRY(kd_pool_alloc(pool, s->entities, sizeof(float), what, &out->norm[k]));
-        KD_TRY(kd_pool_alloc(pool, edges, sizeof(float), what, &out->logit[k]));
-        KD_TRY(kd_pool_alloc(pool, edges, sizeof(float), what, &out->alpha[k]));
+        KD_OR_RETURN(kd_pool_mat(pool, s->entities, s->local_dim, what, &out->rows[k]));
+        KD_OR_RETURN(kd_pool_alloc(pool, s->entities, sizeof(float), what, &out->norm[k]));
+        KD_OR_RETURN(kd_pool_alloc(pool, edges, sizeof(float), what, &out->logit[k]));
+        KD_OR_RETURN(kd_pool_alloc(pool, edges, sizeof(float), what, &out->alpha[k]));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* The rows of W_top and W_bottom that make the columns that are here. */
@@ -36,14 +32,11 @@ static kd_mat top(const kd_rgat *rgat, kd_mat w) {
 static kd_mat bottom(const kd_rgat *rgat, kd_mat w) { return top(rgat, kd_mat_rows(w, w.cols, w.cols)); }
 
 kd_status kd_rgat_begin(kd_ctx *ctx, const kd_params *p, kd_rgat *rgat) {
-    kd_status status = KD_OK;
     int64_t bytes = rgat->dhead.rows * rgat->dhead.cols * (int64_t)sizeof(float);
-    KD_TRY(kd_gemm(ctx, false, true, 1.0f, p->relation, top(rgat, p->rgat_w), 0.0f, rgat->head));
-    KD_TRY(kd_gemm(ctx, false, true, 1.0f, p->relation, bottom(rgat, p->rgat_w), 0.0f, rgat->tail));
-    KD_TRY(kd_zero(ctx, rgat->dhead.data, bytes));
-    KD_TRY(kd_zero(ctx, rgat->dtail.data, bytes));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, p->relation, top(rgat, p->rgat_w), 0.0f, rgat->head));
+    KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, p->relation, bottom(rgat, p->rgat_w), 0.0f, rgat->tail));
+    KD_OR_RETURN(kd_zero(ctx, rgat->dhead.data, bytes));
+    return kd_zero(ctx, rgat->dtail.data, bytes);
 }
 
 static kd_rng hop_rng(const kd_rgat_pass *pass, int64_t hop) {
@@ -59,27 +52,25 @@ static kd_mat of_hop(const kd_rgat_pass *pass, int64_t hop, kd_mat m) {
 
 kd_status kd_rgat_pass_forward(kd_ctx *ctx, const kd_params *p, const kd_kg *kg, float dropout, const kd_rng *rng,
                                const kd_rgat *rgat, kd_rgat_pass *pass) {
-    kd_status status = KD_OK;
     kd_mat e = p->entity;
     pass->kg = kg;
     pass->dropout = dropout;
     pass->rng = *rng;
-    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_rows(e, 0, pass->heads), 0.0f, pass->result));
+    KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, kd_mat_rows(e, 0, pass->heads), 0.0f, pass->result));
     for (int64_t k = 0; k < pass->hops; k++) {
         kd_rng key = hop_rng(pass, k);
         kd_mat agg = of_hop(pass, k, rgat->agg), rows = of_hop(pass, k, pass->rows[k]);
-        KD_TRY(kd_rgat_forward(ctx, rgat->split, kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k],
-                               pass->alpha[k], agg));
-        KD_TRY(kd_unit_rows_forward(ctx, rgat->split, NULL, agg, dropout, &key, rows, pass->norm[k]));
-        KD_TRY(kd_add_scaled(ctx, 1.0f, kd_mat_rows(rows, 0, pass->heads), (float)rgat->res_lambda, pass->result));
+        KD_OR_RETURN(kd_rgat_forward(ctx, rgat->split, kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k],
+                                     pass->alpha[k], agg));
+        KD_OR_RETURN(kd_unit_rows_forward(ctx, rgat->split, NULL, agg, dropout, &key, rows, pass->norm[k]));
+        KD_OR_RETURN(
+            kd_add_scaled(ctx, 1.0f, kd_mat_rows(rows, 0, pass->heads), (float)rgat->res_lambda, pass->result));
         e = pass->rows[k];
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 kd_status kd_rgat_pass_backward(kd_ctx *ctx, const kd_params *p, kd_mat dresult, kd_rgat *rgat, kd_rgat_pass *pass) {
-    kd_status status = KD_OK;
     kd_mat dentity = kd_gradient_of(p, p->entity);
     int64_t bytes = rgat->de.rows * rgat->de.cols * (int64_t)sizeof(float);
     for (int64_t k = pass->hops - 1; k >= 0; k--) {
@@ -87,28 +78,23 @@ kd_status kd_rgat_pass_backward(kd_ctx *ctx, const kd_params *p, kd_mat dresult,
         bool last = k == pass->hops - 1; /* no gradient flows into its rows but dresult */
         kd_mat e = k > 0 ? pass->rows[k - 1] : p->entity;
         kd_mat drows = of_hop(pass, k, rgat->drows), dagg = of_hop(pass, k, rgat->agg);
-        if (!last) KD_TRY(kd_add_scaled(ctx, 1.0f, rgat->de, 0.0f, drows));
-        KD_TRY(kd_add_scaled(ctx, 1.0f, dresult, last ? 0.0f : 1.0f, kd_mat_rows(drows, 0, pass->heads)));
-        KD_TRY(kd_unit_rows_backward(ctx, rgat->split, NULL, 1.0f, of_hop(pass, k, pass->rows[k]), pass->norm[k], drows,
-                                     pass->dropout, &key, 0.0f, dagg));
-        KD_TRY(kd_zero(ctx, rgat->de.data, bytes));
-        KD_TRY(kd_rgat_backward(ctx, rgat->split, pass->kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k],
-                                pass->alpha[k], dagg, rgat->de, rgat->dhead, rgat->dtail));
-        KD_TRY(kd_add_scaled(ctx, 0.0f, dresult, (float)rgat->res_lambda, dresult));
+        if (!last) KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, rgat->de, 0.0f, drows));
+        KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, dresult, last ? 0.0f : 1.0f, kd_mat_rows(drows, 0, pass->heads)));
+        KD_OR_RETURN(kd_unit_rows_backward(ctx, rgat->split, NULL, 1.0f, of_hop(pass, k, pass->rows[k]), pass->norm[k],
+                                           drows, pass->dropout, &key, 0.0f, dagg));
+        KD_OR_RETURN(kd_zero(ctx, rgat->de.data, bytes));
+        KD_OR_RETURN(kd_rgat_backward(ctx, rgat->split, pass->kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail,
+                                      pass->logit[k], pass->alpha[k], dagg, rgat->de, rgat->dhead, rgat->dtail));
+        KD_OR_RETURN(kd_add_scaled(ctx, 0.0f, dresult, (float)rgat->res_lambda, dresult));
     }
-    KD_TRY(kd_add_scaled(ctx, 1.0f, dresult, 1.0f, kd_mat_rows(dentity, 0, pass->heads)));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, rgat->de, 1.0f, dentity));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, dresult, 1.0f, kd_mat_rows(dentity, 0, pass->heads)));
+    return kd_add_scaled(ctx, 1.0f, rgat->de, 1.0f, dentity);
 }
 
 kd_status kd_rgat_end(kd_ctx *ctx, const kd_params *p, const kd_rgat *rgat) {
-    kd_status status = KD_OK;
     kd_mat dw = kd_gradient_of(p, p->rgat_w), dr = kd_gradient_of(p, p->relation);
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, rgat->dhead, p->relation, 1.0f, top(rgat, dw)));
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, rgat->dtail, p->relation, 1.0f, bottom(rgat, dw)));
-    KD_TRY(kd_gemm(ctx, false, false, 1.0f, rgat->dhead, top(rgat, p->rgat_w), 1.0f, dr));
-    KD_TRY(kd_gemm(ctx, false, false, 1.0f, rgat->dtail, bottom(rgat, p->rgat_w), 1.0f, dr));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, rgat->dhead, p->relation, 1.0f, top(rgat, dw)));
+    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, rgat->dtail, p->relation, 1.0f, bottom(rgat, dw)));
+    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, rgat->dhead, top(rgat, p->rgat_w), 1.0f, dr));
+    return kd_gemm(ctx, false, false, 1.0f, rgat->dtail, bottom(rgat, p->rgat_w), 1.0f, dr);
 }

@@ -36,15 +36,12 @@ static kd_status allocate_modality(kd_pool *pool, kd_views *v, int64_t m) {
     static const char what[] = "modality views";
     const kd_model_shape *s = &v->shape;
     int64_t nodes = s->users + s->items;
-    kd_status status = KD_OK;
-    KD_TRY(kd_pool_mat(pool, s->item.count, s->feature_width[m], "features", &v->modality[m].feature));
-    KD_TRY(kd_pool_mat(pool, nodes, s->local_dim, what, &v->modality[m].nodes));
-    if (kd_is_divided(s)) KD_TRY(kd_pool_mat(pool, s->item.count, s->dim, what, &v->modality[m].unit));
-    KD_TRY(kd_pool_alloc(pool, s->item.count, sizeof(float), what, &v->modality[m].norm));
-    KD_TRY(kd_pool_mat(pool, nodes, s->local_dim, what, &v->modality[m].neighbour));
-    KD_TRY(kd_pool_mat(pool, s->items, s->local_dim, what, &v->modality[m].gradient));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_pool_mat(pool, s->item.count, s->feature_width[m], "features", &v->modality[m].feature));
+    KD_OR_RETURN(kd_pool_mat(pool, nodes, s->local_dim, what, &v->modality[m].nodes));
+    if (kd_is_divided(s)) KD_OR_RETURN(kd_pool_mat(pool, s->item.count, s->dim, what, &v->modality[m].unit));
+    KD_OR_RETURN(kd_pool_alloc(pool, s->item.count, sizeof(float), what, &v->modality[m].norm));
+    KD_OR_RETURN(kd_pool_mat(pool, nodes, s->local_dim, what, &v->modality[m].neighbour));
+    return kd_pool_mat(pool, s->items, s->local_dim, what, &v->modality[m].gradient);
 }
 
 /* Of divided columns: what passes them on, and room for the tallest matrices that are turned and for the views that are
@@ -58,8 +55,7 @@ static kd_status allocate_division(kd_pool *pool, kd_views *v) {
         int64_t count = kd_comm_share(v->comm, turned[i]).count;
         here = count > here ? count : here;
     }
-    kd_status status = kd_layout_allocate(pool, v->comm, most, here, v->slots.kg + 1, s->dim, &v->layout);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_layout_allocate(pool, v->comm, most, here, v->slots.kg + 1, s->dim, &v->layout));
     v->split = kd_layout_split(&v->layout);
     v->rgat.split = &v->split;
     return kd_pool_mat(pool, s->item.count, s->dim, "modality views", &v->feature_rows);
@@ -68,27 +64,25 @@ static kd_status allocate_division(kd_pool *pool, kd_views *v) {
 kd_status kd_views_allocate(kd_pool *pool, kd_comm *comm, const kd_model_shape *s, const kd_graph_sizes *sizes,
                             const kd_views_config *config, kd_views *v) {
     static const char what[] = "views";
-    kd_status status = KD_OK;
     int64_t nodes = s->users + s->items;
     *v = (kd_views){.config = *config, .shape = *s, .slots = assign_slots(config, s->modalities), .comm = comm};
     int64_t width = v->slots.count * s->local_dim, heads = config->every_row ? s->entities : s->items;
     kd_mat *stacks[] = {&v->input, &v->output, &v->doutput, &v->layer};
     kd_mat *tables[] = {&v->mixed, &v->spread, &v->residual, &v->node_scratch, &v->dmixed, &v->dspread};
-    KD_TRY(kd_rgat_allocate(pool, s, &v->rgat));
+    KD_OR_RETURN(kd_rgat_allocate(pool, s, &v->rgat));
     v->rgat.res_lambda = config->res_lambda;
-    if (kd_is_divided(s)) KD_TRY(allocate_division(pool, v));
-    KD_TRY(kd_rgat_pass_allocate(pool, s, config->kg_hops, heads, sizes->kg_edges, &v->main));
+    if (kd_is_divided(s)) KD_OR_RETURN(allocate_division(pool, v));
+    KD_OR_RETURN(kd_rgat_pass_allocate(pool, s, config->kg_hops, heads, sizes->kg_edges, &v->main));
     if (config->second_kg)
-        KD_TRY(kd_rgat_pass_allocate(pool, s, config->kg_hops, heads, sizes->kg_capped_edges, &v->second));
-    for (int i = 0; i < 4; i++) KD_TRY(kd_pool_mat(pool, nodes, width, what, stacks[i]));
-    for (int i = 0; i < 6; i++) KD_TRY(kd_pool_mat(pool, nodes, s->local_dim, what, tables[i]));
-    KD_TRY(kd_pool_alloc(pool, nodes, sizeof(float), what, &v->residual_norm));
-    if (config->every_row) KD_TRY(kd_pool_mat(pool, s->entities, s->local_dim, what, &v->dentity));
-    KD_TRY(kd_pool_alloc(pool, s->modalities, sizeof(float), what, &v->share));
-    KD_TRY(kd_pool_alloc(pool, s->modalities, sizeof(float), what, &v->dshare));
-    for (int64_t m = 0; m < s->modalities; m++) KD_TRY(allocate_modality(pool, v, m));
-cleanup:
-    return status;
+        KD_OR_RETURN(kd_rgat_pass_allocate(pool, s, config->kg_hops, heads, sizes->kg_capped_edges, &v->second));
+    for (int i = 0; i < 4; i++) KD_OR_RETURN(kd_pool_mat(pool, nodes, width, what, stacks[i]));
+    for (int i = 0; i < 6; i++) KD_OR_RETURN(kd_pool_mat(pool, nodes, s->local_dim, what, tables[i]));
+    KD_OR_RETURN(kd_pool_alloc(pool, nodes, sizeof(float), what, &v->residual_norm));
+    if (config->every_row) KD_OR_RETURN(kd_pool_mat(pool, s->entities, s->local_dim, what, &v->dentity));
+    KD_OR_RETURN(kd_pool_alloc(pool, s->modalities, sizeof(float), what, &v->share));
+    KD_OR_RETURN(kd_pool_alloc(pool, s->modalities, sizeof(float), what, &v->dshare));
+    for (int64_t m = 0; m < s->modalities; m++) KD_OR_RETURN(allocate_modality(pool, v, m));
+    return KD_OK;
 }
 
 int64_t kd_views_workspace(const kd_model_shape *s, const kd_graph_sizes *sizes, int64_t batch) {
@@ -100,13 +94,11 @@ int64_t kd_views_workspace(const kd_model_shape *s, const kd_graph_sizes *sizes,
 }
 
 kd_status kd_stack_gcn(kd_ctx *ctx, const kd_views *v, kd_csr a, kd_mat x, kd_mat y) {
-    kd_status status = KD_OK;
     int64_t width = v->config.one_by_one ? v->shape.local_dim : x.cols;
     for (int64_t c = 0; c < x.cols; c += width)
-        KD_TRY(kd_gcn(ctx, a, v->config.gnn_layers, kd_mat_cols(x, c, width), kd_mat_cols(v->layer, c, width),
-                      kd_mat_cols(y, c, width)));
-cleanup:
-    return status;
+        KD_OR_RETURN(kd_gcn(ctx, a, v->config.gnn_layers, kd_mat_cols(x, c, width), kd_mat_cols(v->layer, c, width),
+                            kd_mat_cols(y, c, width)));
+    return KD_OK;
 }
 
 kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *p, const kd_views *v, int64_t m, kd_range items,
@@ -120,59 +112,50 @@ kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *p, const kd_views *
 /* The slot's Z = [uE ; the items' rows of the pass]. */
 static kd_status kg_input(kd_ctx *ctx, const kd_params *p, kd_views *v, const kd_rgat_pass *pass, int64_t slot) {
     kd_mat z = kd_slot(v, v->input, slot);
-    kd_status status = kd_add_scaled(ctx, 1.0f, p->user, 0.0f, kd_users_of(v, z));
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, kd_users_of(v, z)));
     return kd_add_scaled(ctx, 1.0f, kd_mat_rows(pass->result, 0, v->shape.items), 0.0f, kd_items_of(v, z));
 }
 
 static kd_status kg_inputs(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, const kd_view_pass *pass, kd_views *v) {
-    kd_status status = KD_OK;
     float dropout = pass->training ? (float)v->config.mess_dropout : 0.0f;
     kd_rng rng = {pass->seed, KD_RNG_MESSAGE_DROPOUT, 0, (uint32_t)pass->step, pass->clock};
-    KD_TRY(kd_rgat_begin(ctx, p, &v->rgat));
-    KD_TRY(kd_rgat_pass_forward(ctx, p, pass->main_kg, dropout, &rng, &v->rgat, &v->main));
-    KD_TRY(kg_input(ctx, p, v, &v->main, v->slots.kg));
+    KD_OR_RETURN(kd_rgat_begin(ctx, p, &v->rgat));
+    KD_OR_RETURN(kd_rgat_pass_forward(ctx, p, pass->main_kg, dropout, &rng, &v->rgat, &v->main));
+    KD_OR_RETURN(kg_input(ctx, p, v, &v->main, v->slots.kg));
     if (pass->training && v->slots.second_kg >= 0) {
         rng.instance = 1;
-        KD_TRY(kd_rgat_pass_forward(ctx, p, &g->capped, dropout, &rng, &v->rgat, &v->second));
-        KD_TRY(kg_input(ctx, p, v, &v->second, v->slots.second_kg));
+        KD_OR_RETURN(kd_rgat_pass_forward(ctx, p, &g->capped, dropout, &rng, &v->rgat, &v->second));
+        KD_OR_RETURN(kg_input(ctx, p, v, &v->second, v->slots.second_kg));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 /* nodes = [uE ; unit rows of f_m] for every modality. */
 static kd_status modality_nodes(kd_ctx *ctx, const kd_params *p, kd_views *v) {
-    kd_status status = KD_OK;
     for (int64_t m = 0; m < v->shape.modalities; m++) {
         kd_mat nodes = v->modality[m].nodes, rows = kd_unit_features(v, m);
-        KD_TRY(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, kd_users_of(v, nodes)));
-        KD_TRY(kd_feature_transform(ctx, p, v, m, v->shape.item, rows));
-        KD_TRY(kd_unit_rows_forward(ctx, NULL, NULL, rows, 0.0f, NULL, rows, v->modality[m].norm));
+        KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, kd_users_of(v, nodes)));
+        KD_OR_RETURN(kd_feature_transform(ctx, p, v, m, v->shape.item, rows));
+        KD_OR_RETURN(kd_unit_rows_forward(ctx, NULL, NULL, rows, 0.0f, NULL, rows, v->modality[m].norm));
         if (kd_is_divided(&v->shape))
-            KD_TRY(kd_layout_to_columns(ctx, &v->layout, kd_share_columns(v->shape.items), rows, 0.0f,
-                                        kd_items_of(v, nodes)));
+            KD_OR_RETURN(kd_layout_to_columns(ctx, &v->layout, kd_share_columns(v->shape.items), rows, 0.0f,
+                                              kd_items_of(v, nodes)));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status contrastive_inputs(kd_ctx *ctx, const kd_graphs *g, kd_views *v) {
-    kd_status status = KD_OK;
     kd_mat none = {0};
     for (int64_t m = 0; m < v->shape.modalities; m++)
-        KD_TRY(kd_spmm(ctx, 1.0f, kd_modality_adjacency(&g->modality[m], false), v->modality[m].nodes, 0.0f, none,
-                       kd_slot(v, v->input, v->slots.modality + m)));
-cleanup:
-    return status;
+        KD_OR_RETURN(kd_spmm(ctx, 1.0f, kd_modality_adjacency(&g->modality[m], false), v->modality[m].nodes, 0.0f, none,
+                             kd_slot(v, v->input, v->slots.modality + m)));
+    return KD_OK;
 }
 
 kd_status kd_node_units(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, kd_mat x, kd_mat y, float *norm) {
     const kd_split *split = kd_views_split(v);
     if (!nodes.users) return kd_unit_rows_forward(ctx, split, NULL, x, 0.0f, NULL, y, norm);
-    kd_status status =
-        kd_unit_rows_forward(ctx, split, nodes.users, kd_users_of(v, x), 0.0f, NULL, kd_users_of(v, y), norm);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_unit_rows_forward(ctx, split, nodes.users, kd_users_of(v, x), 0.0f, NULL, kd_users_of(v, y), norm));
     return kd_unit_rows_forward(ctx, split, nodes.items, kd_items_of(v, x), 0.0f, NULL, kd_items_of(v, y),
                                 norm + v->shape.users);
 }
@@ -180,50 +163,45 @@ kd_status kd_node_units(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, kd_mat x
 /* Y = A X + C for some nodes. */
 static kd_status node_products(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, kd_csr a, kd_mat x, kd_mat c, kd_mat y) {
     int64_t users = v->shape.users, items = v->shape.items;
-    kd_status status =
-        kd_spmm_rows(ctx, nodes.users, 1.0f, kd_csr_rows(a, 0, users), x, 1.0f, kd_users_of(v, c), kd_users_of(v, y));
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(
+        kd_spmm_rows(ctx, nodes.users, 1.0f, kd_csr_rows(a, 0, users), x, 1.0f, kd_users_of(v, c), kd_users_of(v, y)));
     return kd_spmm_rows(ctx, nodes.items, 1.0f, kd_csr_rows(a, users, items), x, 1.0f, kd_items_of(v, c),
                         kd_items_of(v, y));
 }
 
 /* The views from their inputs. Of the last layer the slots from `multimodal` on are made only where they are read. */
 static kd_status propagate(kd_ctx *ctx, kd_csr a, const kd_view_pass *pass, kd_views *v) {
-    kd_status status = KD_OK;
     int64_t everywhere = (v->slots.kg + 1) * v->shape.local_dim, width = v->slots.count * v->shape.local_dim;
     kd_mat from = v->input;
     if (!pass->training) return kd_stack_gcn(ctx, v, a, kd_score_of(v, v->input), kd_score_of(v, v->output));
     if (!v->read.users || v->config.gnn_layers == 0) return kd_stack_gcn(ctx, v, a, v->input, v->output);
     if (v->config.gnn_layers > 1) {
         from = v->layer;
-        KD_TRY(kd_gcn(ctx, a, v->config.gnn_layers - 1, v->input, v->output, from));
+        KD_OR_RETURN(kd_gcn(ctx, a, v->config.gnn_layers - 1, v->input, v->output, from));
     }
-    KD_TRY(kd_spmm(ctx, 1.0f, a, kd_mat_cols(from, 0, everywhere), 1.0f, kd_mat_cols(v->input, 0, everywhere),
-                   kd_mat_cols(v->output, 0, everywhere)));
+    KD_OR_RETURN(kd_spmm(ctx, 1.0f, a, kd_mat_cols(from, 0, everywhere), 1.0f, kd_mat_cols(v->input, 0, everywhere),
+                         kd_mat_cols(v->output, 0, everywhere)));
     if (everywhere < width)
-        KD_TRY(node_products(ctx, v, v->read, a, kd_mat_cols(from, everywhere, width - everywhere),
-                             kd_mat_cols(v->input, everywhere, width - everywhere),
-                             kd_mat_cols(v->output, everywhere, width - everywhere)));
-cleanup:
-    return status;
+        KD_OR_RETURN(node_products(ctx, v, v->read, a, kd_mat_cols(from, everywhere, width - everywhere),
+                                   kd_mat_cols(v->input, everywhere, width - everywhere),
+                                   kd_mat_cols(v->output, everywhere, width - everywhere)));
+    return KD_OK;
 }
 
 kd_status kd_views_forward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, const kd_view_pass *pass, kd_views *v) {
-    kd_status status = KD_OK;
     bool modality_views = pass->training && v->slots.modality >= 0;
     bool some = pass->training && !v->config.every_row && !v->config.one_by_one;
     v->read = some ? pass->batch : (kd_nodes){0};
-    KD_TRY(kg_inputs(ctx, p, g, pass, v));
-    if (v->slots.multimodal >= 0 || modality_views) KD_TRY(modality_nodes(ctx, p, v));
-    if (v->slots.multimodal >= 0) KD_TRY(kd_multimodal_forward(ctx, p, g, v));
-    if (modality_views) KD_TRY(contrastive_inputs(ctx, g, v));
-    KD_TRY(propagate(ctx, g->adjacency, pass, v));
+    KD_OR_RETURN(kg_inputs(ctx, p, g, pass, v));
+    if (v->slots.multimodal >= 0 || modality_views) KD_OR_RETURN(modality_nodes(ctx, p, v));
+    if (v->slots.multimodal >= 0) KD_OR_RETURN(kd_multimodal_forward(ctx, p, g, v));
+    if (modality_views) KD_OR_RETURN(contrastive_inputs(ctx, g, v));
+    KD_OR_RETURN(propagate(ctx, g->adjacency, pass, v));
     if (v->slots.multimodal >= 0) {
-        KD_TRY(
+        KD_OR_RETURN(
             kd_node_units(ctx, v, v->read, kd_slot(v, v->input, v->slots.multimodal), v->residual, v->residual_norm));
-        KD_TRY(kd_add_scaled(ctx, (float)v->config.res_lambda, v->residual, 1.0f,
-                             kd_slot(v, v->output, v->slots.multimodal)));
+        KD_OR_RETURN(kd_add_scaled(ctx, (float)v->config.res_lambda, v->residual, 1.0f,
+                                   kd_slot(v, v->output, v->slots.multimodal)));
     }
-cleanup:
-    return status;
+    return KD_OK;
 }

@@ -3,57 +3,47 @@
 
 /* dz, which is overwritten, flows into uE and, through the pass, into the entities. */
 static kd_status kg_backward(kd_ctx *ctx, const kd_params *p, kd_views *v, kd_rgat_pass *pass, kd_mat dz) {
-    kd_status status = KD_OK;
     kd_mat de = kd_items_of(v, dz);
-    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_users_of(v, dz), 1.0f, kd_gradient_of(p, p->user)));
+    KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, kd_users_of(v, dz), 1.0f, kd_gradient_of(p, p->user)));
     if (v->config.every_row) {
         de = v->dentity;
-        KD_TRY(kd_zero(ctx, de.data, de.rows * de.cols * (int64_t)sizeof(float)));
-        KD_TRY(kd_add_scaled(ctx, 1.0f, kd_items_of(v, dz), 0.0f, kd_mat_rows(de, 0, v->shape.items)));
+        KD_OR_RETURN(kd_zero(ctx, de.data, de.rows * de.cols * (int64_t)sizeof(float)));
+        KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, kd_items_of(v, dz), 0.0f, kd_mat_rows(de, 0, v->shape.items)));
     }
-    KD_TRY(kd_rgat_pass_backward(ctx, p, de, &v->rgat, pass));
-cleanup:
-    return status;
+    return kd_rgat_pass_backward(ctx, p, de, &v->rgat, pass);
 }
 
 /* dz of A_m [uE ; n_m]; the unit features' gradient is set or, after the multimodal view, added to. */
 static kd_status contrastive_backward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, kd_views *v, int64_t m,
                                       kd_mat dz) {
-    kd_status status = KD_OK;
     kd_mat none = {0}, dnode = v->node_scratch;
     float beta = v->slots.multimodal >= 0 ? 1.0f : 0.0f;
-    KD_TRY(kd_spmm(ctx, 1.0f, kd_modality_adjacency(&g->modality[m], true), dz, 0.0f, none, dnode));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_users_of(v, dnode), 1.0f, kd_gradient_of(p, p->user)));
-    KD_TRY(kd_add_scaled(ctx, 1.0f, kd_items_of(v, dnode), beta, v->modality[m].gradient));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_spmm(ctx, 1.0f, kd_modality_adjacency(&g->modality[m], true), dz, 0.0f, none, dnode));
+    KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, kd_users_of(v, dnode), 1.0f, kd_gradient_of(p, p->user)));
+    return kd_add_scaled(ctx, 1.0f, kd_items_of(v, dnode), beta, v->modality[m].gradient);
 }
 
 /* Through the unit rows and the transform into W and b. */
 static kd_status feature_backward(kd_ctx *ctx, const kd_params *p, kd_views *v, int64_t m) {
-    kd_status status = KD_OK;
     kd_mat unit = kd_unit_features(v, m), d = v->modality[m].gradient;
     if (kd_is_divided(&v->shape)) {
         d = v->feature_rows;
-        KD_TRY(kd_layout_to_rows(ctx, &v->layout, kd_share_columns(v->shape.items), v->modality[m].gradient, d));
+        KD_OR_RETURN(kd_layout_to_rows(ctx, &v->layout, kd_share_columns(v->shape.items), v->modality[m].gradient, d));
     }
-    KD_TRY(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, unit, v->modality[m].norm, d, 0.0f, NULL, 0.0f, d));
+    KD_OR_RETURN(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, unit, v->modality[m].norm, d, 0.0f, NULL, 0.0f, d));
     if (p->feature_b[m].data)
-        KD_TRY(kd_column_sum(ctx, d, 1.0f, kd_gradient_of(p, p->feature_b[m])));
+        KD_OR_RETURN(kd_column_sum(ctx, d, 1.0f, kd_gradient_of(p, p->feature_b[m])));
     else /* unit rows have the signs of the LeakyReLU's output */
-        KD_TRY(kd_leaky_relu_backward(ctx, KD_LEAKY_SLOPE, unit, d));
-    KD_TRY(kd_gemm(ctx, true, false, 1.0f, v->modality[m].feature, d, 1.0f, kd_gradient_of(p, p->feature_w[m])));
-cleanup:
-    return status;
+        KD_OR_RETURN(kd_leaky_relu_backward(ctx, KD_LEAKY_SLOPE, unit, d));
+    return kd_gemm(ctx, true, false, 1.0f, v->modality[m].feature, d, 1.0f, kd_gradient_of(p, p->feature_w[m]));
 }
 
 kd_status kd_node_units_backward(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, float alpha, kd_mat y,
                                  const float *norm, kd_mat dy, float beta, kd_mat dx) {
     const kd_split *split = kd_views_split(v);
     if (!nodes.users) return kd_unit_rows_backward(ctx, split, NULL, alpha, y, norm, dy, 0.0f, NULL, beta, dx);
-    kd_status status = kd_unit_rows_backward(ctx, split, nodes.users, alpha, kd_users_of(v, y), norm,
-                                             kd_users_of(v, dy), 0.0f, NULL, beta, kd_users_of(v, dx));
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_unit_rows_backward(ctx, split, nodes.users, alpha, kd_users_of(v, y), norm, kd_users_of(v, dy),
+                                       0.0f, NULL, beta, kd_users_of(v, dx)));
     return kd_unit_rows_backward(ctx, split, nodes.items, alpha, kd_items_of(v, y), norm + v->shape.users,
                                  kd_items_of(v, dy), 0.0f, NULL, beta, kd_items_of(v, dx));
 }
@@ -65,36 +55,30 @@ static kd_status sum_graph_side(kd_ctx *ctx, const kd_params *p, const kd_views 
 }
 
 static kd_status sum_the_rest(kd_ctx *ctx, const kd_params *p, const kd_views *v, int64_t first, int64_t end) {
-    kd_status status = KD_OK;
-    if (!kd_is_divided(&v->shape)) KD_TRY(kd_comm_begin_allreduce(v->comm, ctx, first, p->gradient));
-    KD_TRY(kd_comm_begin_allreduce(v->comm, ctx, p->count - end, p->gradient + end));
-    KD_TRY(kd_comm_end_allreduce(v->comm, ctx));
-cleanup:
-    return status;
+    if (!kd_is_divided(&v->shape)) KD_OR_RETURN(kd_comm_begin_allreduce(v->comm, ctx, first, p->gradient));
+    KD_OR_RETURN(kd_comm_begin_allreduce(v->comm, ctx, p->count - end, p->gradient + end));
+    return kd_comm_end_allreduce(v->comm, ctx);
 }
 
 kd_status kd_views_backward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, kd_views *v) {
-    kd_status status = KD_OK;
     const kd_view_slots *s = &v->slots;
     kd_mat dinput = v->input; /* the inputs are not read again */
     int64_t first = (kd_is_divided(&v->shape) ? p->relation : p->entity).data - p->value,
             end = p->rgat_w.data + p->rgat_w.rows * p->rgat_w.cols - p->value;
-    KD_TRY(kd_stack_gcn(ctx, v, g->adjacency, v->doutput, dinput));
-    KD_TRY(kg_backward(ctx, p, v, &v->main, kd_slot(v, dinput, s->kg)));
-    if (s->second_kg >= 0) KD_TRY(kg_backward(ctx, p, v, &v->second, kd_slot(v, dinput, s->second_kg)));
-    KD_TRY(kd_rgat_end(ctx, p, &v->rgat));
-    KD_TRY(sum_graph_side(ctx, p, v, first, end));
+    KD_OR_RETURN(kd_stack_gcn(ctx, v, g->adjacency, v->doutput, dinput));
+    KD_OR_RETURN(kg_backward(ctx, p, v, &v->main, kd_slot(v, dinput, s->kg)));
+    if (s->second_kg >= 0) KD_OR_RETURN(kg_backward(ctx, p, v, &v->second, kd_slot(v, dinput, s->second_kg)));
+    KD_OR_RETURN(kd_rgat_end(ctx, p, &v->rgat));
+    KD_OR_RETURN(sum_graph_side(ctx, p, v, first, end));
     if (s->multimodal >= 0) {
         kd_mat dz = kd_slot(v, dinput, s->multimodal);
-        KD_TRY(kd_node_units_backward(ctx, v, v->read, (float)v->config.res_lambda, v->residual, v->residual_norm,
-                                      kd_slot(v, v->doutput, s->multimodal), 1.0f, dz));
-        KD_TRY(kd_multimodal_backward(ctx, p, g, v, dz));
+        KD_OR_RETURN(kd_node_units_backward(ctx, v, v->read, (float)v->config.res_lambda, v->residual, v->residual_norm,
+                                            kd_slot(v, v->doutput, s->multimodal), 1.0f, dz));
+        KD_OR_RETURN(kd_multimodal_backward(ctx, p, g, v, dz));
     }
     for (int64_t m = 0; m < v->shape.modalities; m++) {
-        if (s->modality >= 0) KD_TRY(contrastive_backward(ctx, p, g, v, m, kd_slot(v, dinput, s->modality + m)));
-        if (s->modality >= 0 || s->multimodal >= 0) KD_TRY(feature_backward(ctx, p, v, m));
+        if (s->modality >= 0) KD_OR_RETURN(contrastive_backward(ctx, p, g, v, m, kd_slot(v, dinput, s->modality + m)));
+        if (s->modality >= 0 || s->multimodal >= 0) KD_OR_RETURN(feature_backward(ctx, p, v, m));
     }
-    KD_TRY(sum_the_rest(ctx, p, v, first, end));
-cleanup:
-    return status;
+    return sum_the_rest(ctx, p, v, first, end);
 }

@@ -36,8 +36,7 @@ static kd_status plan_make(const kd_config *config, const kd_dataset *data, kd_c
     lightgcn_plan *p;
     int64_t ranks = kd_comm_ranks(comm);
     *out = NULL;
-    kd_status status = kd_host_alloc(&p, 1, sizeof *p, "plan");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&p, 1, sizeof *p, "plan"));
     *p = (lightgcn_plan){.base = {&kd_lightgcn_kind, config, data, comm},
                          .nodes = data->users + data->items,
                          .edges = data->train.count,
@@ -68,45 +67,40 @@ static kd_status allocate_parameters(kd_pool *pool, lightgcn *m) {
 
 /* Where columns are divided: what turns views to whole rows for the ranking. */
 static kd_status allocate_division(kd_pool *pool, lightgcn *m) {
-    kd_status status = KD_OK;
     const lightgcn_plan *p = m->plan;
     const kd_dataset *d = p->base.data;
     int64_t most = d->users > d->items ? d->users : d->items, dim = p->base.config->dim;
-    KD_TRY(kd_layout_allocate(pool, p->base.comm, most, p->items.count, 1, dim, &m->layout));
-    KD_TRY(kd_pool_mat(pool, p->items.count, dim, "ranking", &m->ranked_item));
-    KD_TRY(kd_csr_allocate(pool, d->users, p->items.count, p->edges_here, false, "ranking", &m->item_columns));
+    KD_OR_RETURN(kd_layout_allocate(pool, p->base.comm, most, p->items.count, 1, dim, &m->layout));
+    KD_OR_RETURN(kd_pool_mat(pool, p->items.count, dim, "ranking", &m->ranked_item));
+    KD_OR_RETURN(kd_csr_allocate(pool, d->users, p->items.count, p->edges_here, false, "ranking", &m->item_columns));
     m->split = kd_layout_split(&m->layout);
     m->base.layout = &m->layout;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status lay_out(kd_pool *pool, lightgcn *m) {
-    kd_status status = KD_OK;
     const lightgcn_plan *p = m->plan;
     const kd_dataset *d = p->base.data;
     int64_t batch = p->base.config->batch;
-    KD_TRY(allocate_parameters(pool, m));
-    KD_TRY(kd_csr_allocate(pool, d->users, d->items, p->edges, false, "interaction graphs", &m->base.train));
-    KD_TRY(kd_csr_allocate(pool, p->nodes, p->nodes, 2 * p->edges, true, "interaction graphs", &m->adjacency));
-    KD_TRY(kd_pool_mat(pool, p->nodes, p->own.count, "views", &m->view));
-    KD_TRY(kd_pool_mat(pool, p->nodes, p->own.count, "views", &m->dview));
-    KD_TRY(kd_pool_mat(pool, p->nodes, p->own.count, "views", &m->scratch));
-    KD_TRY(kd_pool_alloc(pool, batch, sizeof(int32_t), "batch", &m->user));
-    KD_TRY(kd_pool_alloc(pool, 2 * batch, sizeof(int32_t), "batch", &m->item));
-    KD_TRY(kd_groups_allocate(pool, batch, &m->users));
-    KD_TRY(kd_groups_allocate(pool, 2 * batch, &m->items));
-    if (p->base.comm) KD_TRY(allocate_division(pool, m));
+    KD_OR_RETURN(allocate_parameters(pool, m));
+    KD_OR_RETURN(kd_csr_allocate(pool, d->users, d->items, p->edges, false, "interaction graphs", &m->base.train));
+    KD_OR_RETURN(kd_csr_allocate(pool, p->nodes, p->nodes, 2 * p->edges, true, "interaction graphs", &m->adjacency));
+    KD_OR_RETURN(kd_pool_mat(pool, p->nodes, p->own.count, "views", &m->view));
+    KD_OR_RETURN(kd_pool_mat(pool, p->nodes, p->own.count, "views", &m->dview));
+    KD_OR_RETURN(kd_pool_mat(pool, p->nodes, p->own.count, "views", &m->scratch));
+    KD_OR_RETURN(kd_pool_alloc(pool, batch, sizeof(int32_t), "batch", &m->user));
+    KD_OR_RETURN(kd_pool_alloc(pool, 2 * batch, sizeof(int32_t), "batch", &m->item));
+    KD_OR_RETURN(kd_groups_allocate(pool, batch, &m->users));
+    KD_OR_RETURN(kd_groups_allocate(pool, 2 * batch, &m->items));
+    if (p->base.comm) KD_OR_RETURN(allocate_division(pool, m));
     m->base.score_width = p->base.config->dim;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static kd_status allocate(const kd_plan *plan, kd_pool *pool, kd_model **out) {
     lightgcn *m;
     *out = NULL;
-    kd_status status = kd_host_alloc(&m, 1, sizeof *m, "model");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&m, 1, sizeof *m, "model"));
     m->base = (kd_model){.plan = plan, .ctx = pool->ctx};
     m->plan = (const lightgcn_plan *)plan;
     *out = &m->base;
@@ -128,13 +122,12 @@ static kd_status fill_parameters(lightgcn *m) {
             bytes = m->table.rows * cols * (int64_t)sizeof(float);
     uint64_t seed = m->plan->base.config->seed;
     float *host;
-    kd_status status = kd_host_alloc(&host, m->table.rows * cols, sizeof *host, "initial parameters");
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_host_alloc(&host, m->table.rows * cols, sizeof *host, "initial parameters"));
     kd_uniform_fill(host, kd_mat_make(NULL, d->users, cols), m->plan->own.first, kd_xavier_bound(d->users, dim), seed,
                     0);
     kd_uniform_fill(host + d->users * cols, kd_mat_make(NULL, d->items, cols), m->plan->own.first,
                     kd_xavier_bound(d->items, dim), seed, 1);
-    status = kd_upload(m->base.ctx, m->value, host, bytes);
+    kd_status status = kd_upload(m->base.ctx, m->value, host, bytes);
     free(host);
     return status;
 }
@@ -161,38 +154,33 @@ cleanup:
 }
 
 static kd_status fill(kd_model *model, const kd_bipartite *g, const float *similarity) {
-    kd_status status = KD_OK;
     lightgcn *m = of(model);
     const kd_dataset *d = model->plan->data;
     kd_range users = {0, d->users}, items = {0, d->items};
     (void)similarity;
-    KD_TRY(fill_parameters(m));
-    KD_TRY(fill_adjacency(m, g));
-    KD_TRY(kd_csr_fill_part(model->ctx, g->row_ptr, g->col, d->users, users, items, &model->train));
+    KD_OR_RETURN(fill_parameters(m));
+    KD_OR_RETURN(fill_adjacency(m, g));
+    KD_OR_RETURN(kd_csr_fill_part(model->ctx, g->row_ptr, g->col, d->users, users, items, &model->train));
     if (model->layout)
-        KD_TRY(kd_csr_fill_part(model->ctx, g->row_ptr, g->col, d->users, users, m->plan->items, &m->item_columns));
-cleanup:
-    return status;
+        KD_OR_RETURN(
+            kd_csr_fill_part(model->ctx, g->row_ptr, g->col, d->users, users, m->plan->items, &m->item_columns));
+    return KD_OK;
 }
 
 /* to = (sum over k = 0..K of A^k from) / (K + 1). */
 static kd_status propagate(lightgcn *m, kd_mat from, kd_mat to) {
     int64_t layers = m->plan->base.config->gnn_layers;
-    kd_status status = kd_gcn(m->base.ctx, m->adjacency, layers, from, m->scratch, to);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_gcn(m->base.ctx, m->adjacency, layers, from, m->scratch, to));
     return kd_add_scaled(m->base.ctx, 0.0f, to, (float)(1.0 / (double)(layers + 1)), to);
 }
 
 static kd_status load(lightgcn *m, const kd_step_batch *b) {
-    kd_status status = KD_OK;
     kd_ctx *ctx = m->base.ctx;
-    KD_TRY(kd_gather(ctx, b->count, b->first, b->order, b->user, m->user));
-    KD_TRY(kd_gather(ctx, b->count, b->first, b->order, b->positive, m->item));
-    KD_TRY(kd_gather(ctx, b->count, b->first, b->order, b->negative, m->item + b->count));
-    KD_TRY(kd_group(ctx, b->count, m->user, &m->users));
-    KD_TRY(kd_group(ctx, 2 * b->count, m->item, &m->items));
-cleanup:
-    return status;
+    KD_OR_RETURN(kd_gather(ctx, b->count, b->first, b->order, b->user, m->user));
+    KD_OR_RETURN(kd_gather(ctx, b->count, b->first, b->order, b->positive, m->item));
+    KD_OR_RETURN(kd_gather(ctx, b->count, b->first, b->order, b->negative, m->item + b->count));
+    KD_OR_RETURN(kd_group(ctx, b->count, m->user, &m->users));
+    return kd_group(ctx, 2 * b->count, m->item, &m->items);
 }
 
 /* loss += BPR; dview = its gradient. Of divided columns the first rank says the loss, which all of them know. */
@@ -216,34 +204,29 @@ static kd_status bpr(lightgcn *m, int64_t count, double *loss) {
 }
 
 static kd_status step(kd_model *model, const kd_step_batch *b, double *loss) {
-    kd_status status = KD_OK;
     lightgcn *m = of(model);
     const kd_config *c = model->plan->config;
     const kd_adam_config adam = {c->lr, 0.9, 0.999, 1e-8};
     kd_mat gradient = kd_mat_make(m->gradient, m->table.rows, m->table.cols);
-    KD_TRY(load(m, b));
-    KD_TRY(propagate(m, m->table, m->view));
-    KD_TRY(bpr(m, b->count, loss + KD_LOSS_BPR));
-    KD_TRY(propagate(m, m->dview, gradient));
-    KD_TRY(kd_squared_norm(model->ctx, (float)c->reg, m->table, gradient, loss + KD_LOSS_WEIGHT_DECAY));
-    KD_TRY(kd_adam(model->ctx, &adam, b->clock, m->table.rows * m->table.cols, m->value, m->gradient, m->m, m->v));
-cleanup:
-    return status;
+    KD_OR_RETURN(load(m, b));
+    KD_OR_RETURN(propagate(m, m->table, m->view));
+    KD_OR_RETURN(bpr(m, b->count, loss + KD_LOSS_BPR));
+    KD_OR_RETURN(propagate(m, m->dview, gradient));
+    KD_OR_RETURN(kd_squared_norm(model->ctx, (float)c->reg, m->table, gradient, loss + KD_LOSS_WEIGHT_DECAY));
+    return kd_adam(model->ctx, &adam, b->clock, m->table.rows * m->table.cols, m->value, m->gradient, m->m, m->v);
 }
 
 static kd_status score(kd_model *model, int64_t epoch, kd_ranked *out) {
-    kd_status status = KD_OK;
     lightgcn *m = of(model);
     const kd_dataset *d = model->plan->data;
     (void)epoch;
-    KD_TRY(propagate(m, m->table, m->view));
+    KD_OR_RETURN(propagate(m, m->table, m->view));
     *out = (kd_ranked){kd_mat_rows(m->view, 0, d->users), kd_mat_rows(m->view, d->users, d->items), model->train};
     if (!model->layout) return KD_OK;
-    KD_TRY(kd_layout_to_rows(model->ctx, model->layout, kd_share_columns(d->items), out->item, m->ranked_item));
+    KD_OR_RETURN(kd_layout_to_rows(model->ctx, model->layout, kd_share_columns(d->items), out->item, m->ranked_item));
     out->item = m->ranked_item;
     out->train = m->item_columns;
-cleanup:
-    return status;
+    return KD_OK;
 }
 
 static void add(kd_named_matrices *out, const char *name, kd_mat nodes, int64_t first, int64_t rows, bool divided) {
