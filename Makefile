@@ -26,7 +26,9 @@ DEPS_LIB := $(if $(DEPS),$(patsubst %/,%,$(dir $(BLAS_LIB))))
 PKGS     := libcjson libxxhash yaml-0.1
 CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc $(if $(BLAS_INC),-isystem $(BLAS_INC)) \
             $(if $(DEPS),-isystem $(DEPS)/usr/include,$(shell pkg-config --cflags $(PKGS) 2>/dev/null))
-CFLAGS   += $(CSTD) $(WARN) $(OPT) -g -fopenmp -fno-math-errno -fno-trapping-math $(SANITIZE)
+# What of the library can be seen from outside is marked in include/kdiffe.
+SHARED   := -fPIC -fvisibility=hidden
+CFLAGS   += $(CSTD) $(WARN) $(OPT) $(SHARED) -g -fopenmp -fno-math-errno -fno-trapping-math $(SANITIZE)
 COMMA    := ,
 LDFLAGS  += $(foreach dir,$(BLAS_LIB) $(DEPS_LIB),-L$(dir) -Wl$(COMMA)-rpath$(COMMA)$(dir)) \
             $(if $(DEPS),-Wl$(COMMA)--disable-new-dtags) $(SANITIZE) $(KERNEL_SANITIZE)
@@ -46,7 +48,7 @@ KERNEL_SANITIZE ?=
 GPU_CODE ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 CU_SRC   := $(wildcard src/kernels/cuda/*.cu)
 CUDA_INC := $(if $(filter-out /usr,$(CUDA_HOME)),-isystem $(CUDA_HOME)/include)
-CXXFLAGS += -std=c++17 $(filter-out -Wstrict-prototypes -Wmissing-prototypes -Wvla,$(WARN)) $(OPT) -g -fno-math-errno -ffp-contract=off
+CXXFLAGS += -std=c++17 $(filter-out -Wstrict-prototypes -Wmissing-prototypes -Wvla,$(WARN)) $(OPT) $(SHARED) -g -fno-math-errno -ffp-contract=off
 ifeq ($(EMU),1)
 CPPFLAGS += -DKD_WITH_CUDA
 CU_OBJ   := $(CU_SRC:%.cu=$(BUILD)/%.o) $(patsubst %.cc,$(BUILD)/%.o,$(filter-out tests/emu/test_%,$(wildcard tests/emu/*.cc)))
@@ -86,7 +88,7 @@ REF_OBJ  := $(REF_SRC:%.c=$(BUILD)/%.o)
 GOLDEN   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/published/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
-SOURCES  := $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] src/*/*/*/*.[ch] src/*/*/*.cu tests/*.[ch] tests/published/*.[ch] tests/emu/*.h \
+SOURCES  := docs/example.c $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] src/*/*/*/*.[ch] src/*/*/*.cu tests/*.[ch] tests/published/*.[ch] tests/emu/*.h \
               tests/emu/*.cc tests/emu/*.cu bench/peers/*.cu)
 ASAN     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 MAKEFLAGS += --no-print-directory
@@ -96,9 +98,9 @@ PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 .PHONY: all profile-nsys profile-ncu gpu-check tests column-tests kernels-table run test check config install clean help bench setup structure format lint sanitize FORCE
 
 all:
-	@$(MAKE) $(PARALLEL) $(BUILD)/kdiffe
+	@$(MAKE) $(PARALLEL) $(BUILD)/kdiffe $(BUILD)/$(SO)
 
-tests: $(BUILD)/kdiffe $(TEST_BIN) $(BUILD)/tests/golden
+tests: $(BUILD)/kdiffe $(BUILD)/$(SO) $(TEST_BIN) $(BUILD)/tests/golden
 
 # What compares the CUDA column with the CPU's.
 column-tests: $(addprefix $(BUILD)/,kdiffe tests/golden $(addprefix tests/test_,ops columns graph_columns naive_columns training_columns split lightgcn resume ranks))
@@ -133,6 +135,18 @@ $(BUILD)/libreference.a: $(REF_OBJ) $(BUILD)/sources
 	@rm -f $@
 	@ar rcs $@ $(REF_OBJ)
 
+# For programs of others: what include/kdiffe declares, and none of the commands. Its soname changes when programs that
+# were linked with an older one could no longer run.
+VERSION  := $(shell sed -n 's/^.define KDIFFE_VERSION "\(.*\)"/\1/p' include/kdiffe/version.h)
+SO       := libkdiffe.so.$(VERSION)
+SONAME   := libkdiffe.so.$(firstword $(subst ., ,$(VERSION)))
+SO_OBJ   := $(filter-out $(BUILD)/src/host/cli/% $(BUILD)/src/host/bench/%,$(LIB_OBJ))
+$(BUILD)/$(SO): $(SO_OBJ) $(BUILD)/sources src/host/api/exports.map
+	@echo "  LD $@"
+	@$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=src/host/api/exports.map $(LDFLAGS) -o $@ $(SO_OBJ) $(LDLIBS)
+	@ln -sf $(SO) $(BUILD)/$(SONAME)
+	@ln -sf $(SO) $(BUILD)/libkdiffe.so
+
 $(BUILD)/kdiffe: $(BUILD)/src/host/cli/main.o $(BUILD)/libkdiffe.a
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -161,7 +175,7 @@ else
 $(BUILD)/%.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  NVCC $<"
-	@$(NVCC) -std=c++17 -O3 -lineinfo $(GPU_CODE) -Xcompiler -Wall,-Wextra -Werror all-warnings $(filter -D% -I%,$(CPPFLAGS)) \
+	@$(NVCC) -std=c++17 -O3 -lineinfo $(GPU_CODE) -Xcompiler -Wall,-Wextra,-fPIC,-fvisibility=hidden -Werror all-warnings $(filter -D% -I%,$(CPPFLAGS)) \
 	    $(if $(filter-out $(CUDA_HOME)/include,$(NCCL_INC)),-isystem $(NCCL_INC)) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 endif
 
@@ -246,10 +260,19 @@ config:
 # Where bash and zsh look for what completes a command's words.
 COMPLETE_BASH := share/bash-completion/completions/kdiffe
 COMPLETE_ZSH  := share/zsh/site-functions/_kdiffe
+# Of /usr/lib/x86_64-linux-gnu on Debian: LIBDIR=lib/x86_64-linux-gnu.
+LIBDIR   ?= lib
 install: all
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include/kdiffe share/man/man1 $(dir $(COMPLETE_BASH) $(COMPLETE_ZSH)))
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include/kdiffe $(LIBDIR)/pkgconfig share/man/man1 $(dir $(COMPLETE_BASH) $(COMPLETE_ZSH)))
 	install -m 755 $(BUILD)/kdiffe $(DESTDIR)$(PREFIX)/bin/kdiffe
+	install -m 644 $(BUILD)/$(SO) $(DESTDIR)$(PREFIX)/$(LIBDIR)/$(SO)
+	ln -sf $(SO) $(DESTDIR)$(PREFIX)/$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/$(LIBDIR)/libkdiffe.so
 	install -m 644 include/kdiffe/*.h $(DESTDIR)$(PREFIX)/include/kdiffe
+	printf '%s\n' 'prefix=$(PREFIX)' 'includedir=$${prefix}/include' 'libdir=$${prefix}/$(LIBDIR)' '' 'Name: kdiffe' \
+	    'Description: knowledge-aware diffusion-enhanced multimedia recommendation' 'Version: $(VERSION)' \
+	    'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lkdiffe' >$(BUILD)/kdiffe.pc
+	install -m 644 $(BUILD)/kdiffe.pc $(DESTDIR)$(PREFIX)/$(LIBDIR)/pkgconfig/kdiffe.pc
 	sh docs/manpage.sh $(BUILD)/kdiffe >$(BUILD)/kdiffe.1
 	install -m 644 $(BUILD)/kdiffe.1 $(DESTDIR)$(PREFIX)/share/man/man1/kdiffe.1
 	sh docs/completions.sh bash $(BUILD)/kdiffe >$(BUILD)/completion.bash
@@ -299,7 +322,7 @@ help:
 	@echo "make test       install what is missing, build, run every test that this machine can run"
 	@echo "make check      format, cppcheck, clang-tidy, and the tests under AddressSanitizer and UBSan"
 	@echo "make config     which packages and optional parts are there"
-	@echo "make install    program, headers, man page and shell completions into PREFIX ($(PREFIX)) below DESTDIR"
+	@echo "make install    program, library, headers, man page, completions into PREFIX ($(PREFIX)) and its LIBDIR, below DESTDIR"
 	@echo "make bench      ops and epochs, checked and timed beside their floors (docs/bench.md); DATA=DIR, ARGS=--ops=..."
 	@echo "make gpu-check  what only a GPU can confirm, with a record in bench/results/ (QUICK=1: under four minutes)"
 	@echo "make profile-nsys DATA=DIR, make profile-ncu DATA=DIR KERNEL=NAME   Nsight reports (docs/profiling.md)"
@@ -310,4 +333,4 @@ help:
 	@echo "EMU=1 BUILD=DIR builds it on the stand-in instead, to run kernels without a GPU"
 	@echo "DEPS=DIR takes libraries and headers from there, as 'sh tests/setup.sh unpack DIR' leaves them: no root needed"
 	@echo "CPU_LEVELS=native compiles the CPU's kernels for machines like this one alone, instead of for each level of x86-64"
-	@echo "variables: CC BUILD CPU_LEVELS ($(CPU_LEVELS)) OPT (-O3) JOBS (every core) PREFIX DESTDIR"
+	@echo "variables: CC BUILD CPU_LEVELS ($(CPU_LEVELS)) OPT (-O3) JOBS (every core) PREFIX LIBDIR DESTDIR"

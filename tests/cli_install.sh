@@ -13,9 +13,36 @@ fi
 check "make install" 0 "" make -s -C "$here/.." -o all BUILD="$(dirname "$KDIFFE")" DESTDIR="$dir/to" PREFIX=/usr install
 to=$dir/to/usr
 same "the program runs" "$("$KDIFFE" --version)" "$("$to/bin/kdiffe" --version)"
-for file in include/kdiffe/version.h share/man/man1/kdiffe.1 share/bash-completion/completions/kdiffe share/zsh/site-functions/_kdiffe; do
+for file in include/kdiffe/kdiffe.h lib/libkdiffe.so lib/pkgconfig/kdiffe.pc share/man/man1/kdiffe.1 share/bash-completion/completions/kdiffe share/zsh/site-functions/_kdiffe; do
     holds "installs $file" test -s "$to/$file"
 done
+
+# The library: what it shows is what its headers declare, and the example of docs/ runs with it.
+library=$to/lib/libkdiffe.so
+same "its soname is there" "$(readelf -d "$library" | sed -n 's/.*soname: \[\(.*\)\]/\1/p')" "$(readlink "$library")"
+declared=$(cat "$to"/include/kdiffe/*.h | tr '\n' ' ' | grep -oE 'KD_API [^(;]*\(' | grep -oE 'kd_[a-z_]+\($' | tr -d '(' | sort)
+same "shows what is declared, no more" "$declared" "$(nm -D --defined-only "$library" | sed 's/.* //' | sort)"
+sanitizer=$(nm -D "$library" | grep -q __asan_init && echo -fsanitize=address,undefined)
+if command -v pkg-config >/dev/null 2>&1; then
+    # shellcheck disable=SC2046,SC2086
+    check "the example compiles" 0 "" "${CC:-gcc}" -std=c11 -Wall -Wextra -Werror $sanitizer -o example "$here/../docs/example.c" \
+        $(PKG_CONFIG_PATH=$to/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$dir/to pkg-config --cflags --libs kdiffe) "-Wl,-rpath,$to/lib"
+    command -v g++ >/dev/null 2>&1 && export CXX=g++
+    # shellcheck disable=SC2086
+    check "each header alone, as C and where there is a compiler as C++" 0 "" bash -c 'for header; do
+        for as in "c -std=c11" ${CXX:+"c++ -std=c++17"}; do
+            echo "#include <kdiffe/$(basename "$header")>" | ${CC:-gcc} -Wall -Wextra -Werror -fsyntax-only -I"$0" -x $as - || exit 1
+        done
+    done' "$to/include" "$to"/include/kdiffe/*.h
+    check "data for it" 0 "" "$KDIFFE" synth data --users=120 --items=60 --tastes=4 --modalities=image:8,text:8
+    check "the example runs" 0 "" ./example data
+    holds "it trains" grep -q '^epoch 2: loss [0-9.]*' out
+    same "it recommends" 5 "$(grep -c '^user [^ ]*, item [^ ]*: -\{0,1\}[0-9.]*$' out)"
+    check "the example says what is wrong" 3 "example: nowhere: No such file" ./example nowhere
+    rm -r data
+else
+    echo "skipped: no pkg-config here: the library's example"
+fi
 
 # complete_line LINE: what bash would offer for the last word of a line, on one line; then what it is told about the offer.
 complete_line() {

@@ -2,6 +2,9 @@
 #ifndef KDIFFE_STATUS_H
 #define KDIFFE_STATUS_H
 
+/* A function of the library's; every other symbol of it is hidden. */
+#define KD_API __attribute__((visibility("default")))
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -17,14 +20,14 @@ typedef enum kd_status {
     KD_ERR_MPI,         /* launcher or MPI: exit 6 */
     KD_ERR_NUMERIC,     /* a non-finite loss: exit 5 */
     KD_ERR_CHECK,       /* a benchmark found a wrong result: exit 1 */
-    KD_ERR_INTERRUPTED, /* SIGINT, SIGTERM or SIGUSR1 asked for a stop: exit 128 + signal */
+    KD_ERR_INTERRUPTED, /* a signal or the caller asked for a stop: exit 128 + signal */
 } kd_status;
 
 /* The message of the last failure on this thread, one line without a newline; "" if none. Never NULL. */
-const char *kd_last_error(void);
+KD_API const char *kd_last_error(void);
 
 /* The process exit code for a status; for KD_ERR_INTERRUPTED 128 + the signal that was caught. */
-int kd_exit_code(kd_status status);
+KD_API int kd_exit_code(kd_status status);
 
 #ifdef __cplusplus
 }

@@ -3,17 +3,8 @@
 #ifndef KD_KERNELS_POOL_H
 #define KD_KERNELS_POOL_H
 
+#include "kdiffe/record.h"
 #include "kernels/ops.h"
-
-/* Bytes a run needs, by part, computed before anything is allocated. */
-typedef struct kd_memory_plan {
-    int64_t parts;
-    struct {
-        const char *what;
-        int64_t bytes;
-    } part[24];
-    int64_t total;
-} kd_memory_plan;
 
 typedef struct kd_pool {
     kd_ctx *ctx; /* NULL: counting mode */

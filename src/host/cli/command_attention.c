@@ -4,6 +4,7 @@
 #include "host/attention/attention.h"
 #include "host/base/memory.h"
 #include "host/cli/shared.h"
+#include "host/data/dataset.h"
 #include "host/data/similarity.h"
 #include "kernels/device.h"
 
@@ -33,22 +34,23 @@ cleanup:
 
 static kd_status command(kd_args *args) {
     kd_status status = KD_OK;
-    kd_config config;
-    kd_dataset data = {0};
+    kd_config *config = NULL;
+    kd_dataset *data = NULL;
     kd_similarity matrix = {0};
     kd_ctx *ctx = NULL;
     const char *out = kd_args_take(args, "out");
     KD_TRY(kd_cli_config(args, &config));
     KD_TRY(kd_args_finish(args, 1));
     if (!out || !out[0]) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --out=FILE.tsv; see --help");
-    KD_TRY(kd_cli_data(args->positional[0], &data, NULL));
-    KD_TRY(kd_ctx_open(kd_compute_of(&config), &ctx));
-    KD_TRY(make_matrix(ctx, &config, &data, &matrix));
+    KD_TRY(kd_dataset_open(args->positional[0], &data));
+    KD_TRY(kd_ctx_open(kd_compute_of(config), &ctx));
+    KD_TRY(make_matrix(ctx, config, data, &matrix));
     KD_TRY(kd_similarity_save(out, &matrix));
 cleanup:
     kd_ctx_close(ctx);
     kd_similarity_free(&matrix);
-    kd_dataset_free(&data);
+    kd_dataset_close(data);
+    kd_config_close(config);
     return status;
 }
 

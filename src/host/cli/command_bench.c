@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/api/compute.h"
 #include "host/bench/allreduce.h"
 #include "host/bench/bench.h"
 #include "host/cli/shared.h"
@@ -37,7 +38,7 @@ enum { ITERATIONS = 30, EPOCHS = 3, MOST_ITERATIONS = 100000, MOST_BYTES = 256 <
 typedef struct request {
     const char *ops, *json, *compare, *shape;
     int64_t iterations; /* 0: not given */
-    kd_config config;
+    kd_config *config;
 } request;
 
 /* Every word after the command, for the header. */
@@ -63,7 +64,7 @@ static kd_status take_request(kd_args *args, request *r) {
     if ((r->json && !r->json[0]) || (r->compare && !r->compare[0]))
         return KD_FAIL(KD_ERR_ARGUMENT, "--json and --compare: expected =FILE; see --help");
     KD_OR_RETURN(kd_cli_config(args, &r->config));
-    if (r->config.model != KD_MODEL_KDIFFE)
+    if (r->config->model != KD_MODEL_KDIFFE)
         return KD_FAIL(KD_ERR_ARGUMENT, "model: bench measures the ops and epochs of kdiffe only");
     return kd_args_finish(args, args->positional_count > 0 ? 1 : 0);
 }
@@ -97,7 +98,7 @@ static kd_status run_cases(kd_ctx *ctx, const request *r, const kd_dataset *data
     for (int64_t i = 0; (c = kd_bench_case_at(i)) != NULL; i++) {
         kd_bench_result result;
         if (!kd_bench_selects(r->ops, c)) continue;
-        if (!setting.ctx) KD_TRY(kd_bench_setting_open(ctx, &r->config, data, &setting));
+        if (!setting.ctx) KD_TRY(kd_bench_setting_open(ctx, r->config, data, &setting));
         if (c->needs_kg && setting.plan->capped.count == 0) {
             printf("# %s: left out, there is no knowledge graph\n", c->name);
             continue;
@@ -116,10 +117,10 @@ static kd_status run_epochs(kd_ctx *ctx, const request *r, const kd_dataset *dat
     kd_bench_result stage[KD_BENCH_STAGES];
     int64_t count = 0;
     if (!kd_bench_listed(r->ops, "epoch")) return KD_OK;
-    KD_OR_RETURN(kd_train_plan(&r->config, data, NULL, &plan));
-    kd_status status = kd_cli_check_memory(ctx, plan.total);
+    KD_OR_RETURN(kd_train_plan(r->config, data, NULL, &plan));
+    kd_status status = kd_check_memory(ctx, plan.total);
     if (status != KD_OK) return or_leave_out(status, "epoch");
-    KD_OR_RETURN(kd_bench_epochs(ctx, &r->config, data, r->iterations ? r->iterations : EPOCHS, &count, stage));
+    KD_OR_RETURN(kd_bench_epochs(ctx, r->config, data, r->iterations ? r->iterations : EPOCHS, &count, stage));
     for (int64_t i = 0; i < count; i++) add(report, &stage[i]);
     return KD_OK;
 }
@@ -129,14 +130,14 @@ static kd_status allreduce(kd_args *args) {
     kd_status status = KD_OK;
     kd_comm *comm = NULL;
     kd_ctx *ctx = NULL;
-    kd_config config;
+    kd_config *config = NULL;
     int64_t iterations = ITERATIONS, most = MOST_BYTES;
     KD_TRY(kd_cli_comm(args, &comm));
     status = kd_args_take_int(args, "iterations", 1, MOST_ITERATIONS, &iterations);
     if (status == KD_OK) status = kd_args_take_int(args, "most", 8, (int64_t)1 << 40, &most);
     if (status == KD_OK) status = kd_cli_config(args, &config);
     if (status == KD_OK) status = kd_args_finish(args, 0);
-    if (status == KD_OK) status = kd_ctx_open(kd_cli_compute(comm, &config), &ctx);
+    if (status == KD_OK) status = kd_ctx_open(kd_compute_on(comm, config), &ctx);
     KD_TRY(kd_comm_agree(comm, status));
     KD_TRY(kd_comm_bind(comm, ctx));
     if (kd_comm_rank(comm) > 0 && !freopen("/dev/null", "w", stdout))
@@ -146,13 +147,14 @@ static kd_status allreduce(kd_args *args) {
 cleanup:
     kd_comm_close(comm, status);
     kd_ctx_close(ctx);
+    kd_config_close(config);
     return status;
 }
 
 static kd_status command(kd_args *args) {
     kd_status status = KD_OK;
     request r = {0};
-    kd_dataset data = {0};
+    kd_dataset *opened = NULL, made = {0};
     kd_ctx *ctx = NULL;
     kd_bench_report old, report = {0};
     note_flags(args, report.flags, sizeof report.flags);
@@ -160,20 +162,23 @@ static kd_status command(kd_args *args) {
     if (r.ops && strcmp(r.ops, "allreduce") == 0) return allreduce(args);
     KD_TRY(take_request(args, &r));
     if (r.compare) KD_TRY(kd_bench_load(r.compare, &old));
-    KD_TRY(kd_ctx_open(kd_compute_of(&r.config), &ctx));
-    KD_TRY(args->positional_count ? kd_cli_data(args->positional[0], &data, NULL) : kd_bench_data(r.shape, &data));
-    describe(ctx, &data, &report);
+    KD_TRY(kd_ctx_open(kd_compute_of(r.config), &ctx));
+    KD_TRY(args->positional_count ? kd_dataset_open(args->positional[0], &opened) : kd_bench_data(r.shape, &made));
+    const kd_dataset *data = opened ? opened : &made;
+    describe(ctx, data, &report);
     KD_TRY(kd_bench_ceilings_measure(ctx, &report.ceilings));
     kd_bench_print_header(&report);
-    KD_TRY(run_cases(ctx, &r, &data, &report));
-    KD_TRY(run_epochs(ctx, &r, &data, &report));
+    KD_TRY(run_cases(ctx, &r, data, &report));
+    KD_TRY(run_epochs(ctx, &r, data, &report));
     if (report.count == 0) KD_FAIL_TO_CLEANUP(KD_ERR_CHECK, "bench: nothing was measured");
     if (r.json) KD_TRY(kd_bench_save(&report, r.json));
     if (r.compare) kd_bench_compare(&old, &report);
     KD_TRY(kd_bench_verdict(&report));
 cleanup:
     kd_ctx_close(ctx);
-    kd_dataset_free(&data);
+    kd_dataset_close(opened);
+    kd_dataset_free(&made);
+    kd_config_close(r.config);
     return status;
 }
 

@@ -3,11 +3,8 @@
 #include <stdio.h>
 
 #include "host/cli/shared.h"
-#include "host/config/keys.h"
-#include "host/config/load.h"
 #include "host/report/console.h"
 #include "host/report/metrics_log.h"
-#include "kernels/device.h"
 
 static const char HELP[] =
     "usage: kdiffe eval RUN [--data=DIR] [--topk=10,20] [--json] [--device=D] [--threads=N]\n\n"
@@ -20,49 +17,57 @@ static const char HELP[] =
     "  --threads=N   CPU threads [0: every core]\n\n"
     "example: kdiffe eval runs/tiktok --topk=5,10,20\n";
 
-/* The few configuration keys that ranking depends on; the others were settled by the training. */
-static kd_status take_key(kd_args *args, const char *name, kd_config *config) {
-    const char *text = kd_args_take(args, name);
-    return text ? kd_key_set(kd_key_find(name), text, "--", config) : KD_OK;
+/* The few configuration keys that ranking depends on, as words; the others were settled by the training. */
+static kd_status take_keys(kd_args *args, kd_config **config) {
+    static const char *const NAMES[] = {"topk", "device", "threads"};
+    char word[3][256];
+    const char *given[3], *text;
+    int64_t count = 0;
+    for (int64_t i = 0; i < 3; i++) {
+        if (!(text = kd_args_take(args, NAMES[i]))) continue;
+        snprintf(word[count], sizeof word[count], "%s=%s", NAMES[i], text);
+        given[count] = word[count];
+        count++;
+    }
+    return kd_config_open(NULL, count, given, config);
+}
+
+static kd_status print_json(const kd_metrics *valid, const kd_metrics *test) {
+    cJSON *object = cJSON_CreateObject();
+    if (valid->users > 0) cJSON_AddItemToObject(object, "valid", kd_metrics_json(valid));
+    if (test->users > 0) cJSON_AddItemToObject(object, "test", kd_metrics_json(test));
+    char *text = cJSON_PrintUnformatted(object);
+    cJSON_Delete(object);
+    if (!text) return KD_FAIL(KD_ERR_MEMORY, "out of memory for the metrics");
+    puts(text);
+    cJSON_free(text);
+    return KD_OK;
 }
 
 static kd_status command(kd_args *args) {
     kd_status status = KD_OK;
-    kd_cli_run run = {0};
-    kd_ctx *ctx = NULL;
-    kd_config config;
-    kd_metrics valid = {0}, test = {0};
+    kd_run *run = NULL;
+    kd_config *config = NULL;
+    kd_metrics valid, test;
     const char *data = kd_args_take(args, "data");
+    char device[16];
     bool json;
     KD_TRY(kd_args_take_flag(args, "json", &json));
-    kd_config_defaults(&config);
-    KD_TRY(take_key(args, "topk", &config));
-    KD_TRY(take_key(args, "device", &config));
-    KD_TRY(take_key(args, "threads", &config));
+    KD_TRY(take_keys(args, &config));
     KD_TRY(kd_args_finish(args, 1));
-    KD_TRY(kd_cli_run_open(args->positional[0], data, &run));
-    KD_TRY(kd_ctx_open((kd_compute){.device = config.device, .threads = config.threads, .precision = KD_PRECISION_FP32},
-                       &ctx));
-    if (run.data.valid.count > 0)
-        KD_TRY(kd_evaluate(ctx, &run.views, &run.data, &run.data.valid, config.topk_count, config.topk, &valid));
-    if (run.data.test.count > 0)
-        KD_TRY(kd_evaluate(ctx, &run.views, &run.data, &run.data.test, config.topk_count, config.topk, &test));
-    if (json) {
-        cJSON *object = cJSON_CreateObject();
-        if (valid.users > 0) cJSON_AddItemToObject(object, "valid", kd_metrics_json(&valid));
-        if (test.users > 0) cJSON_AddItemToObject(object, "test", kd_metrics_json(&test));
-        char *text = cJSON_PrintUnformatted(object);
-        cJSON_Delete(object);
-        if (!text) KD_FAIL_TO_CLEANUP(KD_ERR_MEMORY, "out of memory for the metrics");
-        puts(text);
-        cJSON_free(text);
-    } else {
+    KD_TRY(kd_run_open(args->positional[0], data, &run));
+    KD_TRY(kd_config_value(config, "device", device, sizeof device));
+    KD_TRY(kd_run_compute(run, device, config->threads));
+    KD_TRY(kd_run_evaluate(run, KD_SUBSET_VALID, config->topk_count, config->topk, &valid));
+    KD_TRY(kd_run_evaluate(run, KD_SUBSET_TEST, config->topk_count, config->topk, &test));
+    if (json) KD_TRY(print_json(&valid, &test));
+    if (!json) {
         kd_console_metrics(stdout, "valid", &valid);
         kd_console_metrics(stdout, "test", &test);
     }
 cleanup:
-    kd_ctx_close(ctx);
-    kd_cli_run_close(&run);
+    kd_config_close(config);
+    kd_run_close(run);
     return status;
 }
 

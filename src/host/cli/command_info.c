@@ -7,7 +7,9 @@
 #include "host/base/memory.h"
 #include "host/cli/command.h"
 #include "host/cli/shared.h"
+#include "host/data/dataset.h"
 #include "host/report/console.h"
+#include "host/train/train.h"
 
 static const char HELP[] =
     "usage: kdiffe info DATA [--config=FILE.yaml] [--key=value ...]\n\n"
@@ -53,21 +55,22 @@ static kd_status print_counts(const kd_dataset *d) {
 
 static kd_status command(kd_args *args) {
     kd_status status = KD_OK;
-    kd_config config;
-    kd_dataset data = {0};
+    kd_config *config = NULL;
+    kd_dataset *data = NULL;
     kd_memory_plan plan;
     char text[32];
     KD_TRY(kd_cli_config(args, &config));
     KD_TRY(kd_args_finish(args, 1));
-    KD_TRY(kd_cli_data(args->positional[0], &data, NULL));
-    KD_TRY(print_counts(&data));
-    KD_TRY(kd_train_plan(&config, &data, NULL, &plan));
+    KD_TRY(kd_dataset_open(args->positional[0], &data));
+    KD_TRY(print_counts(data));
+    KD_TRY(kd_train_plan(config, data, NULL, &plan));
     for (int64_t i = 0; i < plan.parts; i++)
         printf("%-22s %-28s %12s\n", i ? "" : "memory of training", plan.part[i].what,
                kd_console_bytes(plan.part[i].bytes, text));
     printf("%-22s %-28s %12s\n", "", "total", kd_console_bytes(plan.total, text));
 cleanup:
-    kd_dataset_free(&data);
+    kd_dataset_close(data);
+    kd_config_close(config);
     return status;
 }
 

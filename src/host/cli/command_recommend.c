@@ -2,12 +2,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #include "host/base/file.h"
 #include "host/base/memory.h"
-#include "host/cli/shared.h"
-#include "kernels/device.h"
+#include "host/cli/command.h"
+#include "kdiffe/kdiffe.h"
 
 static const char HELP[] =
     "usage: kdiffe recommend RUN --users=FILE|all --out=FILE.tsv [--k=20] [--data=DIR] [--threads=N]\n\n"
@@ -20,72 +19,92 @@ static const char HELP[] =
     "  --threads=N   CPU threads [0: every core]\n\n"
     "example: kdiffe recommend runs/tiktok --users=all --k=10 --out=top10.tsv\n";
 
-typedef struct token {
-    const char *name;
-    int32_t index;
-    UT_hash_handle hh;
-} token;
+/* Whom to recommend to. */
+typedef struct users {
+    char *text;          /* the file, each line ended by '\0' */
+    const char **id;     /* [count] in it */
+    int64_t *line;       /* [count] from 1 */
+    int64_t count, *row; /* [count] of the data set */
+    int32_t *index;      /* [count] the same */
+} users;
 
-/* The dense index of each line of the file. */
-static kd_status read_users(const char *path, const kd_dataset *data, int32_t **out, int64_t *count) {
+static void free_users(users *u) {
+    free(u->text);
+    free(u->id);
+    free(u->line);
+    free(u->row);
+    free(u->index);
+}
+
+/* One id a line; empty lines are none. */
+static kd_status split_lines(const char *path, users *u) {
     kd_status status = KD_OK;
     kd_mapped_file file = {0};
-    token *table = NULL, *tokens = NULL, *found;
-    int64_t capacity = 0, line = 0;
+    int64_t ids = 0, lines = 0, line = 0;
     KD_TRY(kd_file_map(path, &file));
-    KD_TRY(kd_host_alloc(&tokens, data->users, sizeof *tokens, "users"));
-    for (int64_t i = 0; i < data->users; i++) {
-        tokens[i] = (token){.name = kd_id_token(&data->user_ids, i), .index = (int32_t)i};
-        HASH_ADD_KEYPTR(hh, table, tokens[i].name, strlen(tokens[i].name), &tokens[i]);
-    }
-    const char *at = (const char *)file.data, *end = at + file.bytes;
-    while (at < end) {
-        const char *stop = memchr(at, '\n', (size_t)(end - at));
-        size_t length = (size_t)((stop ? stop : end) - at);
+    KD_TRY(kd_host_alloc(&u->text, file.bytes + 1, 1, "users"));
+    memcpy(u->text, file.data, (size_t)file.bytes);
+    for (char *at = u->text, *end = u->text + file.bytes; at < end;) {
+        char *stop = memchr(at, '\n', (size_t)(end - at)), *last = stop ? stop : end;
         line++;
-        if (length > 0 && at[length - 1] == '\r') length--;
-        HASH_FIND(hh, table, at, length, found);
-        if (length > 0 && !found)
-            KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s:%lld: '%.*s' is no user of the data set", path, (long long)line,
-                               (int)(length < 80 ? length : 80), at);
-        if (length > 0) {
-            KD_TRY(kd_host_grow(out, &capacity, *count + 1, sizeof **out, "users"));
-            (*out)[(*count)++] = found->index;
+        if (memchr(at, '\0', (size_t)(last - at)))
+            KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s:%lld: expected a user id, found a zero byte", path, (long long)line);
+        if (last > at && last[-1] == '\r') last--;
+        *last = '\0';
+        if (last > at) {
+            KD_TRY(kd_host_grow(&u->id, &ids, u->count + 1, sizeof *u->id, "users"));
+            KD_TRY(kd_host_grow(&u->line, &lines, u->count + 1, sizeof *u->line, "users"));
+            u->id[u->count] = at;
+            u->line[u->count++] = line;
         }
         at = stop ? stop + 1 : end;
     }
-    if (*count == 0) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: expected one user id a line", path);
+    if (u->count == 0) KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: expected one user id a line", path);
 cleanup:
-    HASH_CLEAR(hh, table);
-    free(tokens);
     kd_file_unmap(&file);
     return status;
 }
 
-static kd_status all_users(const kd_dataset *data, int32_t **out, int64_t *count) {
-    KD_OR_RETURN(kd_host_alloc(out, data->users, sizeof **out, "users"));
-    *count = data->users;
-    for (int64_t i = 0; i < *count; i++) (*out)[i] = (int32_t)i;
+static kd_status read_users(const char *path, const kd_dataset *data, users *u) {
+    KD_OR_RETURN(split_lines(path, u));
+    KD_OR_RETURN(kd_host_alloc(&u->row, u->count, sizeof *u->row, "users"));
+    KD_OR_RETURN(kd_host_alloc(&u->index, u->count, sizeof *u->index, "users"));
+    KD_OR_RETURN(kd_dataset_find(data, KD_ID_USER, u->count, u->id, u->row));
+    for (int64_t i = 0; i < u->count; i++) {
+        if (u->row[i] < 0)
+            return KD_FAIL(KD_ERR_FORMAT, "%s:%lld: '%.80s' is no user of the data set", path, (long long)u->line[i],
+                           u->id[i]);
+        u->index[i] = (int32_t)u->row[i];
+    }
+    return KD_OK;
+}
+
+static kd_status all_users(const kd_dataset *data, users *u) {
+    u->count = kd_dataset_ids(data, KD_ID_USER);
+    KD_OR_RETURN(kd_host_alloc(&u->index, u->count, sizeof *u->index, "users"));
+    for (int64_t i = 0; i < u->count; i++) u->index[i] = (int32_t)i;
     return KD_OK;
 }
 
 /* Lists of a block of users at a time, so that memory does not grow with their number. */
-static kd_status write_lists(kd_ctx *ctx, const kd_cli_run *run, int64_t count, const int32_t *user, int64_t k,
-                             FILE *out) {
+static kd_status write_lists(kd_run *run, const users *u, int64_t k, FILE *out) {
     enum { BLOCK = 4096 };
     kd_status status = KD_OK;
+    const kd_dataset *data = kd_run_dataset(run);
     int32_t *item = NULL;
     float *score = NULL;
-    if (k > run->data.items) k = run->data.items; /* nobody has more to be given */
+    int64_t items = kd_dataset_ids(data, KD_ID_ITEM);
+    if (k > items) k = items; /* nobody has more to be given */
     KD_TRY(kd_host_alloc(&item, BLOCK * k, sizeof *item, "lists"));
     KD_TRY(kd_host_alloc(&score, BLOCK * k, sizeof *score, "lists"));
-    for (int64_t first = 0; first < count; first += BLOCK) {
-        int64_t some = count - first < BLOCK ? count - first : BLOCK;
-        KD_TRY(kd_rank(ctx, &run->views, &run->data, some, user + first, k, item, score));
+    for (int64_t first = 0; first < u->count; first += BLOCK) {
+        const int32_t *user = u->index + first;
+        int64_t some = u->count - first < BLOCK ? u->count - first : BLOCK;
+        KD_TRY(kd_run_recommend(run, some, user, k, item, score));
         for (int64_t i = 0; i < some * k; i++)
             if (item[i] >= 0)
-                fprintf(out, "%s\t%s\t%lld\t%.9g\n", kd_id_token(&run->data.user_ids, user[first + i / k]),
-                        kd_id_token(&run->data.item_ids, item[i]), (long long)(i % k + 1), score[i]);
+                fprintf(out, "%s\t%s\t%lld\t%.9g\n", kd_dataset_id(data, KD_ID_USER, user[i / k]),
+                        kd_dataset_id(data, KD_ID_ITEM, item[i]), (long long)(i % k + 1), score[i]);
     }
 cleanup:
     free(item);
@@ -95,32 +114,28 @@ cleanup:
 
 static kd_status command(kd_args *args) {
     kd_status status = KD_OK;
-    kd_cli_run run = {0};
-    kd_ctx *ctx = NULL;
+    kd_run *run = NULL;
     kd_atomic_file file = {0};
-    int32_t *user = NULL;
-    int64_t count = 0, k = 20, threads = 0;
-    const char *users = kd_args_take(args, "users"), *out = kd_args_take(args, "out"),
+    users u = {0};
+    int64_t k = 20, threads = 0;
+    const char *from = kd_args_take(args, "users"), *out = kd_args_take(args, "out"),
                *data = kd_args_take(args, "data");
     KD_TRY(kd_args_take_int(args, "k", 1, 1000000, &k));
     KD_TRY(kd_args_take_int(args, "threads", 0, 4096, &threads));
     KD_TRY(kd_args_finish(args, 1));
-    if (!users || !users[0]) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --users=FILE or --users=all; see --help");
+    if (!from || !from[0]) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --users=FILE or --users=all; see --help");
     if (!out || !out[0]) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --out=FILE; see --help");
-    KD_TRY(kd_cli_run_open(args->positional[0], data, &run));
-    KD_TRY(strcmp(users, "all") == 0 ? all_users(&run.data, &user, &count)
-                                     : read_users(users, &run.data, &user, &count));
-    KD_TRY(
-        kd_ctx_open((kd_compute){.device = KD_DEVICE_AUTO, .threads = threads, .precision = KD_PRECISION_FP32}, &ctx));
+    KD_TRY(kd_run_open(args->positional[0], data, &run));
+    KD_TRY(strcmp(from, "all") == 0 ? all_users(kd_run_dataset(run), &u) : read_users(from, kd_run_dataset(run), &u));
+    KD_TRY(kd_run_compute(run, "auto", threads));
     KD_TRY(kd_atomic_open(out, &file));
     fputs("user\titem\trank\tscore\n", file.stream);
-    KD_TRY(write_lists(ctx, &run, count, user, k, file.stream));
+    KD_TRY(write_lists(run, &u, k, file.stream));
     KD_TRY(kd_atomic_commit(&file));
 cleanup:
     kd_atomic_abort(&file);
-    kd_ctx_close(ctx);
-    kd_cli_run_close(&run);
-    free(user);
+    kd_run_close(run);
+    free_users(&u);
     return status;
 }
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "host/base/error.h"
+#include "kdiffe/record.h"
 #include "kernels/compute.h"
 
 typedef enum kd_model_choice { KD_MODEL_KDIFFE, KD_MODEL_LIGHTGCN } kd_model_choice;
@@ -25,8 +26,6 @@ typedef enum kd_naive {
     KD_NAIVE_FEATURES = 16, /* guidance: features transformed anew for every batch */
     KD_NAIVE_SCORES = 32    /* evaluation: a product for each view */
 } kd_naive;
-
-enum { KD_MAX_TOPK = 8, KD_MAX_MODALITIES = 16 };
 
 /* guidance_weight.<modality>: overrides e_loss (or 1 - e_loss for text). */
 typedef struct kd_guidance_weight {

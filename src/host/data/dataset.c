@@ -34,6 +34,7 @@ void kd_dataset_free(kd_dataset *dataset) {
         free_id_map(&dataset->relation_ids);
     }
     free(dataset->modalities);
+    free(dataset->path);
     *dataset = (kd_dataset){0};
 }
 

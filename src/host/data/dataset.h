@@ -51,6 +51,7 @@ typedef struct kd_dataset {
     kd_modality *modalities; /* image, text, audio first and in that order where present, then the others by name */
     kd_id_map user_ids, item_ids, entity_ids, relation_ids;
     uint64_t hash; /* xxh3 of everything above, the same whichever files it was read from */
+    char *path;    /* absolute, of the folder it was loaded from; NULL: made in memory */
     void *mapping; /* the mapped binary cache that the arrays point into; NULL if they are malloc'ed one by one */
     int64_t mapping_bytes;
 } kd_dataset;

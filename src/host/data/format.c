@@ -227,9 +227,13 @@ kd_status kd_dataset_load(const char *path, kd_dataset *out) {
     *out = (kd_dataset){0};
     KD_OR_RETURN(find_name(path, name));
     KD_OR_RETURN(check_lists(path, name));
-    if (kd_cache_read(path, name, out)) return KD_OK;
-    bool cacheable = kd_cache_key_of(path, name, &key);
-    KD_OR_RETURN(kd_format_read(path, name, out));
-    if (cacheable) kd_cache_write(path, name, &key, out);
-    return KD_OK;
+    if (!kd_cache_read(path, name, out)) {
+        bool cacheable = kd_cache_key_of(path, name, &key);
+        KD_OR_RETURN(kd_format_read(path, name, out));
+        if (cacheable) kd_cache_write(path, name, &key, out);
+    }
+    out->path = realpath(path, NULL);
+    if (out->path) return KD_OK;
+    kd_dataset_free(out);
+    return KD_FAIL(KD_ERR_FORMAT, "%s: cannot be resolved: %s", path, strerror(errno));
 }

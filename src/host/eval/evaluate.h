@@ -4,7 +4,7 @@
 
 #include "host/config/config.h"
 #include "host/data/dataset.h"
-#include "host/eval/metrics.h"
+#include "kdiffe/record.h"
 
 typedef struct kd_ctx kd_ctx;
 

@@ -3,9 +3,9 @@
 #define KD_EVAL_RANKER_H
 
 #include "host/data/dataset.h"
-#include "host/eval/metrics.h"
 #include "host/ranks/collectives.h"
 #include "host/ranks/layout.h"
+#include "kdiffe/record.h"
 #include "kernels/pool.h"
 
 typedef struct kd_ranker {

@@ -108,6 +108,7 @@ cleanup:
 
 kd_status kd_comm_bind(kd_comm *c, kd_ctx *ctx) {
     if (!c) return KD_OK;
+    c->settled = false;
     KD_OR_RETURN(kd_comm_agree(c, kd_comm_require_same(c, "kind of device", (uint64_t)kd_ctx_is_gpu(ctx))));
     c->ctx = ctx;
     if (kd_ctx_is_gpu(ctx)) return bind_gpu(c, ctx);
@@ -115,6 +116,23 @@ kd_status kd_comm_bind(kd_comm *c, kd_ctx *ctx) {
     return KD_FAIL(KD_ERR_ARGUMENT,
                    "ranks on CPUs are summed by MPI: start them with mpirun -n %lld, or srun with PMIx",
                    (long long)c->ranks);
+}
+
+static void unbind(kd_comm *c) {
+    kd_watch_forget(c->watch);
+    if (c->sums) c->sums->close(c->sums, c->ctx);
+    kd_watch_end(c->watch);
+    c->watch = NULL;
+    c->sums = NULL;
+    c->ctx = NULL;
+    c->ahead = false;
+}
+
+bool kd_comm_unbind(kd_comm *c, kd_status status) {
+    if (!c) return true;
+    if (status != KD_OK && !c->settled) return false;
+    unbind(c);
+    return true;
 }
 
 void kd_comm_close(kd_comm *c, kd_status status) {
@@ -130,9 +148,7 @@ void kd_comm_close(kd_comm *c, kd_status status) {
         dprintf(STDERR_FILENO, "kdiffe: %s\n", kd_last_error());
         kd_forget_error();
     }
-    kd_watch_forget(c->watch);
-    if (c->sums) c->sums->close(c->sums, c->ctx);
-    kd_watch_end(c->watch);
+    unbind(c);
     c->control->leave(c->control);
     free(c);
 }

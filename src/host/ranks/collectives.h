@@ -9,26 +9,18 @@
 #include <stdint.h>
 
 #include "host/base/error.h"
+#include "kdiffe/ranks.h"
 
-typedef struct kd_comm kd_comm;
 typedef struct kd_ctx kd_ctx;
-
-/* *out = this job's communicator, NULL where no launcher started several ranks. rendezvous: where ranks meet that MPI
- * did not start, HOST:PORT or file:PATH; NULL: what their launcher says. timeout_s: of every wait. KD_ERR_ARGUMENT for
- * an environment that does not make sense, or MPI in a build without it; KD_ERR_MPI if ranks do not meet. */
-kd_status kd_comm_open(const char *rendezvous, int64_t timeout_s, kd_comm **out);
 
 /* From now on ctx's memory is what is summed and exchanged. KD_ERR_ARGUMENT: its device has no way to do it;
  * KD_ERR_NCCL. */
 kd_status kd_comm_bind(kd_comm *comm, kd_ctx *ctx);
 
-/* Ends the communicator; before the context that it is bound to. A failure that kd_comm_agree has not made known to
- * all ends every rank of the job at once, with one line that names the rank and its machine: then it does not return.
- * One that is known to all is said here, by the rank that keeps its message, before ranks part. */
-void kd_comm_close(kd_comm *comm, kd_status status);
+/* Undoes it where all ranks come, so that ctx can be closed; status: what they have come to. False after a failure that
+ * not all of them know: others may wait for this rank still, ctx stays bound, and kd_comm_close ends the job. */
+bool kd_comm_unbind(kd_comm *comm, kd_status status);
 
-int64_t kd_comm_rank(const kd_comm *comm);  /* 0 without a communicator */
-int64_t kd_comm_ranks(const kd_comm *comm); /* 1 without */
 /* Ranks of the job on this machine, and which of them this one is. */
 int64_t kd_comm_local_ranks(const kd_comm *comm);
 int64_t kd_comm_local_rank(const kd_comm *comm);
@@ -75,10 +67,6 @@ static inline kd_range kd_comm_share(const kd_comm *comm, kd_share s) {
     int64_t rank = kd_comm_rank(comm), ranks = kd_comm_ranks(comm), first = kd_share_begin(s, rank, ranks);
     return (kd_range){first, kd_share_begin(s, rank + 1, ranks) - first};
 }
-
-/* The failure of the lowest rank that has one, on all ranks, or KD_OK. Only that rank keeps its message. To be called
- * where all ranks come whatever happened to them. */
-kd_status kd_comm_agree(kd_comm *comm, kd_status mine);
 
 /* KD_ERR_MPI unless `hash` is the same on all ranks; the message names the first rank whose `what` differs from
  * rank 0's. */

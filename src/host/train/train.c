@@ -74,6 +74,14 @@ static kd_status select_epoch(kd_trainer *m, const kd_observer *observer, kd_epo
     return kd_snapshot_hand_over(m->model, record->epoch, observer);
 }
 
+/* *stop is set where any rank's observer has had enough. */
+static kd_status agree_on_enough(kd_comm *comm, const kd_observer *observer, bool *stop) {
+    int enough = observer->enough && observer->enough(observer->context);
+    KD_OR_RETURN(kd_comm_allreduce_max(comm, &enough));
+    *stop |= enough > 0;
+    return KD_OK;
+}
+
 static kd_status run_epochs(kd_trainer *m, const kd_observer *observer, double attention_seconds) {
     kd_progress *run = &m->progress;
     const kd_checkpointing *c = run->checkpoints;
@@ -86,6 +94,7 @@ static kd_status run_epochs(kd_trainer *m, const kd_observer *observer, double a
         KD_OR_RETURN(select_epoch(m, observer, record));
         if (observer->epoch) KD_OR_RETURN(observer->epoch(observer->context, record));
         stop = m->config->patience > 0 && run->since_best >= m->config->patience;
+        KD_OR_RETURN(agree_on_enough(m->comm, observer, &stop));
         bool last = stop || epoch + 1 == m->config->epochs;
         if (c && (c->epochs > 0 ? (epoch + 1) % c->epochs == 0 || last : c->steps > 0 && last))
             KD_OR_RETURN(kd_checkpoint_save(m, (kd_position){epoch + 1, KD_STAGE_DENOISE_MODALITIES, 0, 0}));
@@ -101,9 +110,10 @@ kd_status kd_train(kd_ctx *ctx, const kd_config *config, const kd_dataset *data,
     kd_trainer trainer = {0};
     kd_progress *progress = &trainer.progress;
     double attention_seconds;
-    if (observer->progress) observer->progress(observer->context, 0, KD_STAGE_ATTENTION, 0, 1);
+    bool go_on = !observer->progress || observer->progress(observer->context, 0, KD_STAGE_ATTENTION, 0, 1);
     KD_TRY(set_up(ctx, config, data, comm, &trainer, &attention_seconds));
     progress->observer = observer;
+    progress->asked_to_stop = !go_on;
     progress->checkpoints = checkpoints;
     progress->keep = keep;
     progress->keeper = &trainer;

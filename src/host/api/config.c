@@ -1,0 +1,26 @@
+#include <stdlib.h>
+
+#include "host/base/memory.h"
+#include "host/config/keys.h"
+#include "host/config/load.h"
+#include "kdiffe/kdiffe.h"
+
+kd_status kd_config_open(const char *yaml_path, int64_t count, const char *const *key_value, kd_config **out) {
+    *out = NULL;
+    KD_OR_RETURN(kd_host_alloc(out, 1, sizeof **out, "configuration"));
+    kd_status status = kd_config_load(yaml_path, count, key_value, *out);
+    if (status == KD_OK) return KD_OK;
+    kd_config_close(*out);
+    *out = NULL;
+    return status;
+}
+
+void kd_config_close(kd_config *config) { free(config); }
+
+kd_status kd_config_value(const kd_config *config, const char *key, char *text, int64_t size) {
+    const kd_key *known = kd_key_find(key);
+    if (!known)
+        return KD_FAIL(KD_ERR_ARGUMENT, "unknown key '%s'; the nearest known one is '%s'", key, kd_key_nearest(key));
+    kd_key_format(known, config, text, (size_t)size);
+    return KD_OK;
+}

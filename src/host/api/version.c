@@ -1,0 +1,3 @@
+#include "kdiffe/version.h"
+
+const char *kd_version(void) { return KDIFFE_VERSION; }
