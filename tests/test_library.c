@@ -49,11 +49,13 @@ typedef struct watch {
     int64_t epochs, steps, stop_before, resumed; /* stop_before: a step, 0: none */
     int64_t enough;                              /* epochs after which it is; 0: never */
     bool decline, planned;
+    char unread[64]; /* what the plan said of keys */
 } watch;
 
 static bool on_planned(void *context, const kd_run_plan *plan) {
     watch *w = context;
     w->planned = true;
+    snprintf(w->unread, sizeof w->unread, "%s", plan->unread_keys);
     assert_true(plan->model->total > 0 && plan->available > 0 && plan->ranks == 1);
     assert_non_null(strstr(plan->device, "cpu"));
     return !w->decline;
@@ -107,6 +109,7 @@ static void run_in_memory_is_the_one_in_a_folder(void **state) {
     assert_ok(kd_run_train(data, config, &memory, &summary, &a));
     assert_ok(kd_run_train(data, config, &folder, NULL, &b));
     assert_ok(kd_run_open(path, NULL, &c));
+    assert_string_equal(w.unread, "");
     assert_true(w.planned && w.epochs == 3 && w.steps > 3 && v.steps == w.steps);
     assert_int_equal(summary.best_epoch, kd_run_epoch(a));
     assert_int_equal(kd_run_epoch(c), kd_run_epoch(a));
@@ -131,6 +134,7 @@ static void lightgcn_trains_too(void **state) {
     kd_dataset *data = open_data();
     assert_ok(kd_run_train(data, config, &training, NULL, &run));
     assert_int_equal(kd_run_find(run, "view.item").shape[1], 8);
+    assert_string_equal(w.unread, "hidden"); /* of those in small() */
     kd_run_close(run);
     kd_dataset_close(data);
     kd_config_close(config);

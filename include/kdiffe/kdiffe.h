@@ -63,6 +63,7 @@ typedef struct kd_run_plan {
     int64_t ranks;               /* of the job */
     const kd_memory_plan *model; /* of this rank */
     int64_t available;           /* bytes on its device */
+    const char *unread_keys;     /* set other than by default, and nothing to the model: "a, b"; "" for none */
     bool selects_on_test;        /* a validation split was to select the best epoch, and there is none */
 } kd_run_plan;
 

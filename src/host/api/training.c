@@ -9,6 +9,7 @@
 #include "host/api/compute.h"
 #include "host/api/run.h"
 #include "host/config/load.h"
+#include "host/model/model.h"
 #include "host/report/metrics_log.h"
 #include "host/report/run_folder.h"
 #include "host/train/checkpoint.h"
@@ -130,11 +131,14 @@ cleanup:
 
 /* Tells the caller what is to be; *declined: it wants no more. Then, as memory goes first, whether it fits. */
 static kd_status show_plan(const run *r, bool selects_on_test, bool *declined) {
+    char unread[1024];
+    kd_model_unread_keys(&r->config, unread, sizeof unread);
     const kd_run_plan plan = {.device = kd_ctx_describe(r->ctx),
                               .library = kd_comm_library(r->comm),
                               .ranks = kd_comm_ranks(r->comm),
                               .model = &r->plan,
                               .available = kd_available(r->ctx),
+                              .unread_keys = unread,
                               .selects_on_test = selects_on_test};
     int no = r->first && r->asked->planned && !r->asked->planned(r->asked->context, &plan);
     KD_OR_RETURN(kd_comm_agree(r->comm, kd_check_memory(r->ctx, r->plan.total)));

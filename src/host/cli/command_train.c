@@ -43,6 +43,7 @@ static bool on_planned(void *context, const kd_run_plan *run) {
     const show *s = context;
     char text[32];
     if (run->selects_on_test) printf("note: no validation split, the best epoch is selected on the test split\n");
+    if (run->unread_keys[0]) printf("note: the model does not read %s\n", run->unread_keys);
     printf("device: %s\n", run->device);
     for (int64_t i = 0; s->dry && i < run->model->parts; i++)
         printf("  %-28s %12s\n", run->model->part[i].what, kd_console_bytes(run->model->part[i].bytes, text));

@@ -62,6 +62,7 @@ typedef struct kd_named_matrices {
 struct kd_model_kind {
     const char *name; /* of the key `model` */
     bool attention;   /* takes the attention-aware similarity of edges */
+    const char *keys; /* of the configuration that it reads, a space before and after each; NULL: all */
 
     /* *out, to be freed with plan_free, also after a failure. Allocates host memory alone. KD_ERR_ARGUMENT names the
      * key that does not fit the data. */
@@ -96,5 +97,9 @@ struct kd_model_kind {
 
 /* The model that the key `model` names. */
 const kd_model_kind *kd_model_kind_of(const kd_config *config);
+
+/* text [size] = the keys whose values are other than by default and say nothing to that model, "a, b", cut off where
+ * they are more; "" for none. */
+void kd_model_unread_keys(const kd_config *config, char *text, size_t size);
 
 #endif

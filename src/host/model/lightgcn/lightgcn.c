@@ -259,7 +259,12 @@ static void arrays(kd_model *model, kd_position at, kd_run_arrays *out) {
         kd_run_arrays_add_columns(out, copy[i].name, "nodes", kd_mat_make(copy[i].data, m->table.rows, m->table.cols));
 }
 
+static const char KEYS[] =
+    " model semantics select_on seed epochs batch lr reg dim gnn_layers topk eval_every patience "
+    "device threads precision deterministic ";
+
 const kd_model_kind kd_lightgcn_kind = {.name = "lightgcn",
+                                        .keys = KEYS,
                                         .plan = plan_make,
                                         .plan_free = plan_free,
                                         .allocate = allocate,
