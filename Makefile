@@ -13,7 +13,7 @@ WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototyp
 # The CPU column is compiled once for each of these levels of the instruction set, and the highest that a machine can run
 # is chosen at start (src/kernels/cpu_level.h); all else is compiled for any machine of the architecture. native: one
 # level, which runs on machines like this one.
-CPU_LEVELS ?= $(if $(filter x86_64-%,$(shell $(CC) -dumpmachine)),v2 v3 v4,native)
+CPU_LEVELS ?= $(if $(filter x86_64-%,$(shell $(CC) -dumpmachine 2>/dev/null)),v2 v3 v4,native)
 # -mtune: told of no processor, gcc schedules the loops that draw random numbers up to a quarter slower.
 LEVEL_ARCH  = $(if $(filter v%,$(1)),-march=x86-64-$(1) -mtune=znver3,-march=$(1))
 
@@ -97,7 +97,7 @@ PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
 .PHONY: all profile-nsys profile-ncu gpu-check tests column-tests kernels-table run test check config install clean help bench setup structure format lint sanitize FORCE
 
-all:
+all: $(BUILD)/flags
 	@$(MAKE) $(PARALLEL) $(BUILD)/kdiffe $(BUILD)/$(SO)
 
 tests: $(BUILD)/kdiffe $(BUILD)/$(SO) $(TEST_BIN) $(BUILD)/tests/golden
@@ -107,12 +107,13 @@ column-tests: $(addprefix $(BUILD)/,kdiffe tests/golden $(addprefix tests/test_,
 
 ALL_FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(CXX) $(CXXFLAGS) $(KERNEL_SANITIZE) $(NVCC) $(GPU_CODE) \
             $(foreach level,$(CPU_LEVELS),$(call LEVEL_ARCH,$(level)))
-# Rewritten only when they change, and headers are there: other flags compile everything anew, a source file that went away
-# links anew.
+# Rewritten only when they change: other flags compile everything anew, a source file that went away links anew. Where
+# something is missing that they need, make stops here, before it compiles anything, with one line.
+NEW_FLAGS = $(shell echo '$(ALL_FLAGS)' | cmp -s - $(BUILD)/flags || echo 1)
+LACKING   = $(shell sh tests/setup.sh lacking '$(CC)' $(CPPFLAGS) $(LDFLAGS) 2>&1)
+stop      = $(if $(1),$(error $(1)))
 $(BUILD)/flags: FORCE
-	@mkdir -p $(@D)
-	@echo '$(ALL_FLAGS)' | cmp -s - $@ || \
-	    { sh tests/setup.sh headers '$(CC)' $(CPPFLAGS) && echo '$(ALL_FLAGS)' >$@; }
+	$(if $(NEW_FLAGS),$(call stop,$(LACKING))@mkdir -p $(@D) && echo '$(ALL_FLAGS)' >$@)
 
 $(BUILD)/sources: FORCE
 	@mkdir -p $(@D)

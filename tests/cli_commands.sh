@@ -28,8 +28,12 @@ check "train without data" 2 "expected 1 word" "$KDIFFE" train --out=run
 check "train on data that is not there" 3 "absent" "$KDIFFE" train absent --out=run
 check "train: unknown key" 2 "unknown key 'epoch'; the nearest is 'epochs'" "$KDIFFE" train data --out=run --epoch=3
 check "train: value out of range" 2 "--dim: expected" "$KDIFFE" train data --out=run --dim=0
-[ "$(uname -m)" != x86_64 ] || check "train: precision that this level of the CPU backend has not" 2 "precision: bf16 needs" \
-    env KDIFFE_CPU=v2 "$KDIFFE" train data --out=run --device=cpu --precision=bf16
+low="train: precision that this level of the CPU backend has not"
+if KDIFFE_CPU=v2 "$KDIFFE" train data --out=run --device=cpu --dry-run 2>&1 | grep -q 'KDIFFE_CPU: '; then
+    echo "skipped: this build has no level v2: $low"
+else
+    check "$low" 2 "precision: bf16 needs" env KDIFFE_CPU=v2 "$KDIFFE" train data --out=run --device=cpu --precision=bf16
+fi
 check "train: configuration that is not there" 2 "absent.yaml" "$KDIFFE" train data --out=run --config=absent.yaml
 printf 'dim: 8\nattention:\n  walk: 4\n' >bad.yaml
 check "train: file and line of an unknown key" 2 "bad.yaml:3: unknown key 'attention.walk'" \

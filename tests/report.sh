@@ -45,15 +45,25 @@ run_golden() {
     add "$label" $status "$(count ' PASS$')" "$(count ' FAIL$')" 0
 }
 
-# run_ranks RUN LABEL N COMMAND...: run_program or run_golden, as N ranks of MPI, where there is one.
+# can_run_ranks LABEL PROGRAM: is MPI here, and in the program? Otherwise one line says that its tests are skipped, and why.
+can_run_ranks() {
+    local why
+    if ! ldd "$2" | grep -q libmpi; then
+        why="this build has no MPI, for which it takes libopenmpi-dev"
+    elif ! command -v mpirun >/dev/null 2>&1; then
+        why="no mpirun here (openmpi-bin)"
+    else
+        return 0
+    fi
+    echo "$1: skipped, $why"
+    skipped=$((skipped + 1))
+    return 1
+}
+
+# run_ranks RUN LABEL N COMMAND...: run_program or run_golden, as N ranks of MPI.
 run_ranks() {
     local run=$1 label=$2 n=$3
     shift 3
-    if ! command -v mpirun >/dev/null 2>&1 || ! ldd "$1" | grep -q libmpi; then
-        echo "$label: skipped, no MPI here or in this build"
-        skipped=$((skipped + 1))
-        return
-    fi
     $run "$label" bash -c '. tests/ranks.sh && exec timeout 300 mpirun -n "$@"' ranks "$n" "$@"
 }
 

@@ -36,6 +36,8 @@ unset KDIFFE_EMU_ORDER KDIFFE_TEST_MOST OMP_THREAD_LIMIT
 # Several ranks: processes with a GPU each, which NCCL's stand-in adds up. The golden arrays are split over them under MPI.
 if [ "$kind" = plain ]; then
     run_script "$kind: gpu_ranks" env KDIFFE="$build/kdiffe" bash tests/gpu_ranks.sh
+fi
+if [ "$kind" = plain ] && can_run_ranks "$kind: several ranks under MPI" "$build/tests/test_ranks"; then
     for n in 2 3 4; do
         KDIFFE_TEST_DEVICE=cuda run_ranks run_program "$kind: test_ranks, $n ranks" $n "$build/tests/test_ranks"
     done

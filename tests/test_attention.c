@@ -370,7 +370,7 @@ static void given_walks_are_checked(void **state) {
     free_graph(&g);
 }
 
-/* attention.file: an edge that it lacks is 0, an entry that is no edge is named. */
+/* attention.file: an edge that it lacks is 0; an entry that is no edge, and an edge of two values, are named. */
 static void a_given_matrix_is_laid_on_the_edges(void **state) {
     op_fixture *f = *state;
     char folder[] = "/tmp/kdiffe-test-XXXXXX";
@@ -388,6 +388,19 @@ static void a_given_matrix_is_laid_on_the_edges(void **state) {
     assert_ok(kd_similarity_save(c.attention.file, &given));
     assert_int_equal(kd_attention_matrix(f->ctx, NULL, &c, &g.data, &g.graph, g.similarity), KD_ERR_FORMAT);
     assert_non_null(strstr(kd_last_error(), "entry (1, 2)"));
+    given.col[1] = 3;
+    given.value[2] = 0.25f * (1.0f + 5e-6f); /* rounding */
+    assert_ok(kd_similarity_save(c.attention.file, &given));
+    assert_ok(kd_attention_matrix(f->ctx, NULL, &c, &g.data, &g.graph, g.similarity));
+    given.value[2] = 0.25f * (1.0f + 2e-5f);
+    assert_ok(kd_similarity_save(c.attention.file, &given));
+    assert_int_equal(kd_attention_matrix(f->ctx, NULL, &c, &g.data, &g.graph, g.similarity), KD_ERR_FORMAT);
+    assert_non_null(strstr(kd_last_error(), "given.tsv: entry (0, 2) is 0.25 and entry (2, 0) is 0.250005007;"));
+    given.count = 3; /* 3, 1 is missing, so 0 */
+    given.value[2] = 0.25f;
+    assert_ok(kd_similarity_save(c.attention.file, &given));
+    assert_int_equal(kd_attention_matrix(f->ctx, NULL, &c, &g.data, &g.graph, g.similarity), KD_ERR_FORMAT);
+    assert_non_null(strstr(kd_last_error(), "entry (1, 3) is 0.75 and entry (3, 1) is 0;"));
     unlink(c.attention.file);
     rmdir(folder);
     free_graph(&g);

@@ -55,13 +55,15 @@ static void unit_rows_gradient_matches_differences(void **state) {
     }
 }
 
-/* Fewer keys than ranges, tiles that are not full, anchors in several blocks, and keys too many to keep exponentials.
- */
+/* Fewer keys than ranges, tiles that are not full, anchors in several blocks, keys too many to keep exponentials, and
+ * then, as if another rank had so many, more anchors than one tile's exponentials have room for. */
 static const struct contrast {
     int64_t count, keys, d;
     float temp;
-} CONTRASTS[] = {{1, 1, 1, 0.7f},       {13, 7, 33, 0.2f},     {100, 401, 50, 0.5f},
-                 {300, 3500, 64, 0.7f}, {700, 9001, 20, 0.7f}, {20, 50000, 8, 0.7f}};
+    int64_t most;
+} CONTRASTS[] = {{1, 1, 1, 0.7f, 0},          {13, 7, 33, 0.2f, 0},     {100, 401, 50, 0.5f, 0},
+                 {300, 3500, 64, 0.7f, 0},    {700, 9001, 20, 0.7f, 0}, {20, 50000, 8, 0.7f, 0},
+                 {2100, 2500, 8, 0.7f, 50000}};
 enum { CONTRAST_COUNT = sizeof CONTRASTS / sizeof CONTRASTS[0] };
 
 /* `count` entries among `keys`, one key over and over; a and da have more rows than there are groups. A weight of the
@@ -79,7 +81,8 @@ static void contrasts(op_fixture *f, int64_t n, outputs *out) {
                             .b = random_mat(f, s.keys, s.d, 1, 2),
                             .da = random_mat(f, s.count + 2, s.d, 2, 3),
                             .db = random_mat(f, s.keys, s.d, 3, 4),
-                            .loss = op_zeros(f, 1, sizeof(double))};
+                            .loss = op_zeros(f, 1, sizeof(double)),
+                            .most_keys = s.most};
     free(node);
     assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, args.a, 0.0f, NULL, args.a, norm));
     assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, args.b, 0.0f, NULL, args.b, norm));

@@ -36,10 +36,9 @@ int64_t kd_bpr_workspace(int64_t count) { return count * FLOAT; }
  * of each range a tile of keys, the same transposed, and its gradient. */
 int64_t kd_infonce_workspace(int64_t count, int64_t width) {
     int64_t rows = round_up(count, KD_INFONCE_ROWS), columns = round_up(width, KD_INFONCE_COLUMNS);
-    int64_t exponentials = larger(KD_INFONCE_RANGES * rows * KD_INFONCE_TILE, KD_INFONCE_KEPT);
     int64_t anchors = (2 + KD_INFONCE_RANGES) * rows * columns;
     int64_t keys = 3 * KD_INFONCE_RANGES * KD_INFONCE_TILE * columns;
-    return rows * KD_INFONCE_ANCHOR_BYTES + (exponentials + anchors + keys) * FLOAT;
+    return rows * KD_INFONCE_ANCHOR_BYTES + (KD_INFONCE_KEPT + anchors + keys) * FLOAT;
 }
 
 /* The values that nobody asked for. */

@@ -13,7 +13,7 @@ enum {
     KD_INFONCE_ROWS = 6,           /* anchors are padded to a multiple of this, */
     KD_INFONCE_COLUMNS = 16,       /* and columns to one of the widest vector */
     KD_INFONCE_TILE = 192,         /* keys: whole strips of logits, whole blocks of rows of gradients */
-    KD_INFONCE_KEPT = 4 << 20,     /* exponentials that are kept: 16 MB */
+    KD_INFONCE_KEPT = 4 << 20,     /* exponentials that exist at a time: 16 MB */
     KD_INFONCE_ANCHOR_BYTES = 136, /* an anchor's denominators: one a range, in double, and their sum */
 
     KD_RGAT_FEWEST = 16, /* ranges of heads */

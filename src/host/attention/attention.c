@@ -140,19 +140,41 @@ static int compare_columns(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Where the graph has the edge from `row` to `col`, -1 if it has none. */
+static int64_t edge_at(const kd_bipartite *g, int32_t row, int32_t col) {
+    int64_t begin = g->row_ptr[row], end = g->row_ptr[row + 1];
+    const int32_t *at = bsearch(&col, g->col + begin, (size_t)(end - begin), sizeof *at, compare_columns);
+    return at ? at - g->col : -1;
+}
+
+/* The gradients take A-hat for its own transpose, so both directions of an edge need one value. Decimals of six digits
+ * may differ by 1e-5 of it, and gradients are no more exact than that in float32. */
+static kd_status expect_symmetric(const char *path, const kd_bipartite *g, int64_t users, const float *similarity) {
+    for (int32_t u = 0; u < users; u++)
+        for (int64_t k = g->row_ptr[u]; k < g->row_ptr[u + 1]; k++) {
+            float there = similarity[k], back = similarity[edge_at(g, g->col[k], u)];
+            if (!(fabsf(there - back) <= 1e-5f * fmaxf(fabsf(there), fabsf(back))))
+                return KD_FAIL(KD_ERR_FORMAT,
+                               "%s: entry (%d, %d) is %.9g and entry (%d, %d) is %.9g; expected the same value in both "
+                               "directions of an edge",
+                               path, (int)u, (int)g->col[k], (double)there, (int)g->col[k], (int)u, (double)back);
+        }
+    return KD_OK;
+}
+
 static kd_status from_file(const kd_config *c, const kd_dataset *data, const kd_bipartite *g, float *similarity) {
     kd_similarity file;
     kd_status status = kd_similarity_load(c->attention.file, data->users, data->items, &file);
     if (status != KD_OK) return status;
     memset(similarity, 0, (size_t)g->row_ptr[g->nodes] * sizeof *similarity);
     for (int64_t i = 0; i < file.count; i++) {
-        int64_t begin = g->row_ptr[file.row[i]], end = g->row_ptr[file.row[i] + 1];
-        const int32_t *at = bsearch(&file.col[i], g->col + begin, (size_t)(end - begin), sizeof *at, compare_columns);
-        if (!at)
+        int64_t at = edge_at(g, file.row[i], file.col[i]);
+        if (at < 0)
             KD_FAIL_TO_CLEANUP(KD_ERR_FORMAT, "%s: entry (%d, %d): expected an edge of the training interactions",
                                c->attention.file, (int)file.row[i], (int)file.col[i]);
-        similarity[at - g->col] = file.value[i];
+        similarity[at] = file.value[i];
     }
+    KD_TRY(expect_symmetric(c->attention.file, g, data->users, similarity));
 cleanup:
     kd_similarity_free(&file);
     return status;

@@ -9,7 +9,8 @@
 #include "kernels/ops.h"
 
 /* similarity [2 * interactions] = S of every edge in the CSR order of `graph`, by attention.method or, where it is
- * given, read from attention.file (0 on an edge that the file lacks; KD_ERR_FORMAT for an entry that is no edge).
+ * given, read from attention.file (0 on an edge that the file lacks; KD_ERR_FORMAT for an entry that is no edge,
+ * and for an edge whose two directions differ by more than 1e-5 of the greater value).
  * Walks and comparisons are split over the ranks of `comm` (NULL: this is the only one), which all get the same bits,
  * those of one rank. KD_ERR_MEMORY when the walks' lists do not fit; lower attention.walks or attention.walk_steps. */
 kd_status kd_attention_matrix(kd_ctx *ctx, kd_comm *comm, const kd_config *config, const kd_dataset *data,

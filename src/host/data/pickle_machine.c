@@ -5,6 +5,69 @@
 
 #include "host/base/memory.h"
 
+/* Opcodes that are run or refused, by the names that Python's pickletools gives them. */
+enum {
+    PICKLE_MARK = '(',
+    PICKLE_EMPTY_TUPLE = ')',
+    PICKLE_STOP = '.',
+    PICKLE_POP = '0',
+    PICKLE_POP_MARK = '1',
+    PICKLE_DUP = '2',
+    PICKLE_BINBYTES = 'B',
+    PICKLE_SHORT_BINBYTES = 'C',
+    PICKLE_BINFLOAT = 'G',
+    PICKLE_BININT = 'J',
+    PICKLE_BININT1 = 'K',
+    PICKLE_BININT2 = 'M',
+    PICKLE_NONE = 'N',
+    PICKLE_PERSID = 'P',
+    PICKLE_BINPERSID = 'Q',
+    PICKLE_REDUCE = 'R',
+    PICKLE_BINSTRING = 'T',
+    PICKLE_SHORT_BINSTRING = 'U',
+    PICKLE_BINUNICODE = 'X',
+    PICKLE_EMPTY_LIST = ']',
+    PICKLE_APPEND = 'a',
+    PICKLE_BUILD = 'b',
+    PICKLE_GLOBAL = 'c',
+    PICKLE_APPENDS = 'e',
+    PICKLE_BINGET = 'h',
+    PICKLE_INST = 'i',
+    PICKLE_LONG_BINGET = 'j',
+    PICKLE_OBJ = 'o',
+    PICKLE_BINPUT = 'q',
+    PICKLE_LONG_BINPUT = 'r',
+    PICKLE_SETITEM = 's',
+    PICKLE_TUPLE = 't',
+    PICKLE_SETITEMS = 'u',
+    PICKLE_EMPTY_DICT = '}',
+    PICKLE_PROTO = 0x80,
+    PICKLE_NEWOBJ = 0x81,
+    PICKLE_EXT1 = 0x82,
+    PICKLE_EXT2 = 0x83,
+    PICKLE_EXT4 = 0x84,
+    PICKLE_TUPLE1 = 0x85,
+    PICKLE_TUPLE2 = 0x86,
+    PICKLE_TUPLE3 = 0x87,
+    PICKLE_NEWTRUE = 0x88,
+    PICKLE_NEWFALSE = 0x89,
+    PICKLE_LONG1 = 0x8a,
+    PICKLE_LONG4 = 0x8b,
+    PICKLE_SHORT_BINUNICODE = 0x8c,
+    PICKLE_BINUNICODE8 = 0x8d,
+    PICKLE_BINBYTES8 = 0x8e,
+    PICKLE_EMPTY_SET = 0x8f,
+    PICKLE_ADDITEMS = 0x90,
+    PICKLE_FROZENSET = 0x91,
+    PICKLE_NEWOBJ_EX = 0x92,
+    PICKLE_STACK_GLOBAL = 0x93,
+    PICKLE_MEMOIZE = 0x94,
+    PICKLE_FRAME = 0x95,
+    PICKLE_BYTEARRAY8 = 0x96,
+    PICKLE_NEXT_BUFFER = 0x97,
+    PICKLE_READONLY_BUFFER = 0x98,
+};
+
 typedef kd_status (*opcode_handler)(kd_pickle_machine *machine, unsigned char opcode);
 
 kd_status kd_pickle_push(kd_pickle_machine *machine, kd_pickle_value value) {
@@ -72,24 +135,24 @@ static kd_status take_number(kd_pickle_machine *machine, int size, uint64_t *out
 static kd_status push_constant(kd_pickle_machine *machine, unsigned char opcode) {
     kd_pickle_value value = {.first = -1, .last = -1};
     switch (opcode) {
-    case 'N': value.kind = KD_PICKLE_NONE; break;
-    case ')': value.kind = KD_PICKLE_TUPLE; break;
-    case ']': value.kind = KD_PICKLE_LIST; break;
-    case '}': value.kind = KD_PICKLE_DICT; break;
-    default: /* NEWTRUE, NEWFALSE */ value.kind = KD_PICKLE_BOOL, value.integer = opcode == 0x88;
+    case PICKLE_NONE: value.kind = KD_PICKLE_NONE; break;
+    case PICKLE_EMPTY_TUPLE: value.kind = KD_PICKLE_TUPLE; break;
+    case PICKLE_EMPTY_LIST: value.kind = KD_PICKLE_LIST; break;
+    case PICKLE_EMPTY_DICT: value.kind = KD_PICKLE_DICT; break;
+    default: value.kind = KD_PICKLE_BOOL, value.integer = opcode == PICKLE_NEWTRUE;
     }
     return kd_pickle_push(machine, value);
 }
 
 static kd_status push_integer(kd_pickle_machine *machine, unsigned char opcode) {
     kd_pickle_value value = {.kind = KD_PICKLE_INTEGER};
-    uint64_t size = opcode == 'K' ? 1 : opcode == 'M' ? 2 : 4, bits = 0;
-    bool is_signed = opcode == 'J';
+    uint64_t size = opcode == PICKLE_BININT1 ? 1 : opcode == PICKLE_BININT2 ? 2 : 4, bits = 0;
+    bool is_signed = opcode == PICKLE_BININT;
 
-    if (opcode == 0x8a || opcode == 0x8b) { /* LONG1, LONG4: the size comes first */
+    if (opcode == PICKLE_LONG1 || opcode == PICKLE_LONG4) { /* the size comes first */
         is_signed = true;
-        KD_OR_RETURN(take_number(machine, opcode == 0x8a ? 1 : 4, &size));
-        if (size > 8) KD_OR_RETURN(KD_PICKLE_FAIL(machine, "an integer of more than 8 bytes"));
+        KD_OR_RETURN(take_number(machine, opcode == PICKLE_LONG1 ? 1 : 4, &size));
+        if (size > 8) return KD_PICKLE_FAIL(machine, "an integer of more than 8 bytes");
     }
     KD_OR_RETURN(take_number(machine, (int)size, &bits));
     if (is_signed && size > 0 && size < 8 && bits >> (8 * size - 1) != 0) bits |= UINT64_MAX << (8 * size);
@@ -108,9 +171,10 @@ static kd_status push_real(kd_pickle_machine *machine, unsigned char opcode) {
 
 /* Strings and bytes are not copied: the value points into the file. */
 static kd_status push_text(kd_pickle_machine *machine, unsigned char opcode) {
-    bool is_string = opcode == 'X' || opcode == 0x8c || opcode == 0x8d;
-    bool is_short = opcode == 'U' || opcode == 'C' || opcode == 0x8c;
-    bool is_long = opcode == 0x8d || opcode == 0x8e || opcode == 0x96;
+    bool is_string = opcode == PICKLE_BINUNICODE || opcode == PICKLE_SHORT_BINUNICODE || opcode == PICKLE_BINUNICODE8;
+    bool is_short =
+        opcode == PICKLE_SHORT_BINSTRING || opcode == PICKLE_SHORT_BINBYTES || opcode == PICKLE_SHORT_BINUNICODE;
+    bool is_long = opcode == PICKLE_BINUNICODE8 || opcode == PICKLE_BINBYTES8 || opcode == PICKLE_BYTEARRAY8;
     kd_pickle_value value = {.kind = is_string ? KD_PICKLE_STRING : KD_PICKLE_BYTES};
     uint64_t bytes = 0;
 
@@ -137,11 +201,11 @@ static kd_status append_cell(kd_pickle_machine *machine, int32_t container, int3
 }
 
 static kd_status make_tuple(kd_pickle_machine *machine, unsigned char opcode) {
-    int64_t base = machine->height - (opcode - 0x84); /* TUPLE1 is 0x85 */
+    int64_t base = machine->height - (opcode - PICKLE_TUPLE1 + 1);
     int64_t top = machine->height;
 
-    if (opcode == 't') KD_OR_RETURN(pop_mark(machine, &base));
-    if (base < stack_floor(machine)) KD_OR_RETURN(KD_PICKLE_FAIL(machine, "the stack is empty"));
+    if (opcode == PICKLE_TUPLE) KD_OR_RETURN(pop_mark(machine, &base));
+    if (base < stack_floor(machine)) return KD_PICKLE_FAIL(machine, "the stack is empty");
     KD_OR_RETURN(kd_pickle_push(machine, (kd_pickle_value){.kind = KD_PICKLE_TUPLE, .first = -1, .last = -1}));
     int32_t tuple = machine->stack[top];
     for (int64_t i = base; i < top; i++) KD_OR_RETURN(append_cell(machine, tuple, -1, machine->stack[i]));
@@ -150,17 +214,17 @@ static kd_status make_tuple(kd_pickle_machine *machine, unsigned char opcode) {
     return KD_OK;
 }
 
-/* APPEND, APPENDS, SETITEM, SETITEMS: what lies above the container goes into it. */
+/* What lies above the container goes into it. */
 static kd_status fill_container(kd_pickle_machine *machine, unsigned char opcode) {
-    bool is_dict = opcode == 's' || opcode == 'u';
+    bool is_dict = opcode == PICKLE_SETITEM || opcode == PICKLE_SETITEMS;
     int64_t step = is_dict ? 2 : 1, base = machine->height - step;
 
-    if (opcode == 'e' || opcode == 'u') KD_OR_RETURN(pop_mark(machine, &base));
-    if (base - 1 < stack_floor(machine)) KD_OR_RETURN(KD_PICKLE_FAIL(machine, "no container to add to"));
+    if (opcode == PICKLE_APPENDS || opcode == PICKLE_SETITEMS) KD_OR_RETURN(pop_mark(machine, &base));
+    if (base - 1 < stack_floor(machine)) return KD_PICKLE_FAIL(machine, "no container to add to");
     int32_t container = machine->stack[base - 1];
     if (machine->values[container].kind != (is_dict ? KD_PICKLE_DICT : KD_PICKLE_LIST))
-        KD_OR_RETURN(KD_PICKLE_FAIL(machine, "expected a %s to add to", is_dict ? "dictionary" : "list"));
-    if ((machine->height - base) % step != 0) KD_OR_RETURN(KD_PICKLE_FAIL(machine, "a key without a value"));
+        return KD_PICKLE_FAIL(machine, "expected a %s to add to", is_dict ? "dictionary" : "list");
+    if ((machine->height - base) % step != 0) return KD_PICKLE_FAIL(machine, "a key without a value");
     for (int64_t i = base; i < machine->height; i += step)
         KD_OR_RETURN(append_cell(machine, container, is_dict ? machine->stack[i] : -1, machine->stack[i + step - 1]));
     machine->height = base;
@@ -169,15 +233,15 @@ static kd_status fill_container(kd_pickle_machine *machine, unsigned char opcode
 
 static kd_status use_stack(kd_pickle_machine *machine, unsigned char opcode) {
     int32_t value = 0;
-    if (opcode == '(') {
+    if (opcode == PICKLE_MARK) {
         kd_status status = kd_host_grow(&machine->marks, &machine->mark_capacity, machine->mark_count + 1,
                                         sizeof *machine->marks, machine->path);
         if (status == KD_OK) machine->marks[machine->mark_count++] = (int32_t)machine->height;
         return status;
     }
-    if (opcode == '1') return pop_mark(machine, &machine->height);
+    if (opcode == PICKLE_POP_MARK) return pop_mark(machine, &machine->height);
     kd_status status = kd_pickle_pop(machine, &value);
-    if (status == KD_OK && opcode == '2') { /* DUP */
+    if (status == KD_OK && opcode == PICKLE_DUP) {
         machine->height++;
         status = push_again(machine, value);
     }
@@ -187,10 +251,10 @@ static kd_status use_stack(kd_pickle_machine *machine, unsigned char opcode) {
 static kd_status store_memo(kd_pickle_machine *machine, unsigned char opcode) {
     uint64_t slot = (uint64_t)machine->memo_count;
 
-    if (opcode != 0x94) KD_OR_RETURN(take_number(machine, opcode == 'q' ? 1 : 4, &slot));
+    if (opcode != PICKLE_MEMOIZE) KD_OR_RETURN(take_number(machine, opcode == PICKLE_BINPUT ? 1 : 4, &slot));
     if (slot >= KD_PICKLE_MAX_OPCODES)
-        KD_OR_RETURN(KD_PICKLE_FAIL(machine, "memo %llu is too large", (unsigned long long)slot));
-    if (top_value(machine) == NULL) KD_OR_RETURN(KD_PICKLE_FAIL(machine, "the stack is empty"));
+        return KD_PICKLE_FAIL(machine, "memo %llu is too large", (unsigned long long)slot);
+    if (top_value(machine) == NULL) return KD_PICKLE_FAIL(machine, "the stack is empty");
     KD_OR_RETURN(
         kd_host_grow(&machine->memo, &machine->memo_capacity, (int64_t)slot + 1, sizeof *machine->memo, machine->path));
     while (machine->memo_count <= (int64_t)slot) machine->memo[machine->memo_count++] = -1;
@@ -200,7 +264,7 @@ static kd_status store_memo(kd_pickle_machine *machine, unsigned char opcode) {
 
 static kd_status load_memo(kd_pickle_machine *machine, unsigned char opcode) {
     uint64_t slot = 0;
-    KD_OR_RETURN(take_number(machine, opcode == 'h' ? 1 : 4, &slot));
+    KD_OR_RETURN(take_number(machine, opcode == PICKLE_BINGET ? 1 : 4, &slot));
     if (slot >= (uint64_t)machine->memo_count || machine->memo[slot] < 0)
         return KD_PICKLE_FAIL(machine, "memo %llu was never stored", (unsigned long long)slot);
     return push_again(machine, machine->memo[slot]);
@@ -209,8 +273,8 @@ static kd_status load_memo(kd_pickle_machine *machine, unsigned char opcode) {
 /* PROTO after the start, and FRAME: they say how the rest is laid out, which changes nothing here. */
 static kd_status skip_framing(kd_pickle_machine *machine, unsigned char opcode) {
     uint64_t argument = 0;
-    kd_status status = take_number(machine, opcode == 0x95 ? 8 : 1, &argument);
-    if (status == KD_OK && opcode == 0x80 && (argument < 2 || argument > 5))
+    kd_status status = take_number(machine, opcode == PICKLE_FRAME ? 8 : 1, &argument);
+    if (status == KD_OK && opcode == PICKLE_PROTO && (argument < 2 || argument > 5))
         status = KD_PICKLE_FAIL(machine, "pickle protocol %llu; expected 2 to 5", (unsigned long long)argument);
     return status;
 }
@@ -230,56 +294,89 @@ static kd_status name_global(kd_pickle_machine *machine, unsigned char opcode) {
     kd_pickle_value module = {0}, name = {0};
     int32_t index = 0;
 
-    if (opcode == 'c') {
+    if (opcode == PICKLE_GLOBAL) {
         KD_OR_RETURN(take_line(machine, &module.data, &module.bytes));
         KD_OR_RETURN(take_line(machine, &name.data, &name.bytes));
-    } else { /* STACK_GLOBAL */
+    } else {
         KD_OR_RETURN(kd_pickle_pop(machine, &index));
         name = machine->values[index];
         KD_OR_RETURN(kd_pickle_pop(machine, &index));
         module = machine->values[index];
         if (name.kind != KD_PICKLE_STRING || module.kind != KD_PICKLE_STRING)
-            KD_OR_RETURN(KD_PICKLE_FAIL(machine, "STACK_GLOBAL without two strings"));
+            return KD_PICKLE_FAIL(machine, "STACK_GLOBAL without two strings");
     }
     return kd_pickle_find_global(machine, module.data, module.bytes, name.data, name.bytes);
 }
 
 static kd_status use_object(kd_pickle_machine *machine, unsigned char opcode) {
-    if (opcode == 'R') return kd_pickle_reduce(machine);
-    return opcode == 'b' ? kd_pickle_build(machine) : kd_pickle_new_object(machine);
+    if (opcode == PICKLE_REDUCE) return kd_pickle_reduce(machine);
+    return opcode == PICKLE_BUILD ? kd_pickle_build(machine) : kd_pickle_new_object(machine);
 }
 
 static const opcode_handler handlers[256] = {
-    ['N'] = push_constant,  [')'] = push_constant,  [']'] = push_constant,  ['}'] = push_constant,
-    [0x88] = push_constant, [0x89] = push_constant, ['K'] = push_integer,   ['M'] = push_integer,
-    ['J'] = push_integer,   [0x8a] = push_integer,  [0x8b] = push_integer,  ['G'] = push_real,
-    ['U'] = push_text,      ['T'] = push_text,      ['C'] = push_text,      ['B'] = push_text,
-    ['X'] = push_text,      [0x8c] = push_text,     [0x8d] = push_text,     [0x8e] = push_text,
-    [0x96] = push_text,     ['t'] = make_tuple,     [0x85] = make_tuple,    [0x86] = make_tuple,
-    [0x87] = make_tuple,    ['a'] = fill_container, ['e'] = fill_container, ['s'] = fill_container,
-    ['u'] = fill_container, ['('] = use_stack,      ['0'] = use_stack,      ['1'] = use_stack,
-    ['2'] = use_stack,      ['q'] = store_memo,     ['r'] = store_memo,     [0x94] = store_memo,
-    ['h'] = load_memo,      ['j'] = load_memo,      [0x80] = skip_framing,  [0x95] = skip_framing,
-    ['c'] = name_global,    [0x93] = name_global,   ['R'] = use_object,     ['b'] = use_object,
-    [0x81] = use_object,
+    [PICKLE_NONE] = push_constant,
+    [PICKLE_EMPTY_TUPLE] = push_constant,
+    [PICKLE_EMPTY_LIST] = push_constant,
+    [PICKLE_EMPTY_DICT] = push_constant,
+    [PICKLE_NEWTRUE] = push_constant,
+    [PICKLE_NEWFALSE] = push_constant,
+    [PICKLE_BININT1] = push_integer,
+    [PICKLE_BININT2] = push_integer,
+    [PICKLE_BININT] = push_integer,
+    [PICKLE_LONG1] = push_integer,
+    [PICKLE_LONG4] = push_integer,
+    [PICKLE_BINFLOAT] = push_real,
+    [PICKLE_SHORT_BINSTRING] = push_text,
+    [PICKLE_BINSTRING] = push_text,
+    [PICKLE_SHORT_BINBYTES] = push_text,
+    [PICKLE_BINBYTES] = push_text,
+    [PICKLE_BINUNICODE] = push_text,
+    [PICKLE_SHORT_BINUNICODE] = push_text,
+    [PICKLE_BINUNICODE8] = push_text,
+    [PICKLE_BINBYTES8] = push_text,
+    [PICKLE_BYTEARRAY8] = push_text,
+    [PICKLE_TUPLE] = make_tuple,
+    [PICKLE_TUPLE1] = make_tuple,
+    [PICKLE_TUPLE2] = make_tuple,
+    [PICKLE_TUPLE3] = make_tuple,
+    [PICKLE_APPEND] = fill_container,
+    [PICKLE_APPENDS] = fill_container,
+    [PICKLE_SETITEM] = fill_container,
+    [PICKLE_SETITEMS] = fill_container,
+    [PICKLE_MARK] = use_stack,
+    [PICKLE_POP] = use_stack,
+    [PICKLE_POP_MARK] = use_stack,
+    [PICKLE_DUP] = use_stack,
+    [PICKLE_BINPUT] = store_memo,
+    [PICKLE_LONG_BINPUT] = store_memo,
+    [PICKLE_MEMOIZE] = store_memo,
+    [PICKLE_BINGET] = load_memo,
+    [PICKLE_LONG_BINGET] = load_memo,
+    [PICKLE_PROTO] = skip_framing,
+    [PICKLE_FRAME] = skip_framing,
+    [PICKLE_GLOBAL] = name_global,
+    [PICKLE_STACK_GLOBAL] = name_global,
+    [PICKLE_REDUCE] = use_object,
+    [PICKLE_BUILD] = use_object,
+    [PICKLE_NEWOBJ] = use_object,
 };
 
 /* What an opcode without a handler would have done, for the message. */
 static const char *refused_name(unsigned char opcode) {
     switch (opcode) {
-    case 'P':
-    case 'Q': return "a persistent id";
-    case 0x82:
-    case 0x83:
-    case 0x84: return "an extension code";
-    case 'i': return "an object by INST";
-    case 'o': return "an object by OBJ";
-    case 0x92: return "an object by NEWOBJ_EX";
-    case 0x8f:
-    case 0x90:
-    case 0x91: return "a set";
-    case 0x97:
-    case 0x98: return "an out-of-band buffer";
+    case PICKLE_PERSID:
+    case PICKLE_BINPERSID: return "a persistent id";
+    case PICKLE_EXT1:
+    case PICKLE_EXT2:
+    case PICKLE_EXT4: return "an extension code";
+    case PICKLE_INST: return "an object by INST";
+    case PICKLE_OBJ: return "an object by OBJ";
+    case PICKLE_NEWOBJ_EX: return "an object by NEWOBJ_EX";
+    case PICKLE_EMPTY_SET:
+    case PICKLE_ADDITEMS:
+    case PICKLE_FROZENSET: return "a set";
+    case PICKLE_NEXT_BUFFER:
+    case PICKLE_READONLY_BUFFER: return "an out-of-band buffer";
     }
     return "an opcode that matrices do not use";
 }
@@ -288,19 +385,18 @@ kd_status kd_pickle_run(const char *path, kd_pickle_machine *machine, int32_t *r
 
     *machine = (kd_pickle_machine){.path = path};
     KD_OR_RETURN(kd_file_map(path, &machine->file));
-    if (machine->file.bytes == 0 || machine->file.data[0] != 0x80)
-        KD_OR_RETURN(KD_PICKLE_FAIL(machine, "not a pickle of protocol 2 to 5: expected the byte 0x80"));
+    if (machine->file.bytes == 0 || machine->file.data[0] != PICKLE_PROTO)
+        return KD_PICKLE_FAIL(machine, "not a pickle of protocol 2 to 5: expected the byte 0x80");
     for (int count = 0;; count++) {
         const unsigned char *opcode = NULL;
         machine->at = machine->cursor;
         if (count == KD_PICKLE_MAX_OPCODES)
-            KD_OR_RETURN(KD_PICKLE_FAIL(machine, "more than %d opcodes: not a pickled matrix", KD_PICKLE_MAX_OPCODES));
+            return KD_PICKLE_FAIL(machine, "more than %d opcodes: not a pickled matrix", KD_PICKLE_MAX_OPCODES);
         KD_OR_RETURN(take(machine, 1, &opcode));
-        if (*opcode == '.') break;
+        if (*opcode == PICKLE_STOP) break;
         if (handlers[*opcode] == NULL)
-            KD_OR_RETURN(KD_PICKLE_FAIL(machine,
-                                        "asks for %s (opcode 0x%02x); only scipy coo and csr matrices are read",
-                                        refused_name(*opcode), *opcode));
+            return KD_PICKLE_FAIL(machine, "asks for %s (opcode 0x%02x); only scipy coo and csr matrices are read",
+                                  refused_name(*opcode), *opcode);
         KD_OR_RETURN(handlers[*opcode](machine, *opcode));
     }
     return kd_pickle_pop(machine, result);

@@ -159,7 +159,7 @@ kd_status kd_pickle_reduce(kd_pickle_machine *machine) {
     const kd_pickle_value *arguments = &machine->values[arguments_index];
     const kd_pickle_value *callable = &machine->values[callable_index];
     if (callable->kind != KD_PICKLE_GLOBAL || arguments->kind != KD_PICKLE_TUPLE)
-        KD_OR_RETURN(KD_PICKLE_FAIL(machine, "REDUCE without a function and its arguments"));
+        return KD_PICKLE_FAIL(machine, "REDUCE without a function and its arguments");
     switch (callable->global) {
     case KD_PICKLE_RECONSTRUCT: made = (kd_pickle_value){.kind = KD_PICKLE_ARRAY, .integer = -1}; break;
     case KD_PICKLE_DTYPE_CLASS: KD_OR_RETURN(make_dtype(machine, arguments, &made)); break;
@@ -171,7 +171,7 @@ kd_status kd_pickle_reduce(kd_pickle_machine *machine) {
     case KD_PICKLE_ENCODE: KD_OR_RETURN(decode_latin1(machine, arguments, &made)); break;
     case KD_PICKLE_COO_MATRIX:
     case KD_PICKLE_CSR_MATRIX:
-    case KD_PICKLE_NDARRAY: KD_OR_RETURN(KD_PICKLE_FAIL(machine, "a class called by REDUCE")); break;
+    case KD_PICKLE_NDARRAY: return KD_PICKLE_FAIL(machine, "a class called by REDUCE"); break;
     }
     return kd_pickle_push(machine, made);
 }
@@ -203,7 +203,7 @@ kd_status kd_pickle_build(kd_pickle_machine *machine) {
     } else if (object->kind == KD_PICKLE_MATRIX && state->kind == KD_PICKLE_DICT) {
         object->state = state_index;
     } else {
-        KD_OR_RETURN(KD_PICKLE_FAIL(machine, "BUILD of something that is no array, dtype or matrix"));
+        return KD_PICKLE_FAIL(machine, "BUILD of something that is no array, dtype or matrix");
     }
     machine->height++; /* the object stays on the stack, in its old place */
     return KD_OK;
@@ -217,6 +217,6 @@ kd_status kd_pickle_new_object(kd_pickle_machine *machine) {
     const kd_pickle_value *class = &machine->values[class_index];
     if (class->kind != KD_PICKLE_GLOBAL ||
         (class->global != KD_PICKLE_COO_MATRIX && class->global != KD_PICKLE_CSR_MATRIX))
-        KD_OR_RETURN(KD_PICKLE_FAIL(machine, "a new object of something that is no scipy coo or csr matrix"));
+        return KD_PICKLE_FAIL(machine, "a new object of something that is no scipy coo or csr matrix");
     return kd_pickle_push(machine, (kd_pickle_value){.kind = KD_PICKLE_MATRIX, .global = class->global, .state = -1});
 }

@@ -1,7 +1,8 @@
 /* InfoNCE over tiles of key rows. Anchors are taken in blocks whose exponentials fit a fixed room: made once, summed,
  * multiplied into the anchors' gradients, and, when the denominators are known, into the keys'. Where so many keys are
- * there that the room holds too few anchors, only a tile of exponentials exists at a time and is made twice. Keys are
- * dealt out in a fixed number of ranges whose partial sums are added in order. */
+ * there that the room holds too few anchors, a range of keys has only a tile of exponentials at a time, of as many
+ * anchors as its share of the room holds, and makes them twice. Keys are dealt out in a fixed number of ranges whose
+ * partial sums are added in order. */
 #include <math.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ enum {
     RANGES = KD_INFONCE_RANGES,
     TILE = KD_INFONCE_TILE,
     KEPT = KD_INFONCE_KEPT,
+    PART = KEPT / (RANGES * TILE) / KD_OUTER_ROWS * KD_OUTER_ROWS, /* anchors whose tile fits a range's share */
     FEWEST_ANCHORS = 96 /* for fewer, filling a tile costs more than making exponentials twice */
 };
 
@@ -26,7 +28,8 @@ _Static_assert((RANGES + 1) * sizeof(double) <= KD_INFONCE_ANCHOR_BYTES, "so do 
 typedef struct scratch {
     int64_t rows, width; /* padded groups and columns */
     int64_t block;       /* anchors taken at a time, a multiple of KD_OUTER_ROWS */
-    bool kept;           /* the block's exponentials all have a place of their own */
+    int64_t part;        /* of them at a time share a tile's exponentials, a multiple of KD_OUTER_ROWS */
+    bool kept;           /* the block's exponentials all have a place of their own: part is block */
     double *sum;         /* [RANGES, rows] partial denominators */
     double *total;       /* [rows] denominators */
     float *anchor;       /* [rows, width] */
@@ -35,7 +38,7 @@ typedef struct scratch {
     float *keys;         /* [RANGES, TILE, width] a tile of keys, */
     float *turned;       /* [RANGES, width, TILE] the same transposed, */
     float *dkeys;        /* [RANGES, TILE, width] and its gradient */
-    float *exponential;  /* kept: [tiles of all ranges, block, TILE], else [RANGES, block, TILE] */
+    float *exponential;  /* kept: [tiles of all ranges, part, TILE], else [RANGES, part, TILE]; at most KEPT */
 } scratch;
 
 /* Ranges are whole tiles, so that only the last tile of all is filled up with nothing. */
@@ -53,6 +56,7 @@ static scratch lay_out(void *workspace, int64_t groups, int64_t keys, int64_t wi
         int64_t blocks = (s.rows + fit - 1) / fit;
         s.block = kd_round_up((s.rows + blocks - 1) / blocks, KD_OUTER_ROWS);
     }
+    s.part = s.kept || s.block < PART ? s.block : PART;
     s.sum = workspace;
     s.total = s.sum + RANGES * s.rows;
     void *floats = s.total + s.rows;
@@ -71,7 +75,13 @@ typedef struct anchors {
     int64_t first, count, padded;
 } anchors;
 
-/* A tile of keys and where the block's exponentials with it lie. */
+/* The part of a block that begins with its anchor `begin`. */
+static anchors part_of(const scratch *s, const anchors *block, int64_t begin) {
+    int64_t left = block->count - begin, count = left < s->part ? left : s->part;
+    return (anchors){block->first + begin, count, kd_round_up(count, KD_OUTER_ROWS)};
+}
+
+/* A tile of keys and where a part's exponentials with it lie. */
 typedef struct tile {
     int64_t range, first, count;
     float *exponential;
@@ -81,7 +91,7 @@ static tile tile_at(const kd_infonce_args *a, const scratch *s, int64_t range, i
     int64_t number = first_tile(a->b.rows, range) + index;
     tile t = {.range = range, .first = number * TILE};
     t.count = a->b.rows - t.first < TILE ? a->b.rows - t.first : TILE;
-    t.exponential = s->exponential + (s->kept ? number : range) * s->block * TILE;
+    t.exponential = s->exponential + (s->kept ? number : range) * s->part * TILE;
     return t;
 }
 
@@ -98,16 +108,16 @@ static void load_keys(const kd_infonce_args *a, const scratch *s, const tile *t)
         for (int64_t j = 0; j < TILE; j++) turned[c * TILE + j] = keys[j * s->width + c];
 }
 
-/* exponential [block, TILE] = exp((a_g . b_j - 1) / temp): unit rows, so no exponent is above 0. `sum`, unless NULL,
+/* exponential [part, TILE] = exp((a_g . b_j - 1) / temp): unit rows, so no exponent is above 0. `sum`, unless NULL,
  * takes each anchor's. */
-static void exponentials(const kd_infonce_args *a, const scratch *s, const anchors *block, const tile *t, double *sum) {
+static void exponentials(const kd_infonce_args *a, const scratch *s, const anchors *part, const tile *t, double *sum) {
     const float *turned = s->turned + t->range * TILE * s->width, inverse = 1.0f / a->temp;
-    for (int64_t g = 0; g < block->padded; g += KD_OUTER_ROWS) {
+    for (int64_t g = 0; g < part->padded; g += KD_OUTER_ROWS) {
         float *e = t->exponential + g * TILE;
-        kd_outer(a->b.cols, s->anchor + (block->first + g) * s->width, s->width, 1, turned, TILE, 0.0f, e, TILE, TILE);
+        kd_outer(a->b.cols, s->anchor + (part->first + g) * s->width, s->width, 1, turned, TILE, 0.0f, e, TILE, TILE);
 #pragma omp simd
         for (int64_t j = 0; j < KD_OUTER_ROWS * TILE; j++) e[j] = kd_expf(e[j] * inverse - inverse);
-        for (int64_t i = 0; sum && i < KD_OUTER_ROWS && g + i < block->count; i++)
+        for (int64_t i = 0; sum && i < KD_OUTER_ROWS && g + i < part->count; i++)
             sum[g + i] += kd_sum(e + i * TILE, t->count);
     }
 }
@@ -122,10 +132,13 @@ static void anchors_of_range(const kd_infonce_args *a, const scratch *s, const a
     for (int64_t i = 0; i < tiles_of(a->b.rows, range); i++) {
         tile t = tile_at(a, s, range, i);
         load_keys(a, s, &t);
-        exponentials(a, s, block, &t, sum);
-        for (int64_t g = 0; g < block->padded; g += KD_OUTER_ROWS)
-            kd_outer(t.count, t.exponential + g * TILE, TILE, 1, keys, s->width, 1.0f, danchor + g * s->width, s->width,
-                     s->width);
+        for (int64_t begin = 0; begin < block->count; begin += s->part) {
+            anchors part = part_of(s, block, begin);
+            exponentials(a, s, &part, &t, sum + begin);
+            for (int64_t g = 0; g < part.padded; g += KD_OUTER_ROWS)
+                kd_outer(t.count, t.exponential + g * TILE, TILE, 1, keys, s->width, 1.0f,
+                         danchor + (begin + g) * s->width, s->width, s->width);
+        }
     }
 }
 
@@ -134,13 +147,14 @@ static void keys_of_range(const kd_infonce_args *a, const scratch *s, const anch
     float *dkeys = s->dkeys + range * TILE * s->width;
     for (int64_t i = tiles_of(a->b.rows, range) - 1; i >= 0; i--) { /* the last made may still be near */
         tile t = tile_at(a, s, range, i);
-        if (!s->kept) {
-            load_keys(a, s, &t);
-            exponentials(a, s, block, &t, NULL);
+        if (!s->kept) load_keys(a, s, &t);
+        for (int64_t begin = 0; begin < block->count; begin += s->part) {
+            anchors part = part_of(s, block, begin);
+            if (!s->kept) exponentials(a, s, &part, &t, NULL);
+            for (int64_t j = 0; j < t.count; j += KD_OUTER_ROWS)
+                kd_outer(part.count, t.exponential + j, 1, TILE, s->scaled + part.first * s->width, s->width,
+                         begin > 0 ? 1.0f : 0.0f, dkeys + j * s->width, s->width, s->width);
         }
-        for (int64_t j = 0; j < t.count; j += KD_OUTER_ROWS)
-            kd_outer(block->count, t.exponential + j, 1, TILE, s->scaled + block->first * s->width, s->width, 0.0f,
-                     dkeys + j * s->width, s->width, s->width);
         for (int64_t j = 0; j < t.count; j++) {
             float *to = a->db.data + (t.first + j) * a->db.ld;
             for (int64_t c = 0; c < a->db.cols; c++) to[c] += dkeys[j * s->width + c];
