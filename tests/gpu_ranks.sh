@@ -29,6 +29,11 @@ for n in 2 3 4; do
     check "$n ranks, divided" 0 "" launch --gpus=$n -- train data --out=d$n $wide --shard=true
     holds "$n ranks, divided: the same numbers" agree wide d$n
 done
+check "lightgcn, one GPU" 0 "" "$KDIFFE" train data --out=l1 $wide --model=lightgcn
+for n in 2 3 4; do
+    check "lightgcn, $n ranks" 0 "" launch --gpus=$n -- train data --out=l$n $wide --model=lightgcn
+    holds "lightgcn, $n ranks: the same numbers" agree l1 l$n
+done
 check "a trace" 0 "" launch --gpus=2 -- train data --out=traced --trace=trace.json $small --epochs=1
 holds "the trace shows sums beside the backward pass" \
     grep -q '"name":"sum_ranks beside","ph":"X","pid":1,"tid":2' trace.json

@@ -63,21 +63,39 @@ static kd_status take_recbole(kd_args *args, kd_recbole_options *o) {
     return take_split(split, o);
 }
 
+static kd_status load_published(kd_args *args, const char *folder, kd_dataset *out) {
+    KD_OR_RETURN(kd_args_finish(args, 2));
+    return kd_published_load(folder, out);
+}
+
+static kd_status load_recbole(kd_args *args, const char *folder, kd_dataset *out) {
+    kd_recbole_options options;
+    KD_OR_RETURN(take_recbole(args, &options));
+    KD_OR_RETURN(kd_args_finish(args, 2));
+    return kd_recbole_load(folder, &options, out);
+}
+
+/* The words that --from takes. */
+static const struct source {
+    const char *name;
+    /* Takes its options from args, of which none may be left, and reads the folder. */
+    kd_status (*load)(kd_args *args, const char *folder, kd_dataset *out);
+} SOURCES[] = {{"published", load_published}, {"recbole", load_recbole}};
+
+static const struct source *find_source(const char *name) {
+    for (size_t i = 0; name && i < sizeof SOURCES / sizeof SOURCES[0]; i++)
+        if (strcmp(SOURCES[i].name, name) == 0) return &SOURCES[i];
+    return NULL;
+}
+
 static kd_status command(kd_args *args) {
     kd_status status = KD_OK;
     kd_dataset data = {0};
-    kd_recbole_options recbole = {0};
-    const char *from = kd_args_take(args, "from");
-    bool force = false, published = from && strcmp(from, "published") == 0;
+    const struct source *source = find_source(kd_args_take(args, "from"));
+    bool force;
     KD_TRY(kd_args_take_flag(args, "force", &force));
-    if (!from || (!published && strcmp(from, "recbole") != 0))
-        KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --from=published or --from=recbole; see --help");
-    if (!published) KD_TRY(take_recbole(args, &recbole));
-    KD_TRY(kd_args_finish(args, 2));
-    if (published)
-        KD_TRY(kd_published_load(args->positional[0], &data));
-    else
-        KD_TRY(kd_recbole_load(args->positional[0], &recbole, &data));
+    if (!source) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --from=published or --from=recbole; see --help");
+    KD_TRY(source->load(args, args->positional_count > 0 ? args->positional[0] : "", &data));
     KD_TRY(kd_dataset_check(&data, NULL));
     KD_TRY(kd_dataset_save(args->positional[1], force, &data));
     printf("%s: %lld users, %lld items, %lld/%lld/%lld interactions, %lld triples, %lld modalities\n",
