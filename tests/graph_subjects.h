@@ -26,11 +26,14 @@ static void rows_of_a_batch(op_fixture *f, int64_t n, outputs *out) {
     kd_csr a = sparse(f, ROWS, 50, true, 1);
     kd_mat x = random_mat(f, 50, 68, 0, 2), y = random_mat(f, ROWS, 68, 0, 3), to = random_mat(f, ROWS, 68, 4, 4);
     float *norm = op_zeros(f, ROWS, sizeof *norm);
-    assert_ok(kd_spmm_rows(f->ctx, &only, 0.5f, a, x, 1.0f, y, to));
+    assert_ok(kd_spmm_rows(
+        f->ctx, &(kd_spmm_rows_args){.only = &only, .alpha = 0.5f, .a = a, .x = x, .beta = 1.0f, .c = y, .y = to}));
     keep(f, to, out);
-    assert_ok(kd_spmm_rows(f->ctx, &only, 1.0f, a, x, 0.0f, (kd_mat){0}, y));
+    assert_ok(kd_spmm_rows(
+        f->ctx, &(kd_spmm_rows_args){.only = &only, .alpha = 1.0f, .a = a, .x = x, .c = (kd_mat){0}, .y = y}));
     keep(f, y, out);
-    assert_ok(kd_unit_rows_forward(f->ctx, NULL, &only, y, 0.3f, &RNG, to, norm));
+    assert_ok(kd_unit_rows_forward(
+        f->ctx, &(kd_unit_rows_forward_args){.only = &only, .x = y, .p = 0.3f, .rng = &RNG, .y = to, .norm = norm}));
     keep(f, to, out);
     keep_floats(f, norm, ROWS, out);
     kd_mat packed = random_mat(f, n + 2, 40, 3, 5), some = kd_mat_cols(y, 7, 40);
@@ -39,13 +42,32 @@ static void rows_of_a_batch(op_fixture *f, int64_t n, outputs *out) {
     assert_ok(kd_give_rows(f->ctx, &only, packed, kd_mat_cols(to, 3, 40)));
     keep(f, to, out);
     for (int64_t r = 0; r < ROWS; r++) assert_ok(kd_upload(f->ctx, norm + r, (float[]){1.0f + (float)r}, sizeof *norm));
-    assert_ok(kd_unit_rows_backward(f->ctx, NULL, &only, 0.7f, to, norm, y, 0.3f, &RNG, 0.5f, y));
+    assert_ok(kd_unit_rows_backward(f->ctx, &(kd_unit_rows_backward_args){.only = &only,
+                                                                          .alpha = 0.7f,
+                                                                          .y = to,
+                                                                          .norm = norm,
+                                                                          .dy = y,
+                                                                          .p = 0.3f,
+                                                                          .rng = &RNG,
+                                                                          .beta = 0.5f,
+                                                                          .dx = y}));
     keep(f, y, out);
     kd_split split = {68, twice, NULL};
-    assert_ok(kd_unit_rows_forward(f->ctx, &split, &only, y, 0.3f, &RNG, to, norm));
+    kd_unit_rows_forward_args unit = {
+        .split = &split, .only = &only, .x = y, .p = 0.3f, .rng = &RNG, .y = to, .norm = norm};
+    assert_ok(kd_unit_rows_forward(f->ctx, &unit));
     keep(f, to, out);
     keep_floats(f, norm, ROWS, out);
-    assert_ok(kd_unit_rows_backward(f->ctx, &split, &only, 0.7f, to, norm, y, 0.3f, &RNG, 0.5f, y));
+    assert_ok(kd_unit_rows_backward(f->ctx, &(kd_unit_rows_backward_args){.split = &split,
+                                                                          .only = &only,
+                                                                          .alpha = 0.7f,
+                                                                          .y = to,
+                                                                          .norm = norm,
+                                                                          .dy = y,
+                                                                          .p = 0.3f,
+                                                                          .rng = &RNG,
+                                                                          .beta = 0.5f,
+                                                                          .dx = y}));
     keep(f, y, out);
 }
 COMPARE_ON_SIZES(rows_of_a_batch)
@@ -62,11 +84,14 @@ static void message_passing_of_a_batch(op_fixture *f, int64_t n, outputs *out) {
     for (int values = 0; values < 2; values++) {
         kd_csr a = sparse(f, n, 700, values, 1), turned = sparse(f, 700, n, values, 2);
         kd_mat x = random_mat(f, 700, 36, 0, 3), y = random_mat(f, count, 36, 1, 4), to = random_mat(f, 700, 36, 3, 5);
-        assert_ok(kd_spmm_batch(f->ctx, 2.0f, a, row, NULL, x, 1.0f, y));
+        assert_ok(kd_spmm_batch(
+            f->ctx, &(kd_spmm_batch_args){.alpha = 2.0f, .a = a, .row = row, .x = x, .beta = 1.0f, .y = y}));
         keep(f, y, out);
-        assert_ok(kd_spmm_batch(f->ctx, -0.5f, turned, NULL, place, y, 1.0f, to));
+        assert_ok(kd_spmm_batch(
+            f->ctx, &(kd_spmm_batch_args){.alpha = -0.5f, .a = turned, .place = place, .x = y, .beta = 1.0f, .y = to}));
         keep(f, to, out);
-        assert_ok(kd_spmm_batch(f->ctx, 1.0f, turned, NULL, place, y, 0.0f, to));
+        assert_ok(
+            kd_spmm_batch(f->ctx, &(kd_spmm_batch_args){.alpha = 1.0f, .a = turned, .place = place, .x = y, .y = to}));
         keep(f, to, out);
     }
 }
@@ -81,20 +106,51 @@ static void attention(op_fixture *f, int64_t n, outputs *out) {
     kd_mat drh = random_mat(f, relations, d, 0, 6), drt = random_mat(f, relations, d, 2, 7);
     float *logit = op_zeros(f, kg.capacity, sizeof *logit), *alpha = op_zeros(f, kg.capacity, sizeof *alpha);
     int64_t edges = last_of(f, kg.head_ptr, n);
-    assert_ok(kd_rgat_forward(f->ctx, NULL, &kg, 0.2f, e, rh, rt, logit, alpha, agg));
+    kd_rgat_forward_args hop = {
+        .kg = &kg, .slope = 0.2f, .e = e, .rh = rh, .rt = rt, .logit = logit, .alpha = alpha, .agg = agg};
+    assert_ok(kd_rgat_forward(f->ctx, &hop));
     keep(f, agg, out);
     keep_floats(f, alpha, edges, out);
-    assert_ok(kd_rgat_backward(f->ctx, NULL, &kg, 0.2f, e, rh, rt, logit, alpha, up, de, drh, drt));
+    assert_ok(kd_rgat_backward(f->ctx, &(kd_rgat_backward_args){.kg = &kg,
+                                                                .slope = 0.2f,
+                                                                .e = e,
+                                                                .rh = rh,
+                                                                .rt = rt,
+                                                                .logit = logit,
+                                                                .alpha = alpha,
+                                                                .dagg = up,
+                                                                .de = de,
+                                                                .drh = drh,
+                                                                .drt = drt}));
     keep_floats(f, logit, edges, out);
     keep(f, de, out);
     keep(f, drh, out);
     keep(f, drt, out);
     kd_split split = {4, twice, NULL};
     kd_mat some = kd_mat_rows(agg, 0, (n + 1) / 2), some_up = kd_mat_rows(up, 0, (n + 1) / 2);
-    assert_ok(kd_rgat_forward(f->ctx, &split, &kg, 0.2f, e, rh, rt, logit, alpha, some));
+    assert_ok(kd_rgat_forward(f->ctx, &(kd_rgat_forward_args){.split = &split,
+                                                              .kg = &kg,
+                                                              .slope = 0.2f,
+                                                              .e = e,
+                                                              .rh = rh,
+                                                              .rt = rt,
+                                                              .logit = logit,
+                                                              .alpha = alpha,
+                                                              .agg = some}));
     keep(f, some, out);
     keep_floats(f, logit, kg.capacity, out);
-    assert_ok(kd_rgat_backward(f->ctx, &split, &kg, 0.2f, e, rh, rt, logit, alpha, some_up, de, drh, drt));
+    assert_ok(kd_rgat_backward(f->ctx, &(kd_rgat_backward_args){.split = &split,
+                                                                .kg = &kg,
+                                                                .slope = 0.2f,
+                                                                .e = e,
+                                                                .rh = rh,
+                                                                .rt = rt,
+                                                                .logit = logit,
+                                                                .alpha = alpha,
+                                                                .dagg = some_up,
+                                                                .de = de,
+                                                                .drh = drh,
+                                                                .drt = drt}));
     keep(f, de, out);
     keep(f, drh, out);
     keep(f, drt, out);

@@ -11,8 +11,11 @@ static void products(op_fixture *f, int64_t n, outputs *out) {
         bool ta = turn & 1, tb = turn & 2;
         kd_mat a = random_mat(f, ta ? 9 : n, ta ? n : 9, 2, 1), b = random_mat(f, tb ? 33 : 9, tb ? 9 : 33, 1, 2);
         kd_mat c = random_mat(f, n, 33, 3, 3), fresh = op_mat(f, n, 33, 34, NULL);
-        assert_ok(kd_gemm(f->ctx, ta, tb, 0.7f, a, b, 0.5f, c));
-        assert_ok(kd_gemm(f->ctx, ta, tb, 1.0f, a, b, 0.0f, fresh));
+        kd_gemm_args added = {
+            .transpose_a = ta, .transpose_b = tb, .alpha = 0.7f, .a = a, .b = b, .beta = 0.5f, .c = c};
+        assert_ok(kd_gemm(f->ctx, &added));
+        assert_ok(kd_gemm(
+            f->ctx, &(kd_gemm_args){.transpose_a = ta, .transpose_b = tb, .alpha = 1.0f, .a = a, .b = b, .c = fresh}));
         keep(f, c, out);
         keep(f, fresh, out);
     }
@@ -65,10 +68,13 @@ static void unit_rows(op_fixture *f, int64_t n, outputs *out) {
     for (int dropped = 0; dropped < 2; dropped++) {
         float p = dropped ? 0.3f : 0.0f, *norm = op_zeros(f, 9, sizeof *norm);
         kd_mat x = random_mat(f, 9, n, 1, 1), up = random_mat(f, 9, n, 0, 2), dx = random_mat(f, 9, n, 2, 3);
-        assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, x, p, &rng, x, norm));
+        assert_ok(kd_unit_rows_forward(
+            f->ctx, &(kd_unit_rows_forward_args){.x = x, .p = p, .rng = &rng, .y = x, .norm = norm}));
         keep(f, x, out);
         keep_floats(f, norm, 9, out);
-        assert_ok(kd_unit_rows_backward(f->ctx, NULL, NULL, 1.0f, x, norm, up, p, &rng, 0.5f, dx));
+        kd_unit_rows_backward_args gradient = {
+            .alpha = 1.0f, .y = x, .norm = norm, .dy = up, .p = p, .rng = &rng, .beta = 0.5f, .dx = dx};
+        assert_ok(kd_unit_rows_backward(f->ctx, &gradient));
         keep(f, dx, out);
     }
 }
@@ -80,7 +86,13 @@ static void adam(op_fixture *f, int64_t n, outputs *out) {
     kd_cursor *cursor = op_zeros(f, 1, sizeof *cursor);
     for (uint32_t i = 0; i < 3; i++) {
         kd_mat g = random_mat(f, 1, n, 0, 10 + i);
-        assert_ok(kd_adam(f->ctx, &config, &cursor->step, n, p.data, g.data, m.data, v.data));
+        assert_ok(kd_adam(f->ctx, &(kd_adam_args){.config = &config,
+                                                  .steps = &cursor->step,
+                                                  .n = n,
+                                                  .p = p.data,
+                                                  .g = g.data,
+                                                  .m = m.data,
+                                                  .v = v.data}));
         assert_ok(kd_cursor_advance(f->ctx, 5, 0, NULL, NULL, cursor));
     }
     keep(f, p, out);
@@ -159,8 +171,8 @@ static void losses(op_fixture *f, int64_t n, outputs *out) {
                                .db = random_mat(f, ITEMS, d, 0, 8),
                                .loss = loss + 1};
         float *norm = op_zeros(f, ITEMS + n, sizeof *norm);
-        assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, nce.a, 0.0f, NULL, nce.a, norm));
-        assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, nce.b, 0.0f, NULL, nce.b, norm));
+        assert_ok(kd_unit_rows_forward(f->ctx, &(kd_unit_rows_forward_args){.x = nce.a, .y = nce.a, .norm = norm}));
+        assert_ok(kd_unit_rows_forward(f->ctx, &(kd_unit_rows_forward_args){.x = nce.b, .y = nce.b, .norm = norm}));
         assert_ok(kd_infonce(f->ctx, &nce));
         keep(f, nce.da, out);
         keep(f, nce.db, out);
@@ -213,7 +225,14 @@ static void diffusion(op_fixture *f, int64_t n, outputs *out) {
     assert_ok(kd_hidden_backward(f->ctx, p, t, up, dtable));
     keep(f, up, out);
     keep(f, dtable, out);
-    assert_ok(kd_denoise_loss(f->ctx, x0, row, t, sigma, n + 3, x, row_loss, loss));
+    assert_ok(kd_denoise_loss(f->ctx, &(kd_denoise_loss_args){.x0 = x0,
+                                                              .row = row,
+                                                              .t = t,
+                                                              .weight = sigma,
+                                                              .width = n + 3,
+                                                              .out = x,
+                                                              .row_loss = row_loss,
+                                                              .loss = loss}));
     keep(f, x, out);
     keep_floats(f, row_loss, BATCH, out);
     for (int values = 0; values < 2; values++) {
@@ -233,10 +252,14 @@ static void diffusion(op_fixture *f, int64_t n, outputs *out) {
         keep_floats(f, row_loss, BATCH, out);
     }
     kd_mat target = random_mat(f, ROWS, n, 1, 8);
-    assert_ok(kd_guidance_loss(f->ctx, target, row, 0.3f, n, p, row_loss, loss + 1));
+    kd_guidance_loss_args whole = {
+        .target = target, .row = row, .weight = 0.3f, .width = n, .y = p, .row_loss = row_loss, .loss = loss + 1};
+    assert_ok(kd_guidance_loss(f->ctx, &whole));
     keep(f, p, out);
     keep_floats(f, row_loss, BATCH, out);
-    assert_ok(kd_guidance_loss(f->ctx, target, row, 0.3f, n + 2, p, row_loss, NULL));
+    kd_guidance_loss_args part = {
+        .target = target, .row = row, .weight = 0.3f, .width = n + 2, .y = p, .row_loss = row_loss};
+    assert_ok(kd_guidance_loss(f->ctx, &part));
     keep(f, p, out);
     keep_floats(f, row_loss, BATCH, out);
     keep_doubles(f, loss, 2, out);
@@ -256,7 +279,13 @@ static void merge_parts(op_fixture *f, kd_mat x, int64_t k, outputs *out) {
         assert_ok(kd_topk_rows(f->ctx, kd_mat_cols(x, first[p], first[p + 1] - first[p]), none, k, index + p * n,
                                value + p * n));
     }
-    assert_ok(kd_merge_top(f->ctx, x.rows, k, PARTS, op_copy(f, at, PARTS, sizeof *at), index, value, top));
+    assert_ok(kd_merge_top(f->ctx, &(kd_merge_top_args){.rows = x.rows,
+                                                        .k = k,
+                                                        .parts = PARTS,
+                                                        .first = op_copy(f, at, PARTS, sizeof *at),
+                                                        .index = index,
+                                                        .value = value,
+                                                        .top = top}));
     assert_ok(kd_topk_rows(f->ctx, x, none, k, top + n, NULL));
     assert_ok(kd_download(f->ctx, host, top, 2 * n * (int64_t)sizeof *host));
     assert_memory_equal(host, host + n, (size_t)n * sizeof *host);
@@ -277,7 +306,9 @@ static void ranking(op_fixture *f, int64_t n, outputs *out) {
     keep_int32(f, index, ROWS * n, out);
     assert_ok(kd_topk_rows(f->ctx, x, mask, k, index, value));
     keep_int32(f, index, ROWS * k, out);
-    assert_ok(kd_rank_metrics(f->ctx, ROWS, k, index, held, count, cuts, sums));
+    kd_rank_metrics_args metrics = {
+        .rows = ROWS, .k = k, .index = index, .held_out = held, .topk_count = count, .topk = cuts, .sums = sums};
+    assert_ok(kd_rank_metrics(f->ctx, &metrics));
     keep_doubles(f, sums, 3 * count + 1, out);
     merge_parts(f, x, k, out);
 }

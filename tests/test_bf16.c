@@ -42,7 +42,9 @@ static void check_product(op_fixture *f, bool ta, bool tb, int64_t m, int64_t n,
         }
     kd_mat da = op_mat(f, ta ? k : m, ta ? m : k, (ta ? m : k) + 3, a);
     kd_mat db = op_mat(f, tb ? n : k, tb ? k : n, (tb ? k : n) + 1, b), dc = op_mat(f, m, n, n + 5, c);
-    assert_ok(kd_gemm(f->ctx, ta, tb, alpha, da, db, beta, dc));
+    kd_gemm_args product = {
+        .transpose_a = ta, .transpose_b = tb, .alpha = alpha, .a = da, .b = db, .beta = beta, .c = dc};
+    assert_ok(kd_gemm(f->ctx, &product));
     float *got = op_read(f, dc);
     op_assert_close(got, want, m * n, 2e-6);
     free(a);
@@ -79,7 +81,8 @@ static void threads_do_not_matter(void **state) {
                               &f.ctx));
         kd_pool_init(&f.pool, f.ctx);
         kd_mat c = op_mat(&f, M, N, N, NULL);
-        assert_ok(kd_gemm(f.ctx, false, false, 1.0f, op_mat(&f, M, K, K, a), op_mat(&f, K, N, N, b), 0.0f, c));
+        assert_ok(kd_gemm(
+            f.ctx, &(kd_gemm_args){.alpha = 1.0f, .a = op_mat(&f, M, K, K, a), .b = op_mat(&f, K, N, N, b), .c = c}));
         got[threads - 1] = op_read(&f, c);
         kd_pool_free(&f.pool);
         kd_ctx_close(f.ctx);
@@ -100,7 +103,8 @@ static void not_a_number_stays_one(void **state) {
     memcpy(&a[0], &bits, sizeof bits);
     b[3] = INFINITY;
     kd_mat c = op_mat(f, 2, 2, 2, NULL);
-    assert_ok(kd_gemm(f->ctx, false, false, 1.0f, op_mat(f, 2, 2, 2, a), op_mat(f, 2, 2, 2, b), 0.0f, c));
+    assert_ok(kd_gemm(f->ctx,
+                      &(kd_gemm_args){.alpha = 1.0f, .a = op_mat(f, 2, 2, 2, a), .b = op_mat(f, 2, 2, 2, b), .c = c}));
     float *got = op_read(f, c);
     assert_true(isnan(got[0]) && isnan(got[1]));
     assert_true(got[2] == 3.0f && isinf(got[3]));

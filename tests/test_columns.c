@@ -18,7 +18,9 @@ static kd_status replayed_step(kd_ctx *ctx, void *arg) {
     kd_rng rng = RNG;
     rng.clock = &r->cursor->step;
     kd_status status = kd_gather(ctx, r->count, &r->cursor->first, r->order, NULL, r->batch + 0);
-    if (status == KD_OK) status = kd_unit_rows_forward(ctx, NULL, NULL, r->x, 0.4f, &rng, r->sum, norm);
+    if (status == KD_OK)
+        status = kd_unit_rows_forward(
+            ctx, &(kd_unit_rows_forward_args){.x = r->x, .p = 0.4f, .rng = &rng, .y = r->sum, .norm = norm});
     if (status == KD_OK) status = kd_squared_norm(ctx, 0.5f, r->sum, r->x, r->slot);
     return status != KD_OK ? status : kd_cursor_advance(ctx, r->count, 1, r->slot, r->log, r->cursor);
 }

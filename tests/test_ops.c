@@ -10,7 +10,9 @@ static void wide_products(op_fixture *f, int64_t n, outputs *out) {
         bool ta = way & 1, tb = way & 2;
         kd_mat a = ta ? random_mat(f, 13, 7, 3, 1) : random_mat(f, 7, 13, 3, 1);
         kd_mat b = tb ? random_mat(f, n, 13, 1, 2) : random_mat(f, 13, n, 1, 2), c = random_mat(f, 7, n, 2, 3);
-        assert_ok(kd_gemm(f->ctx, ta, tb, 0.75f, a, b, -0.5f, c));
+        kd_gemm_args product = {
+            .transpose_a = ta, .transpose_b = tb, .alpha = 0.75f, .a = a, .b = b, .beta = -0.5f, .c = c};
+        assert_ok(kd_gemm(f->ctx, &product));
         keep(f, c, out);
     }
     kd_mat x = random_mat(f, 5, 9, 2, 1), w = random_mat(f, 9, n, 1, 2), bias = random_mat(f, 1, n, 0, 3);
@@ -32,8 +34,11 @@ static void unit_rows_gradient_matches_differences(void **state) {
         kd_mat dx = op_mat(f, rows, cols, cols + 1, x), y = op_mat(f, rows, cols, cols, NULL);
         kd_mat dup = op_mat(f, rows, cols, cols, up), gradient = op_mat(f, rows, cols, cols, NULL);
         float *norm = op_copy(f, x, rows, sizeof *norm);
-        assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, dx, p, &rng, y, norm));
-        assert_ok(kd_unit_rows_backward(f->ctx, NULL, NULL, 1.0f, y, norm, dup, p, &rng, 0.0f, gradient));
+        assert_ok(kd_unit_rows_forward(
+            f->ctx, &(kd_unit_rows_forward_args){.x = dx, .p = p, .rng = &rng, .y = y, .norm = norm}));
+        kd_unit_rows_backward_args back = {
+            .alpha = 1.0f, .y = y, .norm = norm, .dy = dup, .p = p, .rng = &rng, .dx = gradient};
+        assert_ok(kd_unit_rows_backward(f->ctx, &back));
         float *got = op_read(f, gradient);
         for (int64_t i = 0; i < rows * cols; i += 13) {
             double side[2];
@@ -41,7 +46,8 @@ static void unit_rows_gradient_matches_differences(void **state) {
                 float moved = x[i] + (s ? 1e-2f : -1e-2f);
                 kd_mat probe = op_mat(f, rows, cols, cols, x);
                 assert_ok(kd_upload(f->ctx, probe.data + i, &moved, sizeof moved));
-                assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, probe, p, &rng, y, norm));
+                assert_ok(kd_unit_rows_forward(
+                    f->ctx, &(kd_unit_rows_forward_args){.x = probe, .p = p, .rng = &rng, .y = y, .norm = norm}));
                 float *out = op_read(f, y);
                 side[s] = 0.0;
                 for (int64_t j = 0; j < rows * cols; j++) side[s] += (double)out[j] * up[j];
@@ -84,8 +90,8 @@ static void contrasts(op_fixture *f, int64_t n, outputs *out) {
                             .loss = op_zeros(f, 1, sizeof(double)),
                             .most_keys = s.most};
     free(node);
-    assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, args.a, 0.0f, NULL, args.a, norm));
-    assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, args.b, 0.0f, NULL, args.b, norm));
+    assert_ok(kd_unit_rows_forward(f->ctx, &(kd_unit_rows_forward_args){.x = args.a, .y = args.a, .norm = norm}));
+    assert_ok(kd_unit_rows_forward(f->ctx, &(kd_unit_rows_forward_args){.x = args.b, .y = args.b, .norm = norm}));
     assert_ok(kd_workspace_reserve(f->ctx, kd_infonce_workspace(s.count, s.d)));
     assert_ok(kd_infonce(f->ctx, &args));
     keep(f, args.da, out);
@@ -128,7 +134,7 @@ static void infonce_over_ranks_adds_up(void **state) {
         unit[k] = op_mat(f, rows[k], D, D, host[k]);
         whole[k] = op_mat(f, rows[k], D, D, NULL);
         part[k] = op_mat(f, rows[k], D, D, NULL);
-        assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, unit[k], 0.0f, NULL, unit[k], norm));
+        assert_ok(kd_unit_rows_forward(f->ctx, &(kd_unit_rows_forward_args){.x = unit[k], .y = unit[k], .norm = norm}));
     }
     assert_ok(kd_workspace_reserve(f->ctx, kd_infonce_workspace(COUNT, D)));
     kd_infonce_args all = {.count = COUNT,
@@ -180,8 +186,9 @@ static void zero_rows_stay_finite(void **state) {
     op_fixture *f = *state;
     kd_mat x = op_mat(f, 2, 8, 8, NULL), y = op_mat(f, 2, 8, 8, NULL), d = op_mat(f, 2, 8, 8, NULL);
     float *norm = op_copy(f, (float[2]){0}, 2, sizeof *norm);
-    assert_ok(kd_unit_rows_forward(f->ctx, NULL, NULL, x, 0.0f, NULL, y, norm));
-    assert_ok(kd_unit_rows_backward(f->ctx, NULL, NULL, 1.0f, y, norm, y, 0.0f, NULL, 0.0f, d));
+    assert_ok(kd_unit_rows_forward(f->ctx, &(kd_unit_rows_forward_args){.x = x, .y = y, .norm = norm}));
+    assert_ok(kd_unit_rows_backward(
+        f->ctx, &(kd_unit_rows_backward_args){.alpha = 1.0f, .y = y, .norm = norm, .dy = y, .dx = d}));
     float *got = op_read(f, d);
     for (int i = 0; i < 16; i++) assert_near(got[i], 0.0, 0.0);
     free(got);
@@ -269,7 +276,13 @@ static void metrics_match_a_hand_count(void **state) {
     double sums[7] = {0}, got[7];
     kd_csr held_out = {2, 6, op_copy(f, ptr, 3, 8), op_copy(f, held, 3, 4), NULL};
     double *device = op_copy(f, sums, 7, 8);
-    assert_ok(kd_rank_metrics(f->ctx, 2, 3, op_copy(f, list, 6, 4), held_out, 2, topk, device));
+    assert_ok(kd_rank_metrics(f->ctx, &(kd_rank_metrics_args){.rows = 2,
+                                                              .k = 3,
+                                                              .index = op_copy(f, list, 6, 4),
+                                                              .held_out = held_out,
+                                                              .topk_count = 2,
+                                                              .topk = topk,
+                                                              .sums = device}));
     assert_ok(kd_download(f->ctx, got, device, sizeof got));
     double ideal = 1.0 + 1.0 / log2(3.0) + 0.5;
     assert_near(got[0], 0.0, 1e-12);
@@ -283,7 +296,7 @@ static void shapes_that_do_not_fit_are_refused(void **state) {
     op_fixture *f = *state;
     kd_mat a = op_mat(f, 2, 3, 3, NULL), b = op_mat(f, 2, 4, 4, NULL);
     assert_int_equal(kd_add_scaled(f->ctx, 1.0f, a, 0.0f, b), KD_ERR_ARGUMENT);
-    assert_int_equal(kd_gemm(f->ctx, false, false, 1.0f, a, b, 0.0f, a), KD_ERR_ARGUMENT);
+    assert_int_equal(kd_gemm(f->ctx, &(kd_gemm_args){.alpha = 1.0f, .a = a, .b = b, .c = a}), KD_ERR_ARGUMENT);
     assert_int_equal(kd_permutation(f->ctx, INT64_C(1) << 31, &(kd_rng){0}, NULL), KD_ERR_ARGUMENT);
 }
 

@@ -183,11 +183,22 @@ static void units(op_fixture *f, const part *p, int64_t variant, made *out) {
     kd_mat up = columns(f, p, rows, 1, 3), dx = columns(f, p, rows, 3, 4);
     if (rows > 2 && p->cols > 0) assert_ok(kd_zero(f->ctx, x.data + 2 * x.ld, p->cols * (int64_t)sizeof(float)));
     spoil_workspace(f);
-    assert_ok(kd_unit_rows_forward(f->ctx, p->split, only, x, drop, &RNG, y, norm));
+    kd_unit_rows_forward_args forward = {
+        .split = p->split, .only = only, .x = x, .p = drop, .rng = &RNG, .y = y, .norm = norm};
+    assert_ok(kd_unit_rows_forward(f->ctx, &forward));
     took(p, sums);
     put_columns(f, y, out);
     spoil_workspace(f);
-    assert_ok(kd_unit_rows_backward(f->ctx, p->split, only, 0.7f, y, norm, up, drop, &RNG, 0.5f, dx));
+    assert_ok(kd_unit_rows_backward(f->ctx, &(kd_unit_rows_backward_args){.split = p->split,
+                                                                          .only = only,
+                                                                          .alpha = 0.7f,
+                                                                          .y = y,
+                                                                          .norm = norm,
+                                                                          .dy = up,
+                                                                          .p = drop,
+                                                                          .rng = &RNG,
+                                                                          .beta = 0.5f,
+                                                                          .dx = dx}));
     took(p, sums);
     put_columns(f, dx, out);
     assert_ok(kd_download(f->ctx, read, norm, rows * (int64_t)sizeof *read));
@@ -217,7 +228,15 @@ static void attention(op_fixture *f, const part *p, int64_t variant, made *out) 
     float *logit = not_numbers(f, kg.capacity), *alpha = not_numbers(f, kg.capacity);
     float *read = malloc((size_t)kg.capacity * sizeof *read);
     edges = last_of(f, kg.head_ptr, heads);
-    assert_ok(kd_rgat_forward(f->ctx, p->split, &kg, 0.2f, e, rh, rt, logit, alpha, agg));
+    assert_ok(kd_rgat_forward(f->ctx, &(kd_rgat_forward_args){.split = p->split,
+                                                              .kg = &kg,
+                                                              .slope = 0.2f,
+                                                              .e = e,
+                                                              .rh = rh,
+                                                              .rt = rt,
+                                                              .logit = logit,
+                                                              .alpha = alpha,
+                                                              .agg = agg}));
     put_columns(f, agg, out);
     put_values(f, alpha, edges, out);
     put_values(f, logit, edges, out);
@@ -225,7 +244,18 @@ static void attention(op_fixture *f, const part *p, int64_t variant, made *out) 
     for (int64_t k = edges; k < kg.capacity && p->split; k++) assert_true(read[k] == 0.0f);
     free(read);
     spoil_workspace(f);
-    assert_ok(kd_rgat_backward(f->ctx, p->split, &kg, 0.2f, e, rh, rt, logit, alpha, up, de, drh, drt));
+    assert_ok(kd_rgat_backward(f->ctx, &(kd_rgat_backward_args){.split = p->split,
+                                                                .kg = &kg,
+                                                                .slope = 0.2f,
+                                                                .e = e,
+                                                                .rh = rh,
+                                                                .rt = rt,
+                                                                .logit = logit,
+                                                                .alpha = alpha,
+                                                                .dagg = up,
+                                                                .de = de,
+                                                                .drh = drh,
+                                                                .drt = drt}));
     put_values(f, logit, edges, out);
     put_columns(f, de, out);
     put_columns(f, drh, out);
@@ -314,14 +344,43 @@ typedef struct step {
 static kd_status run_step(kd_ctx *ctx, void *arg) {
     step *s = arg;
     const kd_split *split = &s->split;
-    kd_status status = kd_rgat_forward(ctx, split, &s->kg, 0.2f, s->e, s->rh, s->rt, s->logit, s->alpha, s->agg);
+    kd_status status = kd_rgat_forward(ctx, &(kd_rgat_forward_args){.split = split,
+                                                                    .kg = &s->kg,
+                                                                    .slope = 0.2f,
+                                                                    .e = s->e,
+                                                                    .rh = s->rh,
+                                                                    .rt = s->rt,
+                                                                    .logit = s->logit,
+                                                                    .alpha = s->alpha,
+                                                                    .agg = s->agg});
     const kd_groups *only = &s->bpr.users;
-    if (status == KD_OK) status = kd_unit_rows_forward(ctx, split, only, s->agg, 0.3f, &RNG, s->unit, s->norm);
     if (status == KD_OK)
-        status = kd_unit_rows_backward(ctx, split, only, 1.0f, s->unit, s->norm, s->up, 0.3f, &RNG, 0.0f, s->agg);
+        status = kd_unit_rows_forward(
+            ctx, &(kd_unit_rows_forward_args){
+                     .split = split, .only = only, .x = s->agg, .p = 0.3f, .rng = &RNG, .y = s->unit, .norm = s->norm});
     if (status == KD_OK)
-        status = kd_rgat_backward(ctx, split, &s->kg, 0.2f, s->e, s->rh, s->rt, s->logit, s->alpha, s->agg, s->de,
-                                  s->drh, s->drt);
+        status = kd_unit_rows_backward(ctx, &(kd_unit_rows_backward_args){.split = split,
+                                                                          .only = only,
+                                                                          .alpha = 1.0f,
+                                                                          .y = s->unit,
+                                                                          .norm = s->norm,
+                                                                          .dy = s->up,
+                                                                          .p = 0.3f,
+                                                                          .rng = &RNG,
+                                                                          .dx = s->agg});
+    if (status == KD_OK)
+        status = kd_rgat_backward(ctx, &(kd_rgat_backward_args){.split = split,
+                                                                .kg = &s->kg,
+                                                                .slope = 0.2f,
+                                                                .e = s->e,
+                                                                .rh = s->rh,
+                                                                .rt = s->rt,
+                                                                .logit = s->logit,
+                                                                .alpha = s->alpha,
+                                                                .dagg = s->agg,
+                                                                .de = s->de,
+                                                                .drh = s->drh,
+                                                                .drt = s->drt});
     return status == KD_OK ? kd_bpr(ctx, &s->bpr) : status;
 }
 
@@ -376,9 +435,14 @@ static void what_does_not_fit_is_refused(void **state) {
     float *norm = op_zeros(f, 3, sizeof *norm);
     kd_split odd = {-4, twice, NULL}, silent = {4, NULL, NULL};
     kd_bpr_args args = triples(f, &(part){.cols = 4, .all = 4}, 0);
-    assert_int_equal(kd_unit_rows_forward(f->ctx, &odd, NULL, x, 0.0f, NULL, x, norm), KD_ERR_ARGUMENT);
-    assert_int_equal(kd_unit_rows_backward(f->ctx, &silent, NULL, 1.0f, x, norm, x, 0.0f, NULL, 0.0f, x),
-                     KD_ERR_ARGUMENT);
+    assert_int_equal(
+        kd_unit_rows_forward(f->ctx, &(kd_unit_rows_forward_args){.split = &odd, .x = x, .y = x, .norm = norm}),
+        KD_ERR_ARGUMENT);
+    assert_int_equal(
+        kd_unit_rows_backward(
+            f->ctx,
+            &(kd_unit_rows_backward_args){.split = &silent, .alpha = 1.0f, .y = x, .norm = norm, .dy = x, .dx = x}),
+        KD_ERR_ARGUMENT);
     assert_int_equal(kd_take_rows(f->ctx, &groups, x, few), KD_ERR_ARGUMENT);
     assert_int_equal(kd_give_rows(f->ctx, &groups, few, x), KD_ERR_ARGUMENT);
     assert_int_equal(kd_bpr(f->ctx, &args), KD_ERR_ARGUMENT); /* nobody gets the loss */
@@ -398,8 +462,11 @@ static void sums_need_room(void **state) {
             const kd_split *by = divided ? &split : NULL;
             const kd_groups *only = named ? &groups : NULL;
             f->ctx->workspace_bytes = divided ? kd_unit_rows_workspace(named ? 4 : 3) - 1 : 0;
-            kd_status forward = kd_unit_rows_forward(f->ctx, by, only, x, 0.0f, NULL, x, norm);
-            kd_status backward = kd_unit_rows_backward(f->ctx, by, only, 1.0f, x, norm, x, 0.0f, NULL, 0.0f, x);
+            kd_status forward = kd_unit_rows_forward(
+                f->ctx, &(kd_unit_rows_forward_args){.split = by, .only = only, .x = x, .y = x, .norm = norm});
+            kd_unit_rows_backward_args back = {
+                .split = by, .only = only, .alpha = 1.0f, .y = x, .norm = norm, .dy = x, .dx = x};
+            kd_status backward = kd_unit_rows_backward(f->ctx, &back);
             f->ctx->workspace_bytes = room;
             assert_int_equal(forward, divided && named ? KD_ERR_ARGUMENT : KD_OK);
             assert_int_equal(backward, divided ? KD_ERR_ARGUMENT : KD_OK);

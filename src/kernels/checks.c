@@ -64,14 +64,14 @@ void kd_recording_free(kd_ctx *ctx, kd_recording **recording) { ctx->ops->record
 
 /* Dense. */
 
-kd_status kd_gemm(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b, float beta,
-                  kd_mat c) {
-    REQUIRE_OR_RETURN(sane(a) && sane(b) && sane(c));
-    REQUIRE_OR_RETURN((transpose_a ? a.cols : a.rows) == c.rows && (transpose_b ? b.rows : b.cols) == c.cols);
-    REQUIRE_OR_RETURN((transpose_a ? a.rows : a.cols) == (transpose_b ? b.cols : b.rows));
-    REQUIRE_OR_RETURN(c.rows <= INT32_MAX && c.cols <= INT32_MAX && a.ld <= INT32_MAX && b.ld <= INT32_MAX &&
-                      c.ld <= INT32_MAX);
-    return FORWARDED(gemm, ctx, transpose_a, transpose_b, alpha, a, b, beta, c);
+kd_status kd_gemm(kd_ctx *ctx, const kd_gemm_args *a) {
+    REQUIRE_OR_RETURN(sane(a->a) && sane(a->b) && sane(a->c));
+    REQUIRE_OR_RETURN((a->transpose_a ? a->a.cols : a->a.rows) == a->c.rows &&
+                      (a->transpose_b ? a->b.rows : a->b.cols) == a->c.cols);
+    REQUIRE_OR_RETURN((a->transpose_a ? a->a.rows : a->a.cols) == (a->transpose_b ? a->b.cols : a->b.rows));
+    REQUIRE_OR_RETURN(a->c.rows <= INT32_MAX && a->c.cols <= INT32_MAX && a->a.ld <= INT32_MAX &&
+                      a->b.ld <= INT32_MAX && a->c.ld <= INT32_MAX);
+    return FORWARDED(gemm, ctx, a);
 }
 kd_status kd_gram(kd_ctx *ctx, kd_mat x, kd_mat g) {
     REQUIRE_OR_RETURN(sane(x) && sane(g) && g.rows == x.cols && g.cols == x.cols && x.data != g.data);
@@ -108,18 +108,17 @@ kd_status kd_squared_norm(kd_ctx *ctx, float weight, kd_mat x, kd_mat dx, double
     REQUIRE_OR_RETURN(same_shape(x, dx) && loss);
     return FORWARDED(squared_norm, ctx, weight, x, dx, loss);
 }
-kd_status kd_unit_rows_forward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, kd_mat x, float p,
-                               const kd_rng *rng, kd_mat y, float *norm) {
-    REQUIRE_OR_RETURN(split_fits(split) && same_shape(x, y) && norm && p >= 0.0f && p < 1.0f && (rng || p == 0.0f));
-    if (split && only) REQUIRE_WORKSPACE_OR_RETURN(kd_unit_rows_workspace(only->capacity));
-    return FORWARDED(unit_rows_forward, ctx, split, only, x, p, rng, y, norm);
+kd_status kd_unit_rows_forward(kd_ctx *ctx, const kd_unit_rows_forward_args *a) {
+    REQUIRE_OR_RETURN(split_fits(a->split) && same_shape(a->x, a->y) && a->norm && a->p >= 0.0f && a->p < 1.0f &&
+                      (a->rng || a->p == 0.0f));
+    if (a->split && a->only) REQUIRE_WORKSPACE_OR_RETURN(kd_unit_rows_workspace(a->only->capacity));
+    return FORWARDED(unit_rows_forward, ctx, a);
 }
-kd_status kd_unit_rows_backward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, float alpha, kd_mat y,
-                                const float *norm, kd_mat dy, float p, const kd_rng *rng, float beta, kd_mat dx) {
-    REQUIRE_OR_RETURN(split_fits(split) && same_shape(y, dy) && same_shape(y, dx));
-    REQUIRE_OR_RETURN(norm && p >= 0.0f && p < 1.0f && (rng || p == 0.0f));
-    if (split) REQUIRE_WORKSPACE_OR_RETURN(kd_unit_rows_workspace(only ? only->capacity : y.rows));
-    return FORWARDED(unit_rows_backward, ctx, split, only, alpha, y, norm, dy, p, rng, beta, dx);
+kd_status kd_unit_rows_backward(kd_ctx *ctx, const kd_unit_rows_backward_args *a) {
+    REQUIRE_OR_RETURN(split_fits(a->split) && same_shape(a->y, a->dy) && same_shape(a->y, a->dx));
+    REQUIRE_OR_RETURN(a->norm && a->p >= 0.0f && a->p < 1.0f && (a->rng || a->p == 0.0f));
+    if (a->split) REQUIRE_WORKSPACE_OR_RETURN(kd_unit_rows_workspace(a->only ? a->only->capacity : a->y.rows));
+    return FORWARDED(unit_rows_backward, ctx, a);
 }
 kd_status kd_take_rows(kd_ctx *ctx, const kd_groups *groups, kd_mat x, kd_mat y) {
     REQUIRE_OR_RETURN(groups && sane(x) && sane(y) && x.cols == y.cols && y.rows >= groups->capacity);
@@ -145,10 +144,9 @@ kd_status kd_softmax_backward(kd_ctx *ctx, int64_t count, const float *s, const 
     REQUIRE_OR_RETURN(count >= 1);
     return FORWARDED(softmax_backward, ctx, count, s, ds, dw);
 }
-kd_status kd_adam(kd_ctx *ctx, const kd_adam_config *config, const int64_t *steps, int64_t n, float *p, const float *g,
-                  float *m, float *v) {
-    REQUIRE_OR_RETURN(steps && n >= 0);
-    return FORWARDED(adam, ctx, config, steps, n, p, g, m, v);
+kd_status kd_adam(kd_ctx *ctx, const kd_adam_args *a) {
+    REQUIRE_OR_RETURN(a->steps && a->n >= 0);
+    return FORWARDED(adam, ctx, a);
 }
 
 /* Graphs. */
@@ -159,40 +157,37 @@ kd_status kd_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_m
     REQUIRE_OR_RETURN(beta == 0.0f || same_shape(c, y));
     return FORWARDED(spmm, ctx, alpha, a, x, beta, c, y);
 }
-kd_status kd_spmm_rows(kd_ctx *ctx, const kd_groups *only, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c,
-                       kd_mat y) {
-    REQUIRE_OR_RETURN(sane(x) && sane(y) && a.cols == x.rows && a.rows == y.rows && x.cols == y.cols &&
-                      x.data != y.data);
-    REQUIRE_OR_RETURN(only && (beta == 0.0f || same_shape(c, y)));
-    return FORWARDED(spmm_rows, ctx, only, alpha, a, x, beta, c, y);
+kd_status kd_spmm_rows(kd_ctx *ctx, const kd_spmm_rows_args *a) {
+    REQUIRE_OR_RETURN(sane(a->x) && sane(a->y) && a->a.cols == a->x.rows && a->a.rows == a->y.rows &&
+                      a->x.cols == a->y.cols && a->x.data != a->y.data);
+    REQUIRE_OR_RETURN(a->only && (a->beta == 0.0f || same_shape(a->c, a->y)));
+    return FORWARDED(spmm_rows, ctx, a);
 }
 kd_status kd_place_rows(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t rows, int32_t *place) {
     REQUIRE_OR_RETURN(n >= 0 && n <= rows && n <= INT32_MAX);
     return FORWARDED(place_rows, ctx, n, row, rows, place);
 }
-kd_status kd_spmm_batch(kd_ctx *ctx, float alpha, kd_csr a, const int32_t *row, const int32_t *place, kd_mat x,
-                        float beta, kd_mat y) {
-    REQUIRE_OR_RETURN(sane(x) && sane(y) && x.cols == y.cols && x.data != y.data && (beta == 0.0f || beta == 1.0f));
-    REQUIRE_OR_RETURN(!row != !place && (row ? a.cols == x.rows : a.rows == y.rows));
-    return FORWARDED(spmm_batch, ctx, alpha, a, row, place, x, beta, y);
+kd_status kd_spmm_batch(kd_ctx *ctx, const kd_spmm_batch_args *a) {
+    REQUIRE_OR_RETURN(sane(a->x) && sane(a->y) && a->x.cols == a->y.cols && a->x.data != a->y.data &&
+                      (a->beta == 0.0f || a->beta == 1.0f));
+    REQUIRE_OR_RETURN(!a->row != !a->place && (a->row ? a->a.cols == a->x.rows : a->a.rows == a->y.rows));
+    return FORWARDED(spmm_batch, ctx, a);
 }
 static bool rgat_fits(const kd_kg *kg, kd_mat e, kd_mat rh, kd_mat rt) {
     return sane(e) && same_shape(rh, rt) && e.rows == kg->entities && rh.rows == kg->relations && rh.cols == e.cols;
 }
-kd_status kd_rgat_forward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e, kd_mat rh,
-                          kd_mat rt, float *logit, float *alpha, kd_mat agg) {
-    REQUIRE_OR_RETURN(split_fits(split) && rgat_fits(kg, e, rh, rt));
-    REQUIRE_OR_RETURN(sane(agg) && agg.rows <= e.rows && agg.cols == e.cols);
-    return FORWARDED(rgat_forward, ctx, split, kg, slope, e, rh, rt, logit, alpha, agg);
+kd_status kd_rgat_forward(kd_ctx *ctx, const kd_rgat_forward_args *a) {
+    REQUIRE_OR_RETURN(split_fits(a->split) && rgat_fits(a->kg, a->e, a->rh, a->rt));
+    REQUIRE_OR_RETURN(sane(a->agg) && a->agg.rows <= a->e.rows && a->agg.cols == a->e.cols);
+    return FORWARDED(rgat_forward, ctx, a);
 }
-kd_status kd_rgat_backward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e, kd_mat rh,
-                           kd_mat rt, float *logit, const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh,
-                           kd_mat drt) {
-    REQUIRE_OR_RETURN(rgat_fits(kg, e, rh, rt) && sane(dagg) && dagg.rows <= e.rows && dagg.cols == e.cols &&
-                      same_shape(e, de));
-    REQUIRE_OR_RETURN(split_fits(split) && same_shape(rh, drh) && same_shape(rt, drt));
-    REQUIRE_WORKSPACE_OR_RETURN(kd_rgat_backward_workspace(kg->relations, e.cols, split ? kg->capacity : 0));
-    return FORWARDED(rgat_backward, ctx, split, kg, slope, e, rh, rt, logit, alpha, dagg, de, drh, drt);
+kd_status kd_rgat_backward(kd_ctx *ctx, const kd_rgat_backward_args *a) {
+    REQUIRE_OR_RETURN(rgat_fits(a->kg, a->e, a->rh, a->rt) && sane(a->dagg) && a->dagg.rows <= a->e.rows &&
+                      a->dagg.cols == a->e.cols && same_shape(a->e, a->de));
+    REQUIRE_OR_RETURN(split_fits(a->split) && same_shape(a->rh, a->drh) && same_shape(a->rt, a->drt));
+    REQUIRE_WORKSPACE_OR_RETURN(
+        kd_rgat_backward_workspace(a->kg->relations, a->e.cols, a->split ? a->kg->capacity : 0));
+    return FORWARDED(rgat_backward, ctx, a);
 }
 kd_status kd_modality_graph_build(kd_ctx *ctx, const int32_t *top, float keep_rate, const kd_rng *rng,
                                   kd_modality_graph *out) {
@@ -265,19 +260,18 @@ kd_status kd_hidden_backward(kd_ctx *ctx, kd_mat h, const int32_t *t, kd_mat dh,
     REQUIRE_OR_RETURN(same_shape(h, dh) && sane(dtable) && dtable.cols == h.cols && t);
     return FORWARDED(hidden_backward, ctx, h, t, dh, dtable);
 }
-kd_status kd_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t, const float *weight,
-                          int64_t width, kd_mat out, float *row_loss, double *loss) {
-    REQUIRE_OR_RETURN(sane(out) && out.cols == x0.cols && out.rows >= 1 && width >= out.cols);
-    return FORWARDED(denoise_loss, ctx, x0, row, t, weight, width, out, row_loss, loss);
+kd_status kd_denoise_loss(kd_ctx *ctx, const kd_denoise_loss_args *a) {
+    REQUIRE_OR_RETURN(sane(a->out) && a->out.cols == a->x0.cols && a->out.rows >= 1 && a->width >= a->out.cols);
+    return FORWARDED(denoise_loss, ctx, a);
 }
 kd_status kd_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *a) {
     REQUIRE_OR_RETURN(same_shape(a->h, a->dh) && same_shape(a->h, a->xw) && a->h.rows >= 1 && a->width >= a->x0.cols);
     return FORWARDED(gram_loss, ctx, a);
 }
-kd_status kd_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t width, kd_mat y,
-                           float *row_loss, double *loss) {
-    REQUIRE_OR_RETURN(sane(y) && sane(target) && y.cols == target.cols && y.rows >= 1 && width >= y.cols);
-    return FORWARDED(guidance_loss, ctx, target, row, weight, width, y, row_loss, loss);
+kd_status kd_guidance_loss(kd_ctx *ctx, const kd_guidance_loss_args *a) {
+    REQUIRE_OR_RETURN(sane(a->y) && sane(a->target) && a->y.cols == a->target.cols && a->y.rows >= 1 &&
+                      a->width >= a->y.cols);
+    return FORWARDED(guidance_loss, ctx, a);
 }
 
 /* Ranking. */
@@ -287,15 +281,14 @@ kd_status kd_topk_rows(kd_ctx *ctx, kd_mat x, kd_csr mask, int64_t k, int32_t *i
     if (!value) REQUIRE_WORKSPACE_OR_RETURN(kd_topk_rows_workspace(x.rows, k));
     return FORWARDED(topk_rows, ctx, x, mask, k, index, value);
 }
-kd_status kd_merge_top(kd_ctx *ctx, int64_t rows, int64_t k, int64_t parts, const int32_t *first, const int32_t *index,
-                       const float *value, int32_t *top) {
-    REQUIRE_OR_RETURN(rows >= 0 && k >= 1 && parts >= 1);
-    return FORWARDED(merge_top, ctx, rows, k, parts, first, index, value, top);
+kd_status kd_merge_top(kd_ctx *ctx, const kd_merge_top_args *a) {
+    REQUIRE_OR_RETURN(a->rows >= 0 && a->k >= 1 && a->parts >= 1);
+    return FORWARDED(merge_top, ctx, a);
 }
-kd_status kd_rank_metrics(kd_ctx *ctx, int64_t rows, int64_t k, const int32_t *index, kd_csr held_out,
-                          int64_t topk_count, const int64_t *topk, double *sums) {
-    REQUIRE_OR_RETURN(rows == held_out.rows && topk_count >= 1 && topk[0] >= 1 && topk[topk_count - 1] <= k);
-    return FORWARDED(rank_metrics, ctx, rows, k, index, held_out, topk_count, topk, sums);
+kd_status kd_rank_metrics(kd_ctx *ctx, const kd_rank_metrics_args *a) {
+    REQUIRE_OR_RETURN(a->rows == a->held_out.rows && a->topk_count >= 1 && a->topk[0] >= 1 &&
+                      a->topk[a->topk_count - 1] <= a->k);
+    return FORWARDED(rank_metrics, ctx, a);
 }
 
 /* Walks. */

@@ -221,8 +221,10 @@ void golden_check_losses(golden_case *c, kd_kdiffe *m) {
     golden_require(kd_pool_alloc(&pool, 1, sizeof(double), "test", &device), "test");
     golden_upload(c, "nce_a", a, false);
     golden_upload(c, "nce_b", b, false);
-    golden_require(kd_unit_rows_forward(c->ctx, NULL, NULL, a, 0.0f, NULL, a, norm), "unit rows");
-    golden_require(kd_unit_rows_forward(c->ctx, NULL, NULL, b, 0.0f, NULL, b, norm + rows), "unit rows");
+    golden_require(kd_unit_rows_forward(c->ctx, &(kd_unit_rows_forward_args){.x = a, .y = a, .norm = norm}),
+                   "unit rows");
+    golden_require(kd_unit_rows_forward(c->ctx, &(kd_unit_rows_forward_args){.x = b, .y = b, .norm = norm + rows}),
+                   "unit rows");
     golden_require(kd_take_rows(c->ctx, nodes, a, anchor), "anchors");
     kd_infonce_args args = {.count = count,
                             .temp = (float)c->config.temp,
@@ -235,9 +237,13 @@ void golden_check_losses(golden_case *c, kd_kdiffe *m) {
                             .loss = device};
     golden_require(kd_infonce(c->ctx, &args), "infonce");
     golden_require(kd_give_rows(c->ctx, nodes, danchor, da), "anchors");
-    golden_require(kd_unit_rows_backward(c->ctx, NULL, NULL, 1.0f, a, norm, da, 0.0f, NULL, 0.0f, da), "unit rows");
-    golden_require(kd_unit_rows_backward(c->ctx, NULL, NULL, 1.0f, b, norm + rows, db, 0.0f, NULL, 0.0f, db),
+    golden_require(kd_unit_rows_backward(
+                       c->ctx, &(kd_unit_rows_backward_args){.alpha = 1.0f, .y = a, .norm = norm, .dy = da, .dx = da}),
                    "unit rows");
+    golden_require(
+        kd_unit_rows_backward(
+            c->ctx, &(kd_unit_rows_backward_args){.alpha = 1.0f, .y = b, .norm = norm + rows, .dy = db, .dx = db}),
+        "unit rows");
     golden_require(kd_download(c->ctx, &loss, device, sizeof loss), "infonce");
     golden_compare(c, "nce_loss", &(float){(float)loss}, 1);
     golden_compare_mat(c, "nce_grad_a", da, false);
@@ -288,7 +294,14 @@ static void check_adam(golden_case *c) {
     c->inputs++;
     for (int64_t i = 0; golden_has(c, golden_name("adam_g%d", (int)i)); i++) {
         golden_upload(c, golden_name("adam_g%d", (int)i), kd_mat_make(device + n, 1, n), false);
-        golden_require(kd_adam(c->ctx, &adam, &cursor->step, n, device, device + n, state, state + n), "adam");
+        golden_require(kd_adam(c->ctx, &(kd_adam_args){.config = &adam,
+                                                       .steps = &cursor->step,
+                                                       .n = n,
+                                                       .p = device,
+                                                       .g = device + n,
+                                                       .m = state,
+                                                       .v = state + n}),
+                       "adam");
         golden_require(kd_cursor_advance(c->ctx, 1, 0, NULL, NULL, cursor), "adam");
         golden_compare_mat(c, golden_name("adam_p%d", (int)i + 1), kd_mat_make(device, 1, n), false);
     }

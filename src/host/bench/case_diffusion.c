@@ -163,8 +163,14 @@ static kd_status set_up_loss(kd_bench *b, int64_t parameter) {
 
 static kd_status run_loss(kd_bench *b) {
     const diffusion *s = b->state;
-    return kd_denoise_loss(b->ctx, b->setting->graphs.train, s->row_at, s->t_at, s->weight_at, s->width, s->out,
-                           s->row_loss, s->loss);
+    return kd_denoise_loss(b->ctx, &(kd_denoise_loss_args){.x0 = b->setting->graphs.train,
+                                                           .row = s->row_at,
+                                                           .t = s->t_at,
+                                                           .weight = s->weight_at,
+                                                           .width = s->width,
+                                                           .out = s->out,
+                                                           .row_loss = s->row_loss,
+                                                           .loss = s->loss});
 }
 
 static kd_status check_loss(kd_bench *b) {

@@ -85,7 +85,13 @@ static kd_status set_up_linear(kd_bench *b, int64_t parameter) {
 
 static kd_status run_gemm(kd_bench *b) {
     const dense *s = b->state;
-    return kd_gemm(b->ctx, s->transpose_a, s->transpose_b, 1.0f, s->a, s->b, s->beta, s->c);
+    return kd_gemm(b->ctx, &(kd_gemm_args){.transpose_a = s->transpose_a,
+                                           .transpose_b = s->transpose_b,
+                                           .alpha = 1.0f,
+                                           .a = s->a,
+                                           .b = s->b,
+                                           .beta = s->beta,
+                                           .c = s->c});
 }
 static kd_status run_gram(kd_bench *b) {
     const dense *s = b->state;

@@ -44,8 +44,14 @@ static kd_status set_up_forward(kd_bench *b, int64_t parameter) {
 
 static kd_status run_forward(kd_bench *b) {
     const attention *s = b->state;
-    return kd_rgat_forward(b->ctx, NULL, &b->setting->graphs.capped, SLOPE, s->e, s->rh, s->rt, s->logit, s->alpha,
-                           s->agg);
+    return kd_rgat_forward(b->ctx, &(kd_rgat_forward_args){.kg = &b->setting->graphs.capped,
+                                                           .slope = SLOPE,
+                                                           .e = s->e,
+                                                           .rh = s->rh,
+                                                           .rt = s->rt,
+                                                           .logit = s->logit,
+                                                           .alpha = s->alpha,
+                                                           .agg = s->agg});
 }
 
 static double dot(const float *x, const float *y, int64_t n) {
@@ -123,8 +129,17 @@ static kd_status set_up_backward(kd_bench *b, int64_t parameter) {
 
 static kd_status run_backward(kd_bench *b) {
     const attention *s = b->state;
-    return kd_rgat_backward(b->ctx, NULL, &b->setting->graphs.capped, SLOPE, s->e, s->rh, s->rt, s->logit, s->alpha,
-                            s->up, s->de, s->drh, s->drt);
+    return kd_rgat_backward(b->ctx, &(kd_rgat_backward_args){.kg = &b->setting->graphs.capped,
+                                                             .slope = SLOPE,
+                                                             .e = s->e,
+                                                             .rh = s->rh,
+                                                             .rt = s->rt,
+                                                             .logit = s->logit,
+                                                             .alpha = s->alpha,
+                                                             .dagg = s->up,
+                                                             .de = s->de,
+                                                             .drh = s->drh,
+                                                             .drt = s->drt});
 }
 
 /* Sums that begin with what the gradient was before the call. */

@@ -52,7 +52,8 @@ static kd_status set_up_unit(kd_bench *b, int64_t parameter) {
 
 static kd_status run_unit(kd_bench *b) {
     rows *s = b->state;
-    return kd_unit_rows_forward(b->ctx, NULL, NULL, s->x, s->dropout, &s->rng, s->y, s->norm);
+    return kd_unit_rows_forward(
+        b->ctx, &(kd_unit_rows_forward_args){.x = s->x, .p = s->dropout, .rng = &s->rng, .y = s->y, .norm = s->norm});
 }
 
 static kd_status check_unit(kd_bench *b) {
@@ -94,7 +95,14 @@ static kd_status set_up_unit_backward(kd_bench *b, int64_t parameter) {
 
 static kd_status run_unit_backward(kd_bench *b) {
     rows *s = b->state;
-    return kd_unit_rows_backward(b->ctx, NULL, NULL, 1.0f, s->y, s->norm, s->up, s->dropout, &s->rng, 1.0f, s->x);
+    return kd_unit_rows_backward(b->ctx, &(kd_unit_rows_backward_args){.alpha = 1.0f,
+                                                                       .y = s->y,
+                                                                       .norm = s->norm,
+                                                                       .dy = s->up,
+                                                                       .p = s->dropout,
+                                                                       .rng = &s->rng,
+                                                                       .beta = 1.0f,
+                                                                       .dx = s->x});
 }
 
 static kd_status check_unit_backward(kd_bench *b) {
@@ -208,7 +216,13 @@ static kd_status set_up_adam(kd_bench *b, int64_t parameter) {
 
 static kd_status run_adam(kd_bench *b) {
     const rows *s = b->state;
-    return kd_adam(b->ctx, &s->adam, s->steps, s->p.cols, s->p.data, s->g.data, s->m.data, s->v.data);
+    return kd_adam(b->ctx, &(kd_adam_args){.config = &s->adam,
+                                           .steps = s->steps,
+                                           .n = s->p.cols,
+                                           .p = s->p.data,
+                                           .g = s->g.data,
+                                           .m = s->m.data,
+                                           .v = s->v.data});
 }
 
 static kd_status check_adam(kd_bench *b) {

@@ -103,7 +103,7 @@ static kd_status copy(kd_bench *b) {
 }
 static kd_status product(kd_bench *b) {
     const ceiling *m = b->state;
-    return kd_gemm(b->ctx, false, false, 1.0f, m->a, m->b, 0.0f, m->c);
+    return kd_gemm(b->ctx, &(kd_gemm_args){.alpha = 1.0f, .a = m->a, .b = m->b, .c = m->c});
 }
 static const kd_bench_case COPY = {.name = "copy", .run = copy}, PRODUCT = {.name = "product", .run = product};
 

@@ -61,8 +61,12 @@ kd_status kd_ranker_lists(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, kd_
     kd_mat score = kd_mat_make(r->score, user_view.rows, item_view.rows);
     int64_t depth = r->depth > 0 ? r->depth : user_view.cols;
     for (int64_t c = 0; c < user_view.cols; c += depth) {
-        KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, kd_mat_cols(user_view, c, depth), kd_mat_cols(item_view, c, depth),
-                             c > 0 ? 1.0f : 0.0f, score));
+        KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.transpose_b = true,
+                                                  .alpha = 1.0f,
+                                                  .a = kd_mat_cols(user_view, c, depth),
+                                                  .b = kd_mat_cols(item_view, c, depth),
+                                                  .beta = c > 0 ? 1.0f : 0.0f,
+                                                  .c = score}));
     }
     return kd_topk_rows(ctx, score, train, r->topk[r->topk_count - 1], r->list, r->value);
 }
@@ -107,8 +111,14 @@ kd_status kd_ranker_metrics(kd_ctx *ctx, const kd_ranker *r, const kd_ranked *v,
                                          kd_csr_rows(v->train, first, count)));
         for (int s = 0; s < 2; s++)
             if (held_out[s].row_ptr && i % ranks == rank)
-                KD_OR_RETURN(kd_rank_metrics(ctx, count, most, r->list, kd_csr_rows(held_out[s], first, count),
-                                             r->topk_count, r->topk, r->sums + s * width));
+                KD_OR_RETURN(
+                    kd_rank_metrics(ctx, &(kd_rank_metrics_args){.rows = count,
+                                                                 .k = most,
+                                                                 .index = r->list,
+                                                                 .held_out = kd_csr_rows(held_out[s], first, count),
+                                                                 .topk_count = r->topk_count,
+                                                                 .topk = r->topk,
+                                                                 .sums = r->sums + s * width}));
     }
     KD_OR_RETURN(kd_comm_allreduce_f64(r->comm, ctx, 2 * width, r->sums));
     KD_OR_RETURN(kd_download(ctx, sums, r->sums, 2 * width * (int64_t)sizeof(double)));

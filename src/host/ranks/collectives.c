@@ -315,5 +315,7 @@ kd_status kd_comm_merge_top(kd_comm *c, kd_ctx *ctx, int64_t rows, int64_t k, co
                             float *value, int32_t *top) {
     KD_OR_RETURN(kd_comm_allgather(c, ctx, c->ranks, rows * k * (int64_t)sizeof *list, list));
     KD_OR_RETURN(kd_comm_allgather(c, ctx, c->ranks, rows * k * (int64_t)sizeof *value, value));
-    return kd_merge_top(ctx, rows, k, c->ranks, first, list, value, top);
+    kd_merge_top_args lists = {
+        .rows = rows, .k = k, .parts = c->ranks, .first = first, .index = list, .value = value, .top = top};
+    return kd_merge_top(ctx, &lists);
 }

@@ -100,27 +100,26 @@ static double zeros_run(float *out, int64_t from, int64_t to, float scale) {
     return sum;
 }
 
-kd_status kd_cpu_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t, const float *weight,
-                              int64_t width, kd_mat out, float *row_loss, double *loss) {
+kd_status kd_cpu_denoise_loss(kd_ctx *ctx, const kd_denoise_loss_args *a) {
     (void)ctx;
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < out.rows; i++) {
-        float *o = out.data + i * out.ld, w = weight[t[i]];
-        float scale = (float)(2.0 * w / ((double)width * (double)out.rows));
+    for (int64_t i = 0; i < a->out.rows; i++) {
+        float *o = a->out.data + i * a->out.ld, w = a->weight[a->t[i]];
+        float scale = (float)(2.0 * w / ((double)a->width * (double)a->out.rows));
         double sum = 0.0;
         int64_t next = 0;
-        for (int64_t e = x0.row_ptr[row[i]]; e < x0.row_ptr[row[i] + 1]; e++) {
-            int64_t c = x0.col[e];
+        for (int64_t e = a->x0.row_ptr[a->row[i]]; e < a->x0.row_ptr[a->row[i] + 1]; e++) {
+            int64_t c = a->x0.col[e];
             sum += zeros_run(o, next, c, scale);
-            float miss = o[c] - (x0.val ? x0.val[e] : 1.0f);
+            float miss = o[c] - (a->x0.val ? a->x0.val[e] : 1.0f);
             sum += (double)miss * miss;
             o[c] = scale * miss;
             next = c + 1;
         }
-        sum += zeros_run(o, next, out.cols, scale);
-        row_loss[i] = (float)(w * sum / (double)width);
+        sum += zeros_run(o, next, a->out.cols, scale);
+        a->row_loss[i] = (float)(w * sum / (double)a->width);
     }
-    add_mean(row_loss, out.rows, 1.0, loss);
+    add_mean(a->row_loss, a->out.rows, 1.0, a->loss);
     return KD_OK;
 }
 
@@ -149,23 +148,22 @@ kd_status kd_cpu_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *a) {
     return KD_OK;
 }
 
-kd_status kd_cpu_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t width, kd_mat y,
-                               float *row_loss, double *loss) {
+kd_status kd_cpu_guidance_loss(kd_ctx *ctx, const kd_guidance_loss_args *a) {
     (void)ctx;
-    float scale = (float)(2.0 * weight / ((double)width * (double)y.rows));
+    float scale = (float)(2.0 * a->weight / ((double)a->width * (double)a->y.rows));
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < y.rows; i++) {
-        float *out = y.data + i * y.ld;
-        const float *want = target.data + row[i] * target.ld;
+    for (int64_t i = 0; i < a->y.rows; i++) {
+        float *out = a->y.data + i * a->y.ld;
+        const float *want = a->target.data + a->row[i] * a->target.ld;
         double sum = 0.0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t c = 0; c < y.cols; c++) {
+        for (int64_t c = 0; c < a->y.cols; c++) {
             float miss = out[c] - want[c];
             sum += (double)(miss * miss);
             out[c] = scale * miss;
         }
-        row_loss[i] = (float)(sum / (double)width);
+        a->row_loss[i] = (float)(sum / (double)a->width);
     }
-    if (loss) add_mean(row_loss, y.rows, weight, loss);
+    if (a->loss) add_mean(a->row_loss, a->y.rows, a->weight, a->loss);
     return KD_OK;
 }

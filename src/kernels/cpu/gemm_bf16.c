@@ -158,9 +158,9 @@ static void multiply_packed(const packed *a, const packed *b, float alpha, float
         for (int64_t j = 0; j < columns; j++) multiply_block(a, b, i * BLOCK, j, alpha, beta, c);
 }
 
-void kd_gemm_bf16(void *room, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b, float beta,
-                  kd_mat c) {
-    int64_t depth = transpose_a ? a.rows : a.cols;
+void kd_gemm_bf16(void *room, const kd_gemm_args *args) {
+    kd_mat a = args->a, b = args->b, c = args->c;
+    int64_t depth = args->transpose_a ? a.rows : a.cols;
     packed left = {.pair = room, .width = ROWS}, right = {.width = COLS};
     right.pair = left.pair + KD_BF16_ROWS * KD_BF16_DEPTH / 2;
     for (int64_t n = 0; n < c.cols; n += KD_BF16_COLS)
@@ -168,11 +168,11 @@ void kd_gemm_bf16(void *room, bool transpose_a, bool transpose_b, float alpha, k
             int64_t deep = least(depth - k, KD_BF16_DEPTH);
             left.pairs = right.pairs = (deep + 1) / 2;
             right.count = least(c.cols - n, KD_BF16_COLS);
-            pack(b, transpose_b, n, k, deep, &right);
+            pack(b, args->transpose_b, n, k, deep, &right);
             for (int64_t m = 0; m < c.rows; m += KD_BF16_ROWS) {
                 left.count = least(c.rows - m, KD_BF16_ROWS);
-                pack(a, !transpose_a, m, k, deep, &left);
-                multiply_packed(&left, &right, alpha, k == 0 ? beta : 1.0f,
+                pack(a, !args->transpose_a, m, k, deep, &left);
+                multiply_packed(&left, &right, args->alpha, k == 0 ? args->beta : 1.0f,
                                 kd_mat_cols(kd_mat_rows(c, m, left.count), n, right.count));
             }
         }

@@ -2,7 +2,7 @@
 #ifndef KD_CPU_GEMM_BF16_H
 #define KD_CPU_GEMM_BF16_H
 
-#include "kernels/ops/types.h"
+#include "kernels/ops/dense.h"
 
 #if defined(__x86_64__) && defined(__AVX512F__)
 #define KD_CPU_BF16 1
@@ -13,8 +13,7 @@ enum { KD_BF16_ROOM = 2 * KD_BF16_DEPTH * (KD_BF16_ROWS + KD_BF16_COLS) };
 
 /* C = alpha op(A) op(B) + beta C as kd_gemm, with A and B rounded to the nearest bf16 (ties to even). room:
  * KD_BF16_ROOM bytes, 64-byte aligned. Sums do not depend on the number of threads. */
-void kd_gemm_bf16(void *room, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b, float beta,
-                  kd_mat c);
+void kd_gemm_bf16(void *room, const kd_gemm_args *args);
 #else
 #define KD_CPU_BF16 0
 enum { KD_BF16_ROOM = 0 };

@@ -11,11 +11,14 @@ bool kd_gemm_narrow_takes(bool transpose_b, kd_mat c) {
     return !transpose_b && c.cols <= COLUMNS && c.cols % KD_OUTER_LANES == 0 && c.rows >= KD_OUTER_ROWS;
 }
 
-/* Rows [row, row + KD_OUTER_ROWS) of C, of which those before `fresh` are done already. */
-static void add_tile(int64_t depth, const float *a, int64_t row_step, int64_t depth_step, const float *b, int64_t ldb,
-                     float alpha, float beta, int64_t row, int64_t fresh, kd_mat c) {
-    float tile[KD_OUTER_ROWS * COLUMNS];
-    kd_outer(depth, a + row * row_step, row_step, depth_step, b, ldb, 0.0f, tile, COLUMNS, c.cols);
+/* Adds terms first .. first + depth - 1 to rows [row, row + KD_OUTER_ROWS) of C, of which those before `fresh` are done
+ * already. */
+static void add_tile(const kd_gemm_args *args, int64_t first, int64_t depth, int64_t row, int64_t fresh) {
+    kd_mat a = args->a, b = args->b, c = args->c;
+    int64_t row_step = args->transpose_a ? 1 : a.ld, depth_step = args->transpose_a ? a.ld : 1;
+    float tile[KD_OUTER_ROWS * COLUMNS], alpha = args->alpha, beta = first == 0 ? args->beta : 1.0f;
+    kd_outer(depth, a.data + first * depth_step + row * row_step, row_step, depth_step, b.data + first * b.ld, b.ld,
+             0.0f, tile, COLUMNS, c.cols);
     for (int64_t r = fresh; r < row + KD_OUTER_ROWS; r++) {
         const float *from = tile + (r - row) * COLUMNS;
         float *to = c.data + r * c.ld;
@@ -26,17 +29,16 @@ static void add_tile(int64_t depth, const float *a, int64_t row_step, int64_t de
     }
 }
 
-void kd_gemm_narrow(bool transpose_a, float alpha, kd_mat a, kd_mat b, float beta, kd_mat c) {
-    int64_t row_step = transpose_a ? 1 : a.ld, depth_step = transpose_a ? a.ld : 1, last = c.rows - KD_OUTER_ROWS;
-    int64_t tiles = (c.rows + KD_OUTER_ROWS - 1) / KD_OUTER_ROWS;
+void kd_gemm_narrow(const kd_gemm_args *args) {
+    int64_t terms = args->b.rows, rows = args->c.rows, last = rows - KD_OUTER_ROWS;
+    int64_t tiles = (rows + KD_OUTER_ROWS - 1) / KD_OUTER_ROWS;
 #pragma omp parallel
-    for (int64_t first = 0; first < b.rows || first == 0; first += DEPTH) {
-        int64_t depth = b.rows - first < DEPTH ? b.rows - first : DEPTH;
+    for (int64_t first = 0; first < terms || first == 0; first += DEPTH) {
+        int64_t depth = terms - first < DEPTH ? terms - first : DEPTH;
 #pragma omp for schedule(static) nowait /* a thread has the same tiles for every first */
         for (int64_t t = 0; t < tiles; t++) {
             int64_t fresh = t * KD_OUTER_ROWS, row = fresh < last ? fresh : last;
-            add_tile(depth, a.data + first * depth_step, row_step, depth_step, b.data + first * b.ld, b.ld, alpha,
-                     first == 0 ? beta : 1.0f, row, fresh, c);
+            add_tile(args, first, depth, row, fresh);
         }
     }
 }

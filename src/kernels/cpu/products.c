@@ -6,25 +6,24 @@
 #include "kernels/cpu/gemm_bf16.h"
 #include "kernels/cpu/gemm_narrow.h"
 
-kd_status kd_cpu_gemm(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b, float beta,
-                      kd_mat c) {
-    int64_t k = transpose_a ? a.rows : a.cols;
-    if (c.rows == 0 || c.cols == 0) return KD_OK;
+kd_status kd_cpu_gemm(kd_ctx *ctx, const kd_gemm_args *a) {
+    int64_t k = a->transpose_a ? a->a.rows : a->a.cols;
+    if (a->c.rows == 0 || a->c.cols == 0) return KD_OK;
 #if KD_CPU_BF16
     if (ctx->bf16_room) {
-        kd_gemm_bf16(ctx->bf16_room, transpose_a, transpose_b, alpha, a, b, beta, c);
+        kd_gemm_bf16(ctx->bf16_room, a);
         return KD_OK;
     }
 #else
     (void)ctx;
 #endif
-    if (kd_gemm_narrow_takes(transpose_b, c)) {
-        kd_gemm_narrow(transpose_a, alpha, a, b, beta, c);
+    if (kd_gemm_narrow_takes(a->transpose_b, a->c)) {
+        kd_gemm_narrow(a);
         return KD_OK;
     }
-    cblas_sgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans,
-                (blasint)c.rows, (blasint)c.cols, (blasint)k, alpha, a.data, (blasint)a.ld, b.data, (blasint)b.ld, beta,
-                c.data, (blasint)c.ld);
+    cblas_sgemm(CblasRowMajor, a->transpose_a ? CblasTrans : CblasNoTrans, a->transpose_b ? CblasTrans : CblasNoTrans,
+                (blasint)a->c.rows, (blasint)a->c.cols, (blasint)k, a->alpha, a->a.data, (blasint)a->a.ld, a->b.data,
+                (blasint)a->b.ld, a->beta, a->c.data, (blasint)a->c.ld);
     return KD_OK;
 }
 
@@ -48,8 +47,10 @@ kd_status kd_cpu_gram(kd_ctx *ctx, kd_mat x, kd_mat g) {
 }
 
 kd_status kd_cpu_linear(kd_ctx *ctx, bool transpose_w, kd_mat x, kd_mat w, kd_mat b, kd_mat y) {
-    if (!b.data) return kd_cpu_gemm(ctx, false, transpose_w, 1.0f, x, w, 0.0f, y);
+    if (!b.data)
+        return kd_cpu_gemm(ctx, &(kd_gemm_args){.transpose_b = transpose_w, .alpha = 1.0f, .a = x, .b = w, .c = y});
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < y.rows; r++) memcpy(y.data + r * y.ld, b.data, (size_t)y.cols * sizeof(float));
-    return kd_cpu_gemm(ctx, false, transpose_w, 1.0f, x, w, 1.0f, y);
+    return kd_cpu_gemm(
+        ctx, &(kd_gemm_args){.transpose_b = transpose_w, .alpha = 1.0f, .a = x, .b = w, .beta = 1.0f, .c = y});
 }

@@ -62,16 +62,16 @@ kd_status kd_cpu_topk_rows(kd_ctx *ctx, kd_mat x, kd_csr mask, int64_t k, int32_
     return KD_OK;
 }
 
-kd_status kd_cpu_merge_top(kd_ctx *ctx, int64_t rows, int64_t k, int64_t parts, const int32_t *first,
-                           const int32_t *index, const float *value, int32_t *top) {
+kd_status kd_cpu_merge_top(kd_ctx *ctx, const kd_merge_top_args *a) {
     (void)ctx;
+    int64_t rows = a->rows, k = a->k, parts = a->parts;
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++)
         for (int64_t p = 0; p < parts; p++)
             for (int64_t j = 0; j < k; j++) {
-                int32_t column = index[(p * rows + r) * k + j];
-                int64_t place = kd_merged_place(value, parts, rows * k, r * k, k, p, j);
-                if (place < k) top[r * k + place] = column < 0 ? -1 : first[p] + column;
+                int32_t column = a->index[(p * rows + r) * k + j];
+                int64_t place = kd_merged_place(a->value, parts, rows * k, r * k, k, p, j);
+                if (place < k) a->top[r * k + place] = column < 0 ? -1 : a->first[p] + column;
             }
     return KD_OK;
 }
@@ -102,11 +102,10 @@ static void add_row(int64_t k, const int32_t *list, kd_csr held_out, int64_t row
     sums[3 * topk_count] += 1.0;
 }
 
-kd_status kd_cpu_rank_metrics(kd_ctx *ctx, int64_t rows, int64_t k, const int32_t *index, kd_csr held_out,
-                              int64_t topk_count, const int64_t *topk, double *sums) {
+kd_status kd_cpu_rank_metrics(kd_ctx *ctx, const kd_rank_metrics_args *a) {
     (void)ctx;
-    for (int64_t r = 0; r < rows; r++)
-        if (held_out.row_ptr[r + 1] > held_out.row_ptr[r])
-            add_row(k, index + r * k, held_out, r, topk_count, topk, sums);
+    for (int64_t r = 0; r < a->rows; r++)
+        if (a->held_out.row_ptr[r + 1] > a->held_out.row_ptr[r])
+            add_row(a->k, a->index + r * a->k, a->held_out, r, a->topk_count, a->topk, a->sums);
     return KD_OK;
 }

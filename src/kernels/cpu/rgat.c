@@ -17,30 +17,22 @@ static void add(float scale, const float *x, float *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] += scale * x[i];
 }
 
-/* A hop and what it is computed from. */
-typedef struct forward_hop {
-    const kd_kg *kg;
-    float slope;
-    kd_mat e, rh, rt, agg;
-    float *logit, *alpha;
-} forward_hop;
-
 /* A head's logits before LeakyReLU, over the columns that are here. */
-static void head_logits(const forward_hop *f, int64_t h) {
-    const float *self = f->e.data + h * f->e.ld;
-    for (int64_t k = f->kg->head_ptr[h]; k < f->kg->head_ptr[h + 1]; k++) {
-        const float *tail = f->e.data + f->kg->tail[k] * f->e.ld;
-        int64_t r = f->kg->relation[k];
-        f->logit[k] = dot(self, f->rh.data + r * f->rh.ld, f->e.cols) + dot(tail, f->rt.data + r * f->rt.ld, f->e.cols);
+static void head_logits(const kd_rgat_forward_args *a, int64_t h) {
+    const float *self = a->e.data + h * a->e.ld;
+    for (int64_t k = a->kg->head_ptr[h]; k < a->kg->head_ptr[h + 1]; k++) {
+        const float *tail = a->e.data + a->kg->tail[k] * a->e.ld;
+        int64_t r = a->kg->relation[k];
+        a->logit[k] = dot(self, a->rh.data + r * a->rh.ld, a->e.cols) + dot(tail, a->rt.data + r * a->rt.ld, a->e.cols);
     }
 }
 
 /* The rest of a head's work. */
-static void attend(const forward_hop *f, int64_t h) {
-    int64_t begin = f->kg->head_ptr[h], end = f->kg->head_ptr[h + 1], d = f->e.cols;
-    float *out = f->agg.data + h * f->agg.ld, *logit = f->logit, *alpha = f->alpha, largest = -INFINITY;
+static void attend(const kd_rgat_forward_args *a, int64_t h) {
+    int64_t begin = a->kg->head_ptr[h], end = a->kg->head_ptr[h + 1], d = a->e.cols;
+    float *out = a->agg.data + h * a->agg.ld, *logit = a->logit, *alpha = a->alpha, largest = -INFINITY;
     for (int64_t k = begin; k < end; k++) {
-        logit[k] = logit[k] > 0.0f ? logit[k] : f->slope * logit[k];
+        logit[k] = logit[k] > 0.0f ? logit[k] : a->slope * logit[k];
         largest = fmaxf(largest, logit[k]);
     }
     double sum = 0.0;
@@ -48,10 +40,10 @@ static void attend(const forward_hop *f, int64_t h) {
         alpha[k] = expf(logit[k] - largest);
         sum += alpha[k];
     }
-    memcpy(out, f->e.data + h * f->e.ld, (size_t)d * sizeof(float));
+    memcpy(out, a->e.data + h * a->e.ld, (size_t)d * sizeof(float));
     for (int64_t k = begin; k < end; k++) {
         alpha[k] = (float)(alpha[k] / sum);
-        add(alpha[k], f->e.data + f->kg->tail[k] * f->e.ld, out, d);
+        add(alpha[k], a->e.data + a->kg->tail[k] * a->e.ld, out, d);
     }
 }
 
@@ -61,19 +53,18 @@ static void clear_beyond(const kd_kg *kg, int64_t heads, float *x) {
     memset(x + edges, 0, (size_t)(kg->capacity - edges) * sizeof *x);
 }
 
-kd_status kd_cpu_rgat_forward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e, kd_mat rh,
-                              kd_mat rt, float *logit, float *alpha, kd_mat agg) {
-    forward_hop f = {kg, slope, e, rh, rt, agg, logit, alpha};
-    if (split) {
-        clear_beyond(kg, agg.rows, logit);
+kd_status kd_cpu_rgat_forward(kd_ctx *ctx, const kd_rgat_forward_args *a) {
+    const kd_kg *kg = a->kg;
+    if (a->split) {
+        clear_beyond(kg, a->agg.rows, a->logit);
 #pragma omp parallel for schedule(dynamic, 64)
-        for (int64_t h = 0; h < agg.rows; h++) head_logits(&f, h);
-        KD_OR_RETURN(kd_split_sum(split, ctx, kg->capacity, logit));
+        for (int64_t h = 0; h < a->agg.rows; h++) head_logits(a, h);
+        KD_OR_RETURN(kd_split_sum(a->split, ctx, kg->capacity, a->logit));
     }
 #pragma omp parallel for schedule(dynamic, 64)
-    for (int64_t h = 0; h < agg.rows; h++) {
-        if (!split) head_logits(&f, h);
-        attend(&f, h);
+    for (int64_t h = 0; h < a->agg.rows; h++) {
+        if (!a->split) head_logits(a, h);
+        attend(a, h);
     }
     return KD_OK;
 }
@@ -133,31 +124,31 @@ static void relations_of_range(const kd_kg *kg, int64_t heads, const kd_mat *e, 
         }
 }
 
-kd_status kd_cpu_rgat_backward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e, kd_mat rh,
-                               kd_mat rt, float *logit, const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh,
-                               kd_mat drt) {
+kd_status kd_cpu_rgat_backward(kd_ctx *ctx, const kd_rgat_backward_args *a) {
+    const kd_kg *kg = a->kg;
+    kd_mat e = a->e;
     float *part = ctx->workspace;
     int64_t size = 2 * kg->relations * e.cols, ranges = kd_rgat_ranges(kg->relations, e.cols);
-    backward_hop b = {kg, slope, e, rh, dagg, de, logit, alpha, split ? ctx->workspace : NULL};
-    if (split) KD_OR_RETURN(sum_dalpha(ctx, split, &b, ctx->workspace));
+    backward_hop b = {kg, a->slope, e, a->rh, a->dagg, a->de, a->logit, a->alpha, a->split ? ctx->workspace : NULL};
+    if (a->split) KD_OR_RETURN(sum_dalpha(ctx, a->split, &b, ctx->workspace));
 #pragma omp parallel for schedule(dynamic, 64)
-    for (int64_t h = 0; h < dagg.rows; h++) head_backward(&b, h);
+    for (int64_t h = 0; h < a->dagg.rows; h++) head_backward(&b, h);
 #pragma omp parallel for schedule(dynamic, 64)
     for (int64_t t = 0; t < kg->entities; t++)
-        for (int64_t i = kg->tail_ptr[t]; i < kg->tail_ptr[t + 1] && kg->in_head[i] < dagg.rows; i++) {
+        for (int64_t i = kg->tail_ptr[t]; i < kg->tail_ptr[t + 1] && kg->in_head[i] < a->dagg.rows; i++) {
             int64_t k = kg->in_edge[i];
-            float *self = de.data + t * de.ld;
-            add(alpha[k], dagg.data + kg->in_head[i] * dagg.ld, self, e.cols);
-            add(logit[k], rt.data + kg->relation[k] * rt.ld, self, e.cols);
+            float *self = a->de.data + t * a->de.ld;
+            add(a->alpha[k], a->dagg.data + kg->in_head[i] * a->dagg.ld, self, e.cols);
+            add(a->logit[k], a->rt.data + kg->relation[k] * a->rt.ld, self, e.cols);
         }
 #pragma omp parallel for schedule(dynamic, 1)
     for (int64_t range = 0; range < ranges; range++)
-        relations_of_range(kg, dagg.rows, &e, logit, range, ranges, part + range * size);
+        relations_of_range(kg, a->dagg.rows, &e, a->logit, range, ranges, part + range * size);
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < kg->relations; r++)
         for (int64_t range = 0; range < ranges; range++) {
-            add(1.0f, part + range * size + r * e.cols, drh.data + r * drh.ld, e.cols);
-            add(1.0f, part + range * size + (kg->relations + r) * e.cols, drt.data + r * drt.ld, e.cols);
+            add(1.0f, part + range * size + r * e.cols, a->drh.data + r * a->drh.ld, e.cols);
+            add(1.0f, part + range * size + (kg->relations + r) * e.cols, a->drt.data + r * a->drt.ld, e.cols);
         }
     return KD_OK;
 }

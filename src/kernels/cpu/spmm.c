@@ -73,13 +73,13 @@ kd_status kd_cpu_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, 
     return KD_OK;
 }
 
-kd_status kd_cpu_spmm_rows(kd_ctx *ctx, const kd_groups *only, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c,
-                           kd_mat y) {
+kd_status kd_cpu_spmm_rows(kd_ctx *ctx, const kd_spmm_rows_args *a) {
     (void)ctx;
 #pragma omp parallel for schedule(dynamic, 16)
-    for (int64_t i = 0; i < only->count[0]; i++) {
-        int64_t r = only->key[i];
-        spmm_row(&a, r, alpha, &x, beta, beta == 0.0f ? NULL : c.data + r * c.ld, y.data + r * y.ld);
+    for (int64_t i = 0; i < a->only->count[0]; i++) {
+        int64_t r = a->only->key[i];
+        spmm_row(&a->a, r, a->alpha, &a->x, a->beta, a->beta == 0.0f ? NULL : a->c.data + r * a->c.ld,
+                 a->y.data + r * a->y.ld);
     }
     return KD_OK;
 }
@@ -104,17 +104,16 @@ static void placed_row(const kd_csr *a, int64_t r, float alpha, const int32_t *p
     }
 }
 
-kd_status kd_cpu_spmm_batch(kd_ctx *ctx, float alpha, kd_csr a, const int32_t *row, const int32_t *place, kd_mat x,
-                            float beta, kd_mat y) {
+kd_status kd_cpu_spmm_batch(kd_ctx *ctx, const kd_spmm_batch_args *a) {
     (void)ctx;
 #pragma omp parallel for schedule(dynamic, 64)
-    for (int64_t r = 0; r < y.rows; r++) {
-        float *out = y.data + r * y.ld;
-        if (row) {
-            spmm_row(&a, row[r], alpha, &x, beta, out, out);
+    for (int64_t r = 0; r < a->y.rows; r++) {
+        float *out = a->y.data + r * a->y.ld;
+        if (a->row) {
+            spmm_row(&a->a, a->row[r], a->alpha, &a->x, a->beta, out, out);
         } else {
-            if (beta == 0.0f) memset(out, 0, (size_t)y.cols * sizeof(float));
-            placed_row(&a, r, alpha, place, &x, out);
+            if (a->beta == 0.0f) memset(out, 0, (size_t)a->y.cols * sizeof(float));
+            placed_row(&a->a, r, a->alpha, a->place, &a->x, out);
         }
     }
     return KD_OK;

@@ -70,21 +70,20 @@ static void unit_row(const unit_pass *u, int64_t r, double square) {
     for (int64_t c = 0; c < u->x.cols; c++) to[c] = from[c] / length;
 }
 
-kd_status kd_cpu_unit_rows_forward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, kd_mat x, float p,
-                                   const kd_rng *rng, kd_mat y, float *norm) {
-    int64_t sums = sums_of(only, x.rows);
-    float *sum = only ? ctx->workspace : norm;
-    unit_pass u = {first_column(split), p, x, y, norm, p > 0.0f ? kd_rng_now(*rng) : (kd_rng){0}};
-    if (split) {
+kd_status kd_cpu_unit_rows_forward(kd_ctx *ctx, const kd_unit_rows_forward_args *a) {
+    int64_t sums = sums_of(a->only, a->x.rows);
+    float *sum = a->only ? ctx->workspace : a->norm;
+    unit_pass u = {first_column(a->split), a->p, a->x, a->y, a->norm, a->p > 0.0f ? kd_rng_now(*a->rng) : (kd_rng){0}};
+    if (a->split) {
         memset(sum, 0, (size_t)sums * sizeof *sum);
 #pragma omp parallel for schedule(static)
-        for (int64_t i = 0; i < rows_of(only, x.rows); i++) sum[i] = (float)row_square(&u, row_of(only, i));
-        KD_OR_RETURN(kd_split_sum(split, ctx, sums, sum));
+        for (int64_t i = 0; i < rows_of(a->only, a->x.rows); i++) sum[i] = (float)row_square(&u, row_of(a->only, i));
+        KD_OR_RETURN(kd_split_sum(a->split, ctx, sums, sum));
     }
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < rows_of(only, x.rows); i++) {
-        int64_t r = row_of(only, i);
-        unit_row(&u, r, split ? sum[i] : row_square(&u, r));
+    for (int64_t i = 0; i < rows_of(a->only, a->x.rows); i++) {
+        int64_t r = row_of(a->only, i);
+        unit_row(&u, r, a->split ? sum[i] : row_square(&u, r));
     }
     return KD_OK;
 }
@@ -123,21 +122,28 @@ static void unit_row_backward(const unit_gradient *g, int64_t r, float along) {
     }
 }
 
-kd_status kd_cpu_unit_rows_backward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, float alpha, kd_mat y,
-                                    const float *norm, kd_mat dy, float p, const kd_rng *rng, float beta, kd_mat dx) {
-    int64_t sums = sums_of(only, y.rows);
+kd_status kd_cpu_unit_rows_backward(kd_ctx *ctx, const kd_unit_rows_backward_args *a) {
+    int64_t sums = sums_of(a->only, a->y.rows);
     float *along = ctx->workspace;
-    unit_gradient g = {first_column(split), alpha, beta, p, y, dy, dx, norm, p > 0.0f ? kd_rng_now(*rng) : (kd_rng){0}};
-    if (split) {
+    unit_gradient g = {first_column(a->split),
+                       a->alpha,
+                       a->beta,
+                       a->p,
+                       a->y,
+                       a->dy,
+                       a->dx,
+                       a->norm,
+                       a->p > 0.0f ? kd_rng_now(*a->rng) : (kd_rng){0}};
+    if (a->split) {
         memset(along, 0, (size_t)sums * sizeof *along);
 #pragma omp parallel for schedule(static)
-        for (int64_t i = 0; i < rows_of(only, y.rows); i++) along[i] = (float)row_along(&g, row_of(only, i));
-        KD_OR_RETURN(kd_split_sum(split, ctx, sums, along));
+        for (int64_t i = 0; i < rows_of(a->only, a->y.rows); i++) along[i] = (float)row_along(&g, row_of(a->only, i));
+        KD_OR_RETURN(kd_split_sum(a->split, ctx, sums, along));
     }
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < rows_of(only, y.rows); i++) {
-        int64_t r = row_of(only, i);
-        unit_row_backward(&g, r, split ? along[i] : (float)row_along(&g, r));
+    for (int64_t i = 0; i < rows_of(a->only, a->y.rows); i++) {
+        int64_t r = row_of(a->only, i);
+        unit_row_backward(&g, r, a->split ? along[i] : (float)row_along(&g, r));
     }
     return KD_OK;
 }

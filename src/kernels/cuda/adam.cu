@@ -21,8 +21,8 @@ __global__ void __launch_bounds__(KD_BLOCK)
     }
 }
 
-extern "C" kd_status kd_cuda_adam(kd_ctx *ctx, const kd_adam_config *config, const int64_t *steps, int64_t n, float *p,
-                                  const float *g, float *m, float *v) {
-    KD_LAUNCH(adam_update, kd_strided_blocks(ctx, n), KD_BLOCK, 0, kd_stream(ctx), *config, steps, n, p, g, m, v);
+extern "C" kd_status kd_cuda_adam(kd_ctx *ctx, const kd_adam_args *args) {
+    KD_LAUNCH(adam_update, kd_strided_blocks(ctx, args->n), KD_BLOCK, 0, kd_stream(ctx), *args->config, args->steps,
+              args->n, args->p, args->g, args->m, args->v);
     return kd_cuda_launched(__func__);
 }

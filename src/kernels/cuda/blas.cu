@@ -145,22 +145,22 @@ static kd_status plan_for(struct kd_cuda_blas *blas, const shape *of, const void
     return status;
 }
 
-kd_status kd_cuda_product(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b, kd_mat bias,
-                          float beta, kd_mat c) {
+kd_status kd_cuda_product(kd_ctx *ctx, const kd_gemm_args *args, kd_mat bias) {
+    kd_mat a = args->a, b = args->b, c = args->c;
     struct kd_cuda_blas *blas = kd_cuda_of(ctx)->blas;
     plan *p;
     shape of;
     memset(&of, 0, sizeof of); /* compared byte by byte */
     of.rows = c.rows;
     of.cols = c.cols;
-    of.depth = transpose_a ? a.rows : a.cols;
+    of.depth = args->transpose_a ? a.rows : a.cols;
     of.lda = a.ld;
     of.ldb = b.ld;
     of.ldc = c.ld;
-    of.transpose_a = transpose_a;
-    of.transpose_b = transpose_b;
+    of.transpose_a = args->transpose_a;
+    of.transpose_b = args->transpose_b;
     of.has_bias = bias.data != NULL;
-    of.has_beta = beta != 0.0f;
+    of.has_beta = args->beta != 0.0f;
     of.align_a = alignment(a.data);
     of.align_b = alignment(b.data);
     of.align_c = alignment(c.data);
@@ -169,7 +169,8 @@ kd_status kd_cuda_product(kd_ctx *ctx, bool transpose_a, bool transpose_b, float
     if (bias.data)
         BLAS_OR_RETURN(cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias.data,
                                                       sizeof bias.data));
-    BLAS_OR_RETURN(cublasLtMatmul(blas->handle, p->operation, &alpha, b.data, p->a, a.data, p->b, &beta, c.data, p->c,
-                                  c.data, p->c, &p->algorithm, blas->workspace, WORKSPACE_BYTES, kd_stream(ctx)));
+    BLAS_OR_RETURN(cublasLtMatmul(blas->handle, p->operation, &args->alpha, b.data, p->a, a.data, p->b, &args->beta,
+                                  c.data, p->c, c.data, p->c, &p->algorithm, blas->workspace, WORKSPACE_BYTES,
+                                  kd_stream(ctx)));
     return KD_OK;
 }

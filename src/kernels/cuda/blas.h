@@ -11,7 +11,6 @@ kd_status kd_cuda_blas_open(kd_precision precision, bool deterministic, struct k
 void kd_cuda_blas_close(struct kd_cuda_blas *blas);
 
 /* bias [1, C.cols] or data NULL; with a bias beta must be 0. */
-kd_status kd_cuda_product(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b, kd_mat bias,
-                          float beta, kd_mat c);
+kd_status kd_cuda_product(kd_ctx *ctx, const kd_gemm_args *args, kd_mat bias);
 
 #endif

@@ -129,13 +129,12 @@ __global__ void __launch_bounds__(KD_BLOCK, 4)
     if (threadIdx.x == 0) row_loss[i] = (float)((double)w * sum / (double)width);
 }
 
-extern "C" kd_status kd_cuda_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t,
-                                          const float *weight, int64_t width, kd_mat out, float *row_loss,
-                                          double *loss) {
-    if (out.rows == 0) return KD_OK;
-    KD_LAUNCH(reconstruction, (unsigned)out.rows, KD_BLOCK, 0, kd_stream(ctx), x0, row, t, weight, width, out,
-              row_loss);
-    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), out.rows, row_loss, 1.0 / (double)out.rows, loss);
+extern "C" kd_status kd_cuda_denoise_loss(kd_ctx *ctx, const kd_denoise_loss_args *args) {
+    if (args->out.rows == 0) return KD_OK;
+    KD_LAUNCH(reconstruction, (unsigned)args->out.rows, KD_BLOCK, 0, kd_stream(ctx), args->x0, args->row, args->t,
+              args->weight, args->width, args->out, args->row_loss);
+    KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), args->out.rows, args->row_loss,
+              1.0 / (double)args->out.rows, args->loss);
     return kd_cuda_launched(__func__);
 }
 
@@ -181,13 +180,13 @@ __global__ void __launch_bounds__(KD_BLOCK)
     if (threadIdx.x % KD_WARP == 0) row_loss[i] = (float)(sum / (double)width);
 }
 
-extern "C" kd_status kd_cuda_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t width,
-                                           kd_mat y, float *row_loss, double *loss) {
-    if (y.rows == 0) return KD_OK;
-    float scale = (float)(2.0 * (double)weight / ((double)width * (double)y.rows));
-    KD_LAUNCH(guidance, kd_blocks(y.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), target, row, scale, width, y, row_loss);
-    if (loss)
-        KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), y.rows, row_loss, (double)weight / (double)y.rows,
-                  loss);
+extern "C" kd_status kd_cuda_guidance_loss(kd_ctx *ctx, const kd_guidance_loss_args *args) {
+    if (args->y.rows == 0) return KD_OK;
+    float scale = (float)(2.0 * (double)args->weight / ((double)args->width * (double)args->y.rows));
+    KD_LAUNCH(guidance, kd_blocks(args->y.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), args->target, args->row, scale,
+              args->width, args->y, args->row_loss);
+    if (args->loss)
+        KD_LAUNCH(kd_add_row_sum, 1, KD_BLOCK, 0, kd_stream(ctx), args->y.rows, args->row_loss,
+                  (double)args->weight / (double)args->y.rows, args->loss);
     return kd_cuda_launched(__func__);
 }

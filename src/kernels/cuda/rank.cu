@@ -135,11 +135,11 @@ __global__ void __launch_bounds__(KD_BLOCK) merge_lists(int64_t rows, int64_t k,
     if (place < k) top[r * k + place] = index[i] < 0 ? -1 : first[p] + index[i];
 }
 
-extern "C" kd_status kd_cuda_merge_top(kd_ctx *ctx, int64_t rows, int64_t k, int64_t parts, const int32_t *first,
-                                       const int32_t *index, const float *value, int32_t *top) {
+extern "C" kd_status kd_cuda_merge_top(kd_ctx *ctx, const kd_merge_top_args *args) {
+    int64_t rows = args->rows, k = args->k, parts = args->parts;
     if (rows == 0) return KD_OK;
-    KD_LAUNCH(merge_lists, kd_blocks(parts * rows * k, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), rows, k, parts, first,
-              index, value, top);
+    KD_LAUNCH(merge_lists, kd_blocks(parts * rows * k, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), rows, k, parts,
+              args->first, args->index, args->value, args->top);
     return kd_cuda_launched(__func__);
 }
 
@@ -191,13 +191,12 @@ __global__ void __launch_bounds__(METRIC_THREADS)
     if (j == 0) sums[3 * (int64_t)gridDim.x] += seen;
 }
 
-extern "C" kd_status kd_cuda_rank_metrics(kd_ctx *ctx, int64_t rows, int64_t k, const int32_t *index, kd_csr held_out,
-                                          int64_t topk_count, const int64_t *topk, double *sums) {
+extern "C" kd_status kd_cuda_rank_metrics(kd_ctx *ctx, const kd_rank_metrics_args *args) {
     cut_offs cuts = {};
-    if (topk_count > MOST_CUTS)
+    if (args->topk_count > MOST_CUTS)
         return KD_FAIL(KD_ERR_ARGUMENT, "%s: at most %d cut-offs at once", __func__, (int)MOST_CUTS);
-    for (int64_t j = 0; j < topk_count; j++) cuts.k[j] = topk[j];
-    KD_LAUNCH(add_metrics, (unsigned)topk_count, METRIC_THREADS, 0, kd_stream(ctx), rows, k, index, held_out, cuts,
-              sums);
+    for (int64_t j = 0; j < args->topk_count; j++) cuts.k[j] = args->topk[j];
+    KD_LAUNCH(add_metrics, (unsigned)args->topk_count, METRIC_THREADS, 0, kd_stream(ctx), args->rows, args->k,
+              args->index, args->held_out, cuts, args->sums);
     return kd_cuda_launched(__func__);
 }

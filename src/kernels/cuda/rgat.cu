@@ -121,16 +121,19 @@ template <kd_stage STAGE> static void launch_attend(kd_ctx *ctx, const forward_w
     KD_LAUNCH(attend<STAGE>, kd_blocks(work.agg.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), work);
 }
 
-extern "C" kd_status kd_cuda_rgat_forward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e,
-                                          kd_mat rh, kd_mat rt, float *logit, float *alpha, kd_mat agg) {
-    if (!split) {
-        launch_attend(ctx, forward_work<KD_WHOLE>{*kg, slope, e, rh, rt, agg, logit, alpha});
+extern "C" kd_status kd_cuda_rgat_forward(kd_ctx *ctx, const kd_rgat_forward_args *args) {
+    const kd_kg *kg = args->kg;
+    if (!args->split) {
+        launch_attend(ctx, forward_work<KD_WHOLE>{*kg, args->slope, args->e, args->rh, args->rt, args->agg, args->logit,
+                                                  args->alpha});
         return kd_cuda_launched(__func__);
     }
-    KD_CUDA_OR_RETURN(cudaMemsetAsync(logit, 0, (size_t)kg->capacity * sizeof *logit, kd_stream(ctx)));
-    launch_attend(ctx, forward_work<KD_SUMS>{*kg, slope, e, rh, rt, agg, logit, alpha});
-    KD_OR_RETURN(kd_split_sum(split, ctx, kg->capacity, logit));
-    launch_attend(ctx, forward_work<KD_REST>{*kg, slope, e, rh, rt, agg, logit, alpha});
+    KD_CUDA_OR_RETURN(cudaMemsetAsync(args->logit, 0, (size_t)kg->capacity * sizeof *args->logit, kd_stream(ctx)));
+    launch_attend(
+        ctx, forward_work<KD_SUMS>{*kg, args->slope, args->e, args->rh, args->rt, args->agg, args->logit, args->alpha});
+    KD_OR_RETURN(kd_split_sum(args->split, ctx, kg->capacity, args->logit));
+    launch_attend(
+        ctx, forward_work<KD_REST>{*kg, args->slope, args->e, args->rh, args->rt, args->agg, args->logit, args->alpha});
     return kd_cuda_launched(__func__);
 }
 
@@ -267,27 +270,31 @@ __global__ void __launch_bounds__(KD_BLOCK) relation_sums(int64_t ranges, const 
     to.data[at / to.cols * to.ld + at % to.cols] += sum;
 }
 
-extern "C" kd_status kd_cuda_rgat_backward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e,
-                                           kd_mat rh, kd_mat rt, float *logit, const float *alpha, kd_mat dagg,
-                                           kd_mat de, kd_mat drh, kd_mat drt) {
-    tail_work tail = {*kg, rt, dagg, de, logit, alpha};
+extern "C" kd_status kd_cuda_rgat_backward(kd_ctx *ctx, const kd_rgat_backward_args *args) {
+    const kd_kg *kg = args->kg;
+    kd_mat e = args->e;
+    tail_work tail = {*kg, args->rt, args->dagg, args->de, args->logit, args->alpha};
     float *part = (float *)ctx->workspace;
     int64_t size = 2 * kg->relations * e.cols, bytes = size * (int64_t)sizeof(float);
     int64_t ranges = kd_rgat_ranges(kg->relations, e.cols);
     int in_shared = bytes <= MOST_SHARED;
     unsigned width = (unsigned)(e.cols < 32 ? 32 : e.cols > KD_BLOCK ? (int64_t)KD_BLOCK : (e.cols + 31) / 32 * 32);
-    if (split) {
+    if (args->split) {
         float *dalpha = part; /* used up before the ranges' sums come */
         KD_CUDA_OR_RETURN(cudaMemsetAsync(dalpha, 0, (size_t)kg->capacity * sizeof *dalpha, kd_stream(ctx)));
-        launch_heads(ctx, head_work<KD_SUMS>{*kg, slope, e, rh, dagg, de, logit, alpha, dalpha});
-        KD_OR_RETURN(kd_split_sum(split, ctx, kg->capacity, dalpha));
-        launch_heads(ctx, head_work<KD_REST>{*kg, slope, e, rh, dagg, de, logit, alpha, dalpha});
+        launch_heads(ctx, head_work<KD_SUMS>{*kg, args->slope, e, args->rh, args->dagg, args->de, args->logit,
+                                             args->alpha, dalpha});
+        KD_OR_RETURN(kd_split_sum(args->split, ctx, kg->capacity, dalpha));
+        launch_heads(ctx, head_work<KD_REST>{*kg, args->slope, e, args->rh, args->dagg, args->de, args->logit,
+                                             args->alpha, dalpha});
     } else {
-        launch_heads(ctx, head_work<KD_WHOLE>{*kg, slope, e, rh, dagg, de, logit, alpha, NULL});
+        launch_heads(ctx, head_work<KD_WHOLE>{*kg, args->slope, e, args->rh, args->dagg, args->de, args->logit,
+                                              args->alpha, NULL});
     }
     KD_LAUNCH(tail_gradients, kd_blocks(kg->entities, WARPS), KD_BLOCK, 0, kd_stream(ctx), tail);
-    KD_LAUNCH(relation_parts, (unsigned)ranges, width, in_shared ? (size_t)bytes : 0, kd_stream(ctx), *kg, dagg.rows, e,
-              logit, size, in_shared, part);
-    KD_LAUNCH(relation_sums, kd_blocks(size, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), ranges, part, drh, drt);
+    KD_LAUNCH(relation_parts, (unsigned)ranges, width, in_shared ? (size_t)bytes : 0, kd_stream(ctx), *kg,
+              args->dagg.rows, e, args->logit, size, in_shared, part);
+    KD_LAUNCH(relation_sums, kd_blocks(size, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), ranges, part, args->drh,
+              args->drt);
     return kd_cuda_launched(__func__);
 }

@@ -135,15 +135,15 @@ extern "C" kd_status kd_cuda_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, 
     return multiply<false>(ctx, product{alpha, beta, a, x, c, y, NULL, NULL, y.rows, NULL});
 }
 
-extern "C" kd_status kd_cuda_spmm_rows(kd_ctx *ctx, const kd_groups *only, float alpha, kd_csr a, kd_mat x, float beta,
-                                       kd_mat c, kd_mat y) {
-    int64_t most = only->capacity < y.rows ? only->capacity : y.rows;
-    return multiply<true>(ctx, product{alpha, beta, a, x, c, y, only->key, NULL, most, only->count});
+extern "C" kd_status kd_cuda_spmm_rows(kd_ctx *ctx, const kd_spmm_rows_args *args) {
+    int64_t most = args->only->capacity < args->y.rows ? args->only->capacity : args->y.rows;
+    return multiply<true>(ctx, product{args->alpha, args->beta, args->a, args->x, args->c, args->y, args->only->key,
+                                       NULL, most, args->only->count});
 }
 
-extern "C" kd_status kd_cuda_spmm_batch(kd_ctx *ctx, float alpha, kd_csr a, const int32_t *row, const int32_t *place,
-                                        kd_mat x, float beta, kd_mat y) {
-    return multiply<true>(ctx, product{alpha, beta, a, x, y, y, row, place, y.rows, NULL});
+extern "C" kd_status kd_cuda_spmm_batch(kd_ctx *ctx, const kd_spmm_batch_args *args) {
+    return multiply<true>(ctx, product{args->alpha, args->beta, args->a, args->x, args->y, args->y, args->row,
+                                       args->place, args->y.rows, NULL});
 }
 
 __global__ void __launch_bounds__(KD_BLOCK) place_rows(int64_t n, const int32_t *row, int32_t *place) {

@@ -54,19 +54,19 @@ __global__ void __launch_bounds__(KD_BLOCK) unit_rows(unit_pass pass, kd_mat x, 
     if (lane == 0) norm[r] = length;
 }
 
-extern "C" kd_status kd_cuda_unit_rows_forward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, kd_mat x,
-                                               float p, const kd_rng *rng, kd_mat y, float *norm) {
-    unit_pass pass = unit_pass_of(split, only, p, rng, only ? (float *)ctx->workspace : norm);
-    unsigned blocks = kd_row_blocks(most_rows(only, x.rows));
-    int64_t sums = sums_of(only, x.rows);
-    if (!split) {
-        KD_LAUNCH(unit_rows<KD_WHOLE>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, x, y, norm);
+extern "C" kd_status kd_cuda_unit_rows_forward(kd_ctx *ctx, const kd_unit_rows_forward_args *args) {
+    unit_pass pass =
+        unit_pass_of(args->split, args->only, args->p, args->rng, args->only ? (float *)ctx->workspace : args->norm);
+    unsigned blocks = kd_row_blocks(most_rows(args->only, args->x.rows));
+    int64_t sums = sums_of(args->only, args->x.rows);
+    if (!args->split) {
+        KD_LAUNCH(unit_rows<KD_WHOLE>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, args->x, args->y, args->norm);
         return kd_cuda_launched(__func__);
     }
-    if (only) KD_CUDA_OR_RETURN(cudaMemsetAsync(pass.sum, 0, (size_t)sums * sizeof *pass.sum, kd_stream(ctx)));
-    KD_LAUNCH(unit_rows<KD_SUMS>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, x, y, norm);
-    KD_OR_RETURN(kd_split_sum(split, ctx, sums, pass.sum));
-    KD_LAUNCH(unit_rows<KD_REST>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, x, y, norm);
+    if (args->only) KD_CUDA_OR_RETURN(cudaMemsetAsync(pass.sum, 0, (size_t)sums * sizeof *pass.sum, kd_stream(ctx)));
+    KD_LAUNCH(unit_rows<KD_SUMS>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, args->x, args->y, args->norm);
+    KD_OR_RETURN(kd_split_sum(args->split, ctx, sums, pass.sum));
+    KD_LAUNCH(unit_rows<KD_REST>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, args->x, args->y, args->norm);
     return kd_cuda_launched(__func__);
 }
 
@@ -95,20 +95,20 @@ __global__ void __launch_bounds__(KD_BLOCK)
     }
 }
 
-extern "C" kd_status kd_cuda_unit_rows_backward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, float alpha,
-                                                kd_mat y, const float *norm, kd_mat dy, float p, const kd_rng *rng,
-                                                float beta, kd_mat dx) {
-    unit_pass pass = unit_pass_of(split, only, p, rng, (float *)ctx->workspace);
-    unsigned blocks = kd_row_blocks(most_rows(only, y.rows));
-    int64_t sums = sums_of(only, y.rows);
-    if (!split) {
-        KD_LAUNCH(unit_rows_gradient<KD_WHOLE>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, alpha, y, norm, dy, beta,
-                  dx);
+extern "C" kd_status kd_cuda_unit_rows_backward(kd_ctx *ctx, const kd_unit_rows_backward_args *args) {
+    unit_pass pass = unit_pass_of(args->split, args->only, args->p, args->rng, (float *)ctx->workspace);
+    unsigned blocks = kd_row_blocks(most_rows(args->only, args->y.rows));
+    int64_t sums = sums_of(args->only, args->y.rows);
+    if (!args->split) {
+        KD_LAUNCH(unit_rows_gradient<KD_WHOLE>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, args->alpha, args->y,
+                  args->norm, args->dy, args->beta, args->dx);
         return kd_cuda_launched(__func__);
     }
-    if (only) KD_CUDA_OR_RETURN(cudaMemsetAsync(pass.sum, 0, (size_t)sums * sizeof *pass.sum, kd_stream(ctx)));
-    KD_LAUNCH(unit_rows_gradient<KD_SUMS>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, alpha, y, norm, dy, beta, dx);
-    KD_OR_RETURN(kd_split_sum(split, ctx, sums, pass.sum));
-    KD_LAUNCH(unit_rows_gradient<KD_REST>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, alpha, y, norm, dy, beta, dx);
+    if (args->only) KD_CUDA_OR_RETURN(cudaMemsetAsync(pass.sum, 0, (size_t)sums * sizeof *pass.sum, kd_stream(ctx)));
+    KD_LAUNCH(unit_rows_gradient<KD_SUMS>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, args->alpha, args->y, args->norm,
+              args->dy, args->beta, args->dx);
+    KD_OR_RETURN(kd_split_sum(args->split, ctx, sums, pass.sum));
+    KD_LAUNCH(unit_rows_gradient<KD_REST>, blocks, KD_BLOCK, 0, kd_stream(ctx), pass, args->alpha, args->y, args->norm,
+              args->dy, args->beta, args->dx);
     return kd_cuda_launched(__func__);
 }

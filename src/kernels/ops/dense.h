@@ -9,8 +9,15 @@ extern "C" {
 #endif
 
 /* C = alpha op(A) op(B) + beta C, op transposes where asked. C is not read when beta is 0. */
-typedef kd_status kd_gemm_fn(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b,
-                             float beta, kd_mat c);
+typedef struct kd_gemm_args {
+    bool transpose_a, transpose_b;
+    float alpha;
+    kd_mat a; /* [m, k], or [k, m] to be transposed */
+    kd_mat b; /* [k, n], or [n, k] */
+    float beta;
+    kd_mat c; /* [m, n], overwritten */
+} kd_gemm_args;
+typedef kd_status kd_gemm_fn(kd_ctx *ctx, const kd_gemm_args *args);
 
 /* G [X.cols, X.cols] = X^T X, both triangles. */
 typedef kd_status kd_gram_fn(kd_ctx *ctx, kd_mat x, kd_mat g);
@@ -41,17 +48,35 @@ typedef kd_status kd_squared_norm_fn(kd_ctx *ctx, float weight, kd_mat x, kd_mat
  * key of `only` are left alone, here and in norm; NULL: every row. split: |.| is over all ranks' columns, column the
  * one of the whole row; the sums of squares pass through norm, or, with `only`, packed by group through the workspace,
  * of which this case alone needs kd_unit_rows_workspace(only->capacity). */
-typedef kd_status kd_unit_rows_forward_fn(kd_ctx *ctx, const kd_split *split, const kd_groups *only, kd_mat x, float p,
-                                          const kd_rng *rng, kd_mat y, float *norm);
+typedef struct kd_unit_rows_forward_args {
+    const kd_split *split; /* NULL: whole rows */
+    const kd_groups *only; /* NULL: every row */
+    kd_mat x;
+    float p;
+    const kd_rng *rng; /* NULL where p is 0 */
+    kd_mat y;          /* shape of x, overwritten */
+    float *norm;       /* [x.rows], overwritten */
+} kd_unit_rows_forward_args;
+typedef kd_status kd_unit_rows_forward_fn(kd_ctx *ctx, const kd_unit_rows_forward_args *args);
 
 /* dX = alpha drop'( (dY - Y (Y . dY)) / norm ) + beta dX, with Y and norm from the forward pass. dX may be dY or Y.
  * A row whose norm stood at the floor of 1e-12 was divided by a constant: its Y . dY counts as 0.
  * Rows that are no key of `only` are left alone. split: Y . dY is over all ranks' columns; it passes through the
  * workspace, packed by group with `only`: kd_unit_rows_workspace of Y.rows or only->capacity. None is needed without
  * split. */
-typedef kd_status kd_unit_rows_backward_fn(kd_ctx *ctx, const kd_split *split, const kd_groups *only, float alpha,
-                                           kd_mat y, const float *norm, kd_mat dy, float p, const kd_rng *rng,
-                                           float beta, kd_mat dx);
+typedef struct kd_unit_rows_backward_args {
+    const kd_split *split; /* NULL: whole rows */
+    const kd_groups *only; /* NULL: every row */
+    float alpha;
+    kd_mat y;          /* of the forward pass */
+    const float *norm; /* [y.rows], of the forward pass */
+    kd_mat dy;         /* shape of y */
+    float p;
+    const kd_rng *rng; /* as in the forward pass */
+    float beta;
+    kd_mat dx; /* shape of y, overwritten */
+} kd_unit_rows_backward_args;
+typedef kd_status kd_unit_rows_backward_fn(kd_ctx *ctx, const kd_unit_rows_backward_args *args);
 /* Of `sums` rows whose sums the ranks add up. */
 int64_t kd_unit_rows_workspace(int64_t sums);
 
@@ -76,8 +101,15 @@ typedef kd_status kd_softmax_backward_fn(kd_ctx *ctx, int64_t count, const float
 typedef struct kd_adam_config {
     double lr, beta1, beta2, eps;
 } kd_adam_config;
-typedef kd_status kd_adam_fn(kd_ctx *ctx, const kd_adam_config *config, const int64_t *steps, int64_t n, float *p,
-                             const float *g, float *m, float *v);
+typedef struct kd_adam_args {
+    const kd_adam_config *config;
+    const int64_t *steps; /* [1] */
+    int64_t n;
+    float *p;       /* [n] parameters, overwritten */
+    const float *g; /* [n] their gradient */
+    float *m, *v;   /* [n] moments, overwritten */
+} kd_adam_args;
+typedef kd_status kd_adam_fn(kd_ctx *ctx, const kd_adam_args *args);
 
 #ifdef __cplusplus
 }

@@ -39,8 +39,16 @@ typedef kd_status kd_hidden_backward_fn(kd_ctx *ctx, kd_mat h, const int32_t *t,
 /* Reconstruction of n rows: row_loss[i] = weight[t_i] / width sum_c (x0[row_i] - out_i)^2; loss[0] += (1/n) sum_i
  * row_loss[i]; out <- d loss / d out = weight[t_i] * 2 (out - x0) / (width n), in place. width: columns of whole rows,
  * of which x0 and out hold all, or one rank's: then the losses are its share. */
-typedef kd_status kd_denoise_loss_fn(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t, const float *weight,
-                                     int64_t width, kd_mat out, float *row_loss, double *loss);
+typedef struct kd_denoise_loss_args {
+    kd_csr x0;
+    const int32_t *row, *t; /* [n] */
+    const float *weight;    /* [steps] */
+    int64_t width;
+    kd_mat out;      /* [n, x0.cols], overwritten by the gradient */
+    float *row_loss; /* [n], overwritten */
+    double *loss;    /* [1], added to */
+} kd_denoise_loss_args;
+typedef kd_status kd_denoise_loss_fn(kd_ctx *ctx, const kd_denoise_loss_args *args);
 
 /* kd_denoise_loss without the output: out = H W^T, and only H, dH = H W^T W and XW = x0[row] W are there, since
  *   |out - x0|^2 = h . (h W^T W) - 2 h . (x0 W) + |x0|^2.
@@ -61,8 +69,16 @@ typedef kd_status kd_gram_loss_fn(kd_ctx *ctx, const kd_gram_loss_args *args);
 /* Guidance of n rows: row_loss[i] = (1/width) sum_c (y_i - target[row_i])^2; loss[0] += (weight / n) sum_i row_loss[i],
  * unless loss is NULL: another rank adds it; y <- d loss / d y = weight * 2 (y - target) / (width n), in place. width
  * as of kd_denoise_loss. */
-typedef kd_status kd_guidance_loss_fn(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t width,
-                                      kd_mat y, float *row_loss, double *loss);
+typedef struct kd_guidance_loss_args {
+    kd_mat target;
+    const int32_t *row; /* [n] rows of target */
+    float weight;
+    int64_t width;
+    kd_mat y;        /* [n, target.cols], overwritten by the gradient */
+    float *row_loss; /* [n], overwritten */
+    double *loss;    /* [1], added to, or NULL */
+} kd_guidance_loss_args;
+typedef kd_status kd_guidance_loss_fn(kd_ctx *ctx, const kd_guidance_loss_args *args);
 
 #ifdef __cplusplus
 }

@@ -13,8 +13,16 @@ extern "C" {
 typedef kd_status kd_spmm_fn(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c, kd_mat y);
 
 /* The same for the rows that are keys of `only`; the others of Y are left alone. */
-typedef kd_status kd_spmm_rows_fn(kd_ctx *ctx, const kd_groups *only, float alpha, kd_csr a, kd_mat x, float beta,
-                                  kd_mat c, kd_mat y);
+typedef struct kd_spmm_rows_args {
+    const kd_groups *only;
+    float alpha;
+    kd_csr a;
+    kd_mat x; /* [a.cols, width] */
+    float beta;
+    kd_mat c; /* shape of y, or data NULL with beta 0 */
+    kd_mat y; /* [a.rows, width], overwritten in those rows */
+} kd_spmm_rows_args;
+typedef kd_status kd_spmm_rows_fn(kd_ctx *ctx, const kd_spmm_rows_args *args);
 
 /* place [rows] = the position of each row in row [n], whose rows are distinct; -1 for rows that are not in it. */
 typedef kd_status kd_place_rows_fn(kd_ctx *ctx, int64_t n, const int32_t *row, int64_t rows, int32_t *place);
@@ -23,8 +31,16 @@ typedef kd_status kd_place_rows_fn(kd_ctx *ctx, int64_t n, const int32_t *row, i
  *   row [Y.rows]:      Y = alpha A[row] X + beta Y            (place NULL)
  *   place [A.cols]:    Y = alpha A[:, batch] X + beta Y       (row NULL), row place[c] of X for column c, nothing at
  * -1. With A's transpose the second one carries gradients of the first back. */
-typedef kd_status kd_spmm_batch_fn(kd_ctx *ctx, float alpha, kd_csr a, const int32_t *row, const int32_t *place,
-                                   kd_mat x, float beta, kd_mat y);
+typedef struct kd_spmm_batch_args {
+    float alpha;
+    kd_csr a;
+    const int32_t *row;   /* [y.rows], or NULL */
+    const int32_t *place; /* [a.cols], or NULL */
+    kd_mat x;             /* [a.cols, width]; with place: the batch's rows */
+    float beta;           /* 0 or 1 */
+    kd_mat y;             /* [batch, width], overwritten; with place: [a.rows, width] */
+} kd_spmm_batch_args;
+typedef kd_status kd_spmm_batch_fn(kd_ctx *ctx, const kd_spmm_batch_args *args);
 
 /* One hop of relation-aware attention (docs/model.md#relation-aware-attention). For each edge (h, r, t):
  *   logit = LeakyReLU_slope( e_h . rh_r + e_t . rt_r ),  rh = rE W_top^T, rt = rE W_bottom^T  [relations, d];
@@ -34,16 +50,33 @@ typedef kd_status kd_spmm_batch_fn(kd_ctx *ctx, float alpha, kd_csr a, const int
  * both of these heads' edges; agg [heads, d]. split: the dot products are over all ranks' columns and pass through
  * logit [kg->capacity], which is 0 beyond these heads' edges then; agg is of the columns that are here. Source:
  * rgat.agg of the published code. */
-typedef kd_status kd_rgat_forward_fn(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e,
-                                     kd_mat rh, kd_mat rt, float *logit, float *alpha, kd_mat agg);
+typedef struct kd_rgat_forward_args {
+    const kd_split *split; /* NULL: whole rows */
+    const kd_kg *kg;
+    float slope;
+    kd_mat e;             /* [entities, d] */
+    kd_mat rh, rt;        /* [relations, d] */
+    float *logit, *alpha; /* [kg->capacity], overwritten for the heads' edges */
+    kd_mat agg;           /* [heads, d], overwritten */
+} kd_rgat_forward_args;
+typedef kd_status kd_rgat_forward_fn(kd_ctx *ctx, const kd_rgat_forward_args *args);
 
 /* Gradients of one hop, dagg [heads, d]: de [entities, d] += , drh +=, drt += . logit and alpha from the forward pass;
  * logit is overwritten by its own gradient. Deterministic: gathers by tail, relation sums over fixed ranges of heads.
  * split: d loss / d alpha = dagg_h . e_t is over all ranks' columns and passes through kg->capacity floats of the
  * workspace; de, drh and drt are of the columns that are here, and whole. Workspace: kd_rgat_backward_workspace. */
-typedef kd_status kd_rgat_backward_fn(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e,
-                                      kd_mat rh, kd_mat rt, float *logit, const float *alpha, kd_mat dagg, kd_mat de,
-                                      kd_mat drh, kd_mat drt);
+typedef struct kd_rgat_backward_args {
+    const kd_split *split; /* NULL: whole rows */
+    const kd_kg *kg;
+    float slope;
+    kd_mat e, rh, rt;   /* as in the forward pass */
+    float *logit;       /* of the forward pass, overwritten */
+    const float *alpha; /* of the forward pass */
+    kd_mat dagg;        /* [heads, d] */
+    kd_mat de;          /* [entities, d], added to */
+    kd_mat drh, drt;    /* [relations, d], added to */
+} kd_rgat_backward_args;
+typedef kd_status kd_rgat_backward_fn(kd_ctx *ctx, const kd_rgat_backward_args *args);
 /* split_edges: kg->capacity where rows are split, else 0. */
 int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width, int64_t split_edges);
 

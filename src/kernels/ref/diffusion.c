@@ -53,18 +53,17 @@ kd_status kd_ref_hidden_backward(kd_ctx *ctx, kd_mat h, const int32_t *t, kd_mat
     return KD_OK;
 }
 
-kd_status kd_ref_denoise_loss(kd_ctx *ctx, kd_csr x0, const int32_t *row, const int32_t *t, const float *weight,
-                              int64_t width, kd_mat out, float *row_loss, double *loss) {
+kd_status kd_ref_denoise_loss(kd_ctx *ctx, const kd_denoise_loss_args *a) {
     (void)ctx;
-    for (int64_t i = 0; i < out.rows; i++) {
-        double sum = 0.0, share = weight[t[i]] / (double)width;
-        for (int64_t c = 0; c < out.cols; c++) {
-            double miss = *kd_ref_at(out, i, c) - kd_ref_entry(x0, row[i], c);
+    for (int64_t i = 0; i < a->out.rows; i++) {
+        double sum = 0.0, share = a->weight[a->t[i]] / (double)a->width;
+        for (int64_t c = 0; c < a->out.cols; c++) {
+            double miss = *kd_ref_at(a->out, i, c) - kd_ref_entry(a->x0, a->row[i], c);
             sum += miss * miss;
-            *kd_ref_at(out, i, c) = (float)(2.0 * share * miss / (double)out.rows);
+            *kd_ref_at(a->out, i, c) = (float)(2.0 * share * miss / (double)a->out.rows);
         }
-        row_loss[i] = (float)(share * sum);
-        loss[0] += share * sum / (double)out.rows;
+        a->row_loss[i] = (float)(share * sum);
+        a->loss[0] += share * sum / (double)a->out.rows;
     }
     return KD_OK;
 }
@@ -87,18 +86,17 @@ kd_status kd_ref_gram_loss(kd_ctx *ctx, const kd_gram_loss_args *a) {
     return KD_OK;
 }
 
-kd_status kd_ref_guidance_loss(kd_ctx *ctx, kd_mat target, const int32_t *row, float weight, int64_t width, kd_mat y,
-                               float *row_loss, double *loss) {
+kd_status kd_ref_guidance_loss(kd_ctx *ctx, const kd_guidance_loss_args *a) {
     (void)ctx;
-    for (int64_t i = 0; i < y.rows; i++) {
+    for (int64_t i = 0; i < a->y.rows; i++) {
         double sum = 0.0;
-        for (int64_t c = 0; c < y.cols; c++) {
-            double miss = (double)*kd_ref_at(y, i, c) - *kd_ref_at(target, row[i], c);
+        for (int64_t c = 0; c < a->y.cols; c++) {
+            double miss = (double)*kd_ref_at(a->y, i, c) - *kd_ref_at(a->target, a->row[i], c);
             sum += miss * miss;
-            *kd_ref_at(y, i, c) = (float)(2.0 * weight * miss / ((double)width * (double)y.rows));
+            *kd_ref_at(a->y, i, c) = (float)(2.0 * a->weight * miss / ((double)a->width * (double)a->y.rows));
         }
-        row_loss[i] = (float)(sum / (double)width);
-        if (loss) loss[0] += weight * sum / ((double)width * (double)y.rows);
+        a->row_loss[i] = (float)(sum / (double)a->width);
+        if (a->loss) a->loss[0] += a->weight * sum / ((double)a->width * (double)a->y.rows);
     }
     return KD_OK;
 }

@@ -12,14 +12,13 @@ static double product(bool transpose_a, bool transpose_b, kd_mat a, kd_mat b, in
     return sum;
 }
 
-kd_status kd_ref_gemm(kd_ctx *ctx, bool transpose_a, bool transpose_b, float alpha, kd_mat a, kd_mat b, float beta,
-                      kd_mat c) {
+kd_status kd_ref_gemm(kd_ctx *ctx, const kd_gemm_args *a) {
     (void)ctx;
-    for (int64_t row = 0; row < c.rows; row++)
-        for (int64_t col = 0; col < c.cols; col++) {
-            double sum = alpha * product(transpose_a, transpose_b, a, b, row, col);
-            if (beta != 0.0f) sum += (double)beta * *kd_ref_at(c, row, col);
-            *kd_ref_at(c, row, col) = (float)sum;
+    for (int64_t row = 0; row < a->c.rows; row++)
+        for (int64_t col = 0; col < a->c.cols; col++) {
+            double sum = a->alpha * product(a->transpose_a, a->transpose_b, a->a, a->b, row, col);
+            if (a->beta != 0.0f) sum += (double)a->beta * *kd_ref_at(a->c, row, col);
+            *kd_ref_at(a->c, row, col) = (float)sum;
         }
     return KD_OK;
 }

@@ -21,27 +21,27 @@ static kd_status over_ranks(kd_ctx *ctx, const kd_split *split, const kd_kg *kg,
     return status;
 }
 
-kd_status kd_ref_rgat_forward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e, kd_mat rh,
-                              kd_mat rt, float *logit, float *alpha, kd_mat agg) {
+kd_status kd_ref_rgat_forward(kd_ctx *ctx, const kd_rgat_forward_args *a) {
+    const kd_kg *kg = a->kg;
     double *score = kd_ref_zeros(kg->capacity, sizeof *score);
-    for (int64_t h = 0; h < agg.rows; h++)
+    for (int64_t h = 0; h < a->agg.rows; h++)
         for (int64_t k = kg->head_ptr[h]; k < kg->head_ptr[h + 1]; k++)
-            score[k] = dot(e, h, rh, kg->relation[k]) + dot(e, kg->tail[k], rt, kg->relation[k]);
-    kd_status status = over_ranks(ctx, split, kg, agg.rows, score);
-    for (int64_t k = kg->head_ptr[agg.rows]; split && k < kg->capacity; k++) logit[k] = 0.0f;
-    for (int64_t h = 0; h < agg.rows; h++) {
+            score[k] = dot(a->e, h, a->rh, kg->relation[k]) + dot(a->e, kg->tail[k], a->rt, kg->relation[k]);
+    kd_status status = over_ranks(ctx, a->split, kg, a->agg.rows, score);
+    for (int64_t k = kg->head_ptr[a->agg.rows]; a->split && k < kg->capacity; k++) a->logit[k] = 0.0f;
+    for (int64_t h = 0; h < a->agg.rows; h++) {
         int64_t begin = kg->head_ptr[h], end = kg->head_ptr[h + 1];
         double sum = 0.0;
         for (int64_t k = begin; k < end; k++) {
-            if (score[k] <= 0.0) score[k] *= slope;
-            logit[k] = (float)score[k];
+            if (score[k] <= 0.0) score[k] *= a->slope;
+            a->logit[k] = (float)score[k];
             sum += exp(score[k]);
         }
-        for (int64_t k = begin; k < end; k++) alpha[k] = (float)(exp(score[k]) / sum);
-        for (int64_t c = 0; c < agg.cols; c++) {
-            double value = *kd_ref_at(e, h, c);
-            for (int64_t k = begin; k < end; k++) value += exp(score[k]) / sum * *kd_ref_at(e, kg->tail[k], c);
-            *kd_ref_at(agg, h, c) = (float)value;
+        for (int64_t k = begin; k < end; k++) a->alpha[k] = (float)(exp(score[k]) / sum);
+        for (int64_t c = 0; c < a->agg.cols; c++) {
+            double value = *kd_ref_at(a->e, h, c);
+            for (int64_t k = begin; k < end; k++) value += exp(score[k]) / sum * *kd_ref_at(a->e, kg->tail[k], c);
+            *kd_ref_at(a->agg, h, c) = (float)value;
         }
     }
     free(score);
@@ -59,32 +59,31 @@ static void logit_gradients(const kd_kg *kg, int64_t heads, double slope, const 
     }
 }
 
-kd_status kd_ref_rgat_backward(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, float slope, kd_mat e, kd_mat rh,
-                               kd_mat rt, float *logit, const float *alpha, kd_mat dagg, kd_mat de, kd_mat drh,
-                               kd_mat drt) {
+kd_status kd_ref_rgat_backward(kd_ctx *ctx, const kd_rgat_backward_args *a) {
+    const kd_kg *kg = a->kg;
     double *dalpha = kd_ref_zeros(kg->capacity, sizeof *dalpha), *dlogit = kd_ref_zeros(kg->capacity, sizeof *dlogit);
-    double *to_e = kd_ref_widen(de), *to_rh = kd_ref_widen(drh), *to_rt = kd_ref_widen(drt);
-    int64_t d = e.cols;
-    for (int64_t h = 0; h < dagg.rows; h++)
-        for (int64_t k = kg->head_ptr[h]; k < kg->head_ptr[h + 1]; k++) dalpha[k] = dot(dagg, h, e, kg->tail[k]);
-    kd_status status = over_ranks(ctx, split, kg, dagg.rows, dalpha);
-    logit_gradients(kg, dagg.rows, slope, logit, alpha, dalpha, dlogit);
-    for (int64_t h = 0; h < dagg.rows; h++)
+    double *to_e = kd_ref_widen(a->de), *to_rh = kd_ref_widen(a->drh), *to_rt = kd_ref_widen(a->drt);
+    int64_t d = a->e.cols;
+    for (int64_t h = 0; h < a->dagg.rows; h++)
+        for (int64_t k = kg->head_ptr[h]; k < kg->head_ptr[h + 1]; k++) dalpha[k] = dot(a->dagg, h, a->e, kg->tail[k]);
+    kd_status status = over_ranks(ctx, a->split, kg, a->dagg.rows, dalpha);
+    logit_gradients(kg, a->dagg.rows, a->slope, a->logit, a->alpha, dalpha, dlogit);
+    for (int64_t h = 0; h < a->dagg.rows; h++)
         for (int64_t c = 0; c < d; c++) {
-            double up = *kd_ref_at(dagg, h, c);
+            double up = *kd_ref_at(a->dagg, h, c);
             to_e[h * d + c] += up;
             for (int64_t k = kg->head_ptr[h]; k < kg->head_ptr[h + 1]; k++) {
                 int64_t t = kg->tail[k], r = kg->relation[k];
-                to_e[h * d + c] += dlogit[k] * *kd_ref_at(rh, r, c);
-                to_e[t * d + c] += alpha[k] * up + dlogit[k] * *kd_ref_at(rt, r, c);
-                to_rh[r * d + c] += dlogit[k] * *kd_ref_at(e, h, c);
-                to_rt[r * d + c] += dlogit[k] * *kd_ref_at(e, t, c);
+                to_e[h * d + c] += dlogit[k] * *kd_ref_at(a->rh, r, c);
+                to_e[t * d + c] += a->alpha[k] * up + dlogit[k] * *kd_ref_at(a->rt, r, c);
+                to_rh[r * d + c] += dlogit[k] * *kd_ref_at(a->e, h, c);
+                to_rt[r * d + c] += dlogit[k] * *kd_ref_at(a->e, t, c);
             }
         }
-    for (int64_t k = 0; k < kg->head_ptr[dagg.rows]; k++) logit[k] = (float)dlogit[k];
-    kd_ref_narrow(to_e, de);
-    kd_ref_narrow(to_rh, drh);
-    kd_ref_narrow(to_rt, drt);
+    for (int64_t k = 0; k < kg->head_ptr[a->dagg.rows]; k++) a->logit[k] = (float)dlogit[k];
+    kd_ref_narrow(to_e, a->de);
+    kd_ref_narrow(to_rh, a->drh);
+    kd_ref_narrow(to_rt, a->drt);
     free(dalpha);
     free(dlogit);
     return status;

@@ -21,43 +21,43 @@ static kd_status over_ranks(kd_ctx *ctx, const kd_split *split, int64_t rows, in
     return status;
 }
 
-kd_status kd_ref_unit_rows_forward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, kd_mat x, float p,
-                                   const kd_rng *rng, kd_mat y, float *norm) {
-    int64_t rows = rows_of(only, x.rows), first = split ? split->first : 0;
+kd_status kd_ref_unit_rows_forward(kd_ctx *ctx, const kd_unit_rows_forward_args *a) {
+    int64_t rows = rows_of(a->only, a->x.rows), first = a->split ? a->split->first : 0;
     double *square = kd_ref_zeros(rows, sizeof *square);
     for (int64_t i = 0; i < rows; i++)
-        for (int64_t c = 0; c < x.cols; c++) {
-            int64_t r = row_of(only, i);
-            double value = *kd_ref_at(x, r, c) * kd_ref_dropout(rng, r, first + c, p);
+        for (int64_t c = 0; c < a->x.cols; c++) {
+            int64_t r = row_of(a->only, i);
+            double value = *kd_ref_at(a->x, r, c) * kd_ref_dropout(a->rng, r, first + c, a->p);
             square[i] += value * value;
         }
-    kd_status status = over_ranks(ctx, split, rows, only ? only->capacity : rows, square);
+    kd_status status = over_ranks(ctx, a->split, rows, a->only ? a->only->capacity : rows, square);
     for (int64_t i = 0; i < rows; i++) {
-        int64_t r = row_of(only, i);
+        int64_t r = row_of(a->only, i);
         double length = fmax(sqrt(square[i]), FLOOR);
-        for (int64_t c = 0; c < x.cols; c++)
-            *kd_ref_at(y, r, c) = (float)(*kd_ref_at(x, r, c) * kd_ref_dropout(rng, r, first + c, p) / length);
-        norm[r] = (float)length;
+        for (int64_t c = 0; c < a->x.cols; c++)
+            *kd_ref_at(a->y, r, c) =
+                (float)(*kd_ref_at(a->x, r, c) * kd_ref_dropout(a->rng, r, first + c, a->p) / length);
+        a->norm[r] = (float)length;
     }
     free(square);
     return status;
 }
 
-kd_status kd_ref_unit_rows_backward(kd_ctx *ctx, const kd_split *split, const kd_groups *only, float alpha, kd_mat y,
-                                    const float *norm, kd_mat dy, float p, const kd_rng *rng, float beta, kd_mat dx) {
-    int64_t rows = rows_of(only, y.rows), first = split ? split->first : 0;
+kd_status kd_ref_unit_rows_backward(kd_ctx *ctx, const kd_unit_rows_backward_args *a) {
+    int64_t rows = rows_of(a->only, a->y.rows), first = a->split ? a->split->first : 0;
     double *along = kd_ref_zeros(rows, sizeof *along);
     for (int64_t i = 0; i < rows; i++)
-        for (int64_t c = 0; c < y.cols; c++)
-            along[i] += (double)*kd_ref_at(y, row_of(only, i), c) * *kd_ref_at(dy, row_of(only, i), c);
-    kd_status status = over_ranks(ctx, split, rows, only ? only->capacity : rows, along);
+        for (int64_t c = 0; c < a->y.cols; c++)
+            along[i] += (double)*kd_ref_at(a->y, row_of(a->only, i), c) * *kd_ref_at(a->dy, row_of(a->only, i), c);
+    kd_status status = over_ranks(ctx, a->split, rows, a->only ? a->only->capacity : rows, along);
     for (int64_t i = 0; i < rows; i++) {
-        int64_t r = row_of(only, i);
-        double inner = norm[r] > FLOOR ? along[i] : 0.0;
-        for (int64_t c = 0; c < y.cols; c++) {
-            double gradient = (*kd_ref_at(dy, r, c) - *kd_ref_at(y, r, c) * inner) / norm[r];
-            double before = beta != 0.0f ? (double)beta * *kd_ref_at(dx, r, c) : 0.0;
-            *kd_ref_at(dx, r, c) = (float)(alpha * gradient * kd_ref_dropout(rng, r, first + c, p) + before);
+        int64_t r = row_of(a->only, i);
+        double inner = a->norm[r] > FLOOR ? along[i] : 0.0;
+        for (int64_t c = 0; c < a->y.cols; c++) {
+            double gradient = (*kd_ref_at(a->dy, r, c) - *kd_ref_at(a->y, r, c) * inner) / a->norm[r];
+            double before = a->beta != 0.0f ? (double)a->beta * *kd_ref_at(a->dx, r, c) : 0.0;
+            *kd_ref_at(a->dx, r, c) =
+                (float)(a->alpha * gradient * kd_ref_dropout(a->rng, r, first + c, a->p) + before);
         }
     }
     free(along);

@@ -17,10 +17,15 @@ kd_status kd_denoiser_time_table(kd_ctx *ctx, const kd_denoiser *d) {
 
 static kd_status time_table_backward(kd_ctx *ctx, const kd_denoiser *d) {
     KD_OR_RETURN(kd_column_sum(ctx, d->dtable, 0.0f, gradient_of(d, d->b1)));
-    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, d->embedding, d->dtable, 0.0f, gradient_of(d, d->w1_time)));
-    KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, d->dtable, d->w1_time, 0.0f, d->dembedding));
+    kd_gemm_args to_table = {
+        .transpose_a = true, .alpha = 1.0f, .a = d->embedding, .b = d->dtable, .c = gradient_of(d, d->w1_time)};
+    KD_OR_RETURN(kd_gemm(ctx, &to_table));
+    KD_OR_RETURN(kd_gemm(
+        ctx, &(kd_gemm_args){.transpose_b = true, .alpha = 1.0f, .a = d->dtable, .b = d->w1_time, .c = d->dembedding}));
     KD_OR_RETURN(kd_column_sum(ctx, d->dembedding, 0.0f, gradient_of(d, d->time_b)));
-    return kd_gemm(ctx, true, false, 1.0f, d->dembedding, d->time, 0.0f, gradient_of(d, d->time_w));
+    kd_gemm_args to_time = {
+        .transpose_a = true, .alpha = 1.0f, .a = d->dembedding, .b = d->time, .c = gradient_of(d, d->time_w)};
+    return kd_gemm(ctx, &to_time);
 }
 
 static kd_status noised_input(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser *d, const int32_t *t,
@@ -51,8 +56,13 @@ static kd_status guide_columns(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
     int64_t first = guidance->column, end = first + guidance->target.cols;
     kd_mat here = kd_mat_cols(guided, first, guidance->target.cols);
     kd_mat before = kd_mat_cols(guided, 0, first), after = kd_mat_cols(guided, end, guided.cols - end);
-    KD_OR_RETURN(kd_guidance_loss(ctx, guidance->target, b->row, (float)guidance->weight, guided.cols, here,
-                                  d->scratch->row_loss[1], loss));
+    KD_OR_RETURN(kd_guidance_loss(ctx, &(kd_guidance_loss_args){.target = guidance->target,
+                                                                .row = b->row,
+                                                                .weight = (float)guidance->weight,
+                                                                .width = guided.cols,
+                                                                .y = here,
+                                                                .row_loss = d->scratch->row_loss[1],
+                                                                .loss = loss}));
     KD_OR_RETURN(kd_add_scaled(ctx, 0.0f, before, 0.0f, before));
     KD_OR_RETURN(kd_add_scaled(ctx, 0.0f, after, 0.0f, after));
     return kd_comm_allreduce_f32(d->comm, ctx, guided.rows * guided.cols, guided.data);
@@ -64,8 +74,13 @@ static kd_status guide(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoise
                        const kd_denoiser *d, kd_mat guided, double *loss) {
     KD_OR_RETURN(kd_comm_end_allreduce(d->comm, ctx));
     if (guidance->target.cols < guided.cols) return guide_columns(ctx, b, guidance, d, guided, loss);
-    return kd_guidance_loss(ctx, guidance->target, b->row, (float)guidance->weight, guided.cols, guided,
-                            d->scratch->row_loss[1], kd_comm_rank(d->comm) == 0 ? loss : NULL);
+    return kd_guidance_loss(ctx, &(kd_guidance_loss_args){.target = guidance->target,
+                                                          .row = b->row,
+                                                          .weight = (float)guidance->weight,
+                                                          .width = guided.cols,
+                                                          .y = guided,
+                                                          .row_loss = d->scratch->row_loss[1],
+                                                          .loss = kd_comm_rank(d->comm) == 0 ? loss : NULL});
 }
 
 /* d loss / d output layer and d loss / d h, whose sum is left under way, by way of out = h W2^T + b2 itself: three
@@ -76,18 +91,29 @@ static kd_status output_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const 
     kd_mat out = kd_mat_make(s->out, b->count, d->columns.count);
     kd_mat guided = kd_mat_make(s->guided, b->count, guidance->projection.cols);
     kd_mat projection = guidance->projection, seen = kd_mat_cols(out, 0, projection.rows);
-    KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, r->h, d->output, 0.0f, out));
+    KD_OR_RETURN(
+        kd_gemm(ctx, &(kd_gemm_args){.transpose_b = true, .alpha = 1.0f, .a = r->h, .b = d->output, .c = out}));
     if (seen.cols > 0)
-        KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, seen, projection, 0.0f, guided));
+        KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = seen, .b = projection, .c = guided}));
     else
         KD_OR_RETURN(zero_mat(ctx, guided));
     KD_OR_RETURN(kd_comm_begin_allreduce(d->comm, ctx, guided.rows * guided.cols, guided.data));
-    KD_OR_RETURN(kd_denoise_loss(ctx, b->x0, b->row, t, d->weight, d->shape.width, out, s->row_loss[0], loss));
+    KD_OR_RETURN(kd_denoise_loss(ctx, &(kd_denoise_loss_args){.x0 = b->x0,
+                                                              .row = b->row,
+                                                              .t = t,
+                                                              .weight = d->weight,
+                                                              .width = d->shape.width,
+                                                              .out = out,
+                                                              .row_loss = s->row_loss[0],
+                                                              .loss = loss}));
     KD_OR_RETURN(guide(ctx, b, guidance, d, guided, loss));
-    KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, guided, projection, 1.0f, seen));
-    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, out, d->output, 0.0f, r->dh));
+    KD_OR_RETURN(kd_gemm(
+        ctx,
+        &(kd_gemm_args){.transpose_b = true, .alpha = 1.0f, .a = guided, .b = projection, .beta = 1.0f, .c = seen}));
+    KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = out, .b = d->output, .c = r->dh}));
     KD_OR_RETURN(kd_comm_begin_allreduce(d->comm, ctx, r->dh.rows * r->dh.cols, r->dh.data));
-    return kd_gemm(ctx, true, false, 1.0f, out, r->h, 0.0f, gradient_of(d, d->output));
+    return kd_gemm(
+        ctx, &(kd_gemm_args){.transpose_a = true, .alpha = 1.0f, .a = out, .b = r->h, .c = gradient_of(d, d->output)});
 }
 
 /* The same by the output layer's Gram matrix, without the output: with W = [W2 b2], h widened by a 1 and s_i the weight
@@ -112,24 +138,35 @@ static kd_status gram_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
                               .row_loss = s->row_loss[0],
                               .loss = loss};
     if (seen > 0)
-        KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, kd_mat_rows(d->output, 0, seen), projection, 0.0f, reach));
+        KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.transpose_a = true,
+                                                  .alpha = 1.0f,
+                                                  .a = kd_mat_rows(d->output, 0, seen),
+                                                  .b = projection,
+                                                  .c = reach}));
     else
         KD_OR_RETURN(zero_mat(ctx, reach));
-    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, r->h, reach, 0.0f, guided));
+    KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = r->h, .b = reach, .c = guided}));
     KD_OR_RETURN(kd_comm_begin_allreduce(d->comm, ctx, guided.rows * guided.cols, guided.data));
     KD_OR_RETURN(kd_gram(ctx, d->output, square));
-    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, r->h, square, 0.0f, r->dh));
-    KD_OR_RETURN(kd_spmm_batch(ctx, 1.0f, b->x0, b->row, NULL, d->output, 0.0f, r->xw));
+    KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = r->h, .b = square, .c = r->dh}));
+    KD_OR_RETURN(kd_spmm_batch(
+        ctx, &(kd_spmm_batch_args){.alpha = 1.0f, .a = b->x0, .row = b->row, .x = d->output, .y = r->xw}));
     KD_OR_RETURN(kd_gram_loss(ctx, &args));
     KD_OR_RETURN(guide(ctx, b, guidance, d, guided, loss));
-    KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, guided, reach, 1.0f, r->dh));
+    KD_OR_RETURN(kd_gemm(
+        ctx, &(kd_gemm_args){.transpose_b = true, .alpha = 1.0f, .a = guided, .b = reach, .beta = 1.0f, .c = r->dh}));
     KD_OR_RETURN(kd_comm_begin_allreduce(d->comm, ctx, r->dh.rows * r->dh.cols, r->dh.data));
-    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, r->h, r->xw, 0.0f, square));
-    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, d->output, square, 0.0f, doutput));
-    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, guided, r->h, 0.0f, dreach));
-    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, projection, dreach, 1.0f, kd_mat_rows(doutput, 0, seen)));
+    KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.transpose_a = true, .alpha = 1.0f, .a = r->h, .b = r->xw, .c = square}));
+    KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = d->output, .b = square, .c = doutput}));
+    KD_OR_RETURN(
+        kd_gemm(ctx, &(kd_gemm_args){.transpose_a = true, .alpha = 1.0f, .a = guided, .b = r->h, .c = dreach}));
+    kd_gemm_args guidance_part = {
+        .alpha = 1.0f, .a = projection, .b = dreach, .beta = 1.0f, .c = kd_mat_rows(doutput, 0, seen)};
+    KD_OR_RETURN(kd_gemm(ctx, &guidance_part));
     KD_OR_RETURN(kd_place_rows(ctx, b->count, b->row, b->x0.rows, s->place));
-    return kd_spmm_batch(ctx, -1.0f, b->x0_transpose, NULL, s->place, r->xw, 1.0f, doutput);
+    kd_spmm_batch_args input_part = {
+        .alpha = -1.0f, .a = b->x0_transpose, .place = s->place, .x = r->xw, .beta = 1.0f, .y = doutput};
+    return kd_spmm_batch(ctx, &input_part);
 }
 
 /* Whether the Gram matrix takes fewer operations: for batches longer than about two thirds of the hidden width. */
@@ -145,7 +182,7 @@ static kd_status output_side(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_d
     kd_mat h = kd_mat_cols(r->h, 0, d->shape.hidden), p = kd_mat_make(d->scratch->dh, b->count, d->shape.hidden);
     KD_OR_RETURN(kd_denoiser_time_table(ctx, d));
     KD_OR_RETURN(noised_input(ctx, b, d, t, x));
-    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, p));
+    KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = x, .b = d->w1, .c = p}));
     KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.cols, p.data));
     KD_OR_RETURN(kd_hidden_forward(ctx, p, d->table, t, h));
     return (gram_pays(d, b->count) ? gram_backward : output_backward)(ctx, b, guidance, d, t, r, loss);
@@ -162,7 +199,8 @@ static kd_status input_side(kd_ctx *ctx, const kd_denoiser *d, const hidden_rows
     KD_OR_RETURN(zero_mat(ctx, d->dtable));
     KD_OR_RETURN(kd_comm_end_allreduce(d->comm, ctx));
     KD_OR_RETURN(kd_hidden_backward(ctx, h, t, dh, d->dtable));
-    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, x, dh, 0.0f, gradient_of(d, d->w1)));
+    KD_OR_RETURN(
+        kd_gemm(ctx, &(kd_gemm_args){.transpose_a = true, .alpha = 1.0f, .a = x, .b = dh, .c = gradient_of(d, d->w1)}));
     KD_OR_RETURN(time_table_backward(ctx, d));
     return share_time_gradient(ctx, d);
 }
@@ -183,5 +221,11 @@ kd_status kd_denoiser_gradient(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
 
 kd_status kd_denoiser_adam(kd_ctx *ctx, double lr, kd_denoiser *d) {
     const kd_adam_config adam = {lr, 0.9, 0.999, 1e-8};
-    return kd_adam(ctx, &adam, &d->cursor->step, d->count, d->value, d->gradient, d->m, d->v);
+    return kd_adam(ctx, &(kd_adam_args){.config = &adam,
+                                        .steps = &d->cursor->step,
+                                        .n = d->count,
+                                        .p = d->value,
+                                        .g = d->gradient,
+                                        .m = d->m,
+                                        .v = d->v});
 }

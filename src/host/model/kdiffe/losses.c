@@ -140,7 +140,8 @@ static kd_status keys_forward(kd_ctx *ctx, const kd_views *v, const kd_step_loss
     for (int64_t i = 0; i < l->key_slots.count; i++) {
         kd_mat unit = key_view(v, s->unit, i), view = kd_slot(v, s->output, l->key_slots.first + i);
         kd_mat from = divided ? unit : kd_mat_rows(view, s->keys.first, s->keys.count);
-        KD_OR_RETURN(kd_unit_rows_forward(ctx, NULL, NULL, from, 0.0f, NULL, unit, s->norm + i * s->norm_stride));
+        KD_OR_RETURN(kd_unit_rows_forward(
+            ctx, &(kd_unit_rows_forward_args){.x = from, .y = unit, .norm = s->norm + i * s->norm_stride}));
     }
     return KD_OK;
 }
@@ -150,8 +151,12 @@ static kd_status keys_backward(kd_ctx *ctx, const kd_views *v, const kd_step_los
     for (int64_t i = 0; i < l->key_slots.count; i++) {
         kd_mat d = key_view(v, s->dunit, i), view = kd_slot(v, s->doutput, l->key_slots.first + i);
         kd_mat to = divided ? d : kd_mat_rows(view, s->keys.first, s->keys.count);
-        KD_OR_RETURN(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, key_view(v, s->unit, i), s->norm + i * s->norm_stride,
-                                           d, 0.0f, NULL, divided ? 0.0f : 1.0f, to));
+        KD_OR_RETURN(kd_unit_rows_backward(ctx, &(kd_unit_rows_backward_args){.alpha = 1.0f,
+                                                                              .y = key_view(v, s->unit, i),
+                                                                              .norm = s->norm + i * s->norm_stride,
+                                                                              .dy = d,
+                                                                              .beta = divided ? 0.0f : 1.0f,
+                                                                              .dx = to}));
     }
     if (divided)
         KD_OR_RETURN(kd_layout_to_columns(ctx, &v->layout, s->share, s->dunit, 1.0f, key_slots(v, l, s->doutput)));
@@ -166,7 +171,7 @@ static kd_status anchors_forward(kd_ctx *ctx, const kd_views *v, const kd_step_l
     if (divided) KD_OR_RETURN(kd_zero(ctx, a.data, bytes));
     KD_OR_RETURN(kd_take_rows(ctx, s->batch, kd_slot(v, s->output, slot), here));
     if (divided) KD_OR_RETURN(kd_comm_allreduce_f32(l->comm, ctx, a.rows * a.cols, a.data));
-    KD_OR_RETURN(kd_unit_rows_forward(ctx, NULL, NULL, a, 0.0f, NULL, a, l->anchor_norm));
+    KD_OR_RETURN(kd_unit_rows_forward(ctx, &(kd_unit_rows_forward_args){.x = a, .y = a, .norm = l->anchor_norm}));
     return kd_zero(ctx, l->danchor.data, bytes);
 }
 
@@ -175,7 +180,8 @@ static kd_status anchors_backward(kd_ctx *ctx, const kd_views *v, const kd_step_
                                   int64_t slot) {
     kd_mat d = l->danchor, here = kd_mat_cols(d, v->shape.column, v->shape.local_dim);
     if (kd_is_divided(&v->shape)) KD_OR_RETURN(kd_comm_allreduce_f32(l->comm, ctx, d.rows * d.cols, d.data));
-    KD_OR_RETURN(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, l->anchor, l->anchor_norm, d, 0.0f, NULL, 0.0f, d));
+    KD_OR_RETURN(kd_unit_rows_backward(
+        ctx, &(kd_unit_rows_backward_args){.alpha = 1.0f, .y = l->anchor, .norm = l->anchor_norm, .dy = d, .dx = d}));
     return kd_give_rows(ctx, s->batch, here, kd_slot(v, s->doutput, slot));
 }
 

@@ -98,5 +98,11 @@ kd_status kd_params_init(kd_ctx *ctx, uint64_t seed, const kd_model_shape *shape
 
 kd_status kd_params_adam(kd_ctx *ctx, double lr, const int64_t *steps, kd_params *params) {
     const kd_adam_config adam = {lr, 0.9, 0.999, 1e-8};
-    return kd_adam(ctx, &adam, steps, params->count, params->value, params->gradient, params->m, params->v);
+    return kd_adam(ctx, &(kd_adam_args){.config = &adam,
+                                        .steps = steps,
+                                        .n = params->count,
+                                        .p = params->value,
+                                        .g = params->gradient,
+                                        .m = params->m,
+                                        .v = params->v});
 }

@@ -9,7 +9,8 @@ static kd_mat chain_of(const kd_denoiser *d) {
 
 kd_status kd_reverse_prepare(kd_ctx *ctx, kd_denoiser *d) {
     kd_mat chain = chain_of(d);
-    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, d->output, d->w1, 0.0f, chain));
+    KD_OR_RETURN(
+        kd_gemm(ctx, &(kd_gemm_args){.transpose_a = true, .alpha = 1.0f, .a = d->output, .b = d->w1, .c = chain}));
     KD_OR_RETURN(kd_column_sum(ctx, d->w1, 0.0f, d->input_sum));
     KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, chain.rows * chain.cols, chain.data));
     KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, d->shape.hidden, d->input_sum.data));
@@ -35,7 +36,7 @@ static kd_status full_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_deno
 
 /* p = W1 x, of all ranks' columns. */
 static kd_status input_product(kd_ctx *ctx, const kd_denoiser *d, kd_mat x, kd_mat p) {
-    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, x, d->w1, 0.0f, p));
+    KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = x, .b = d->w1, .c = p}));
     return kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.cols, p.data);
 }
 
@@ -50,7 +51,7 @@ static kd_status chain_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_den
         kd_mat g = kd_mat_make((float *)(uintptr_t)(r->g + r->first), r->count, 1);
         KD_OR_RETURN(kd_spmm(ctx, 1.0f, kd_csr_rows(r->x0, r->first, r->count), d->w1, 0.0f, none, p));
         KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.cols, p.data));
-        KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, g, d->input_sum, 1.0f, p));
+        KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = g, .b = d->input_sum, .beta = 1.0f, .c = p}));
     }
     return KD_OK;
 }
@@ -68,7 +69,8 @@ static kd_status full_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_deno
     for (int64_t i = d->shape.steps - 1; i >= 0; i--) {
         KD_OR_RETURN(input_product(ctx, d, x, c->p));
         KD_OR_RETURN(kd_hidden_forward(ctx, c->p, kd_mat_rows(d->table, i, 1), NULL, c->h));
-        KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, c->wide, d->output, 0.0f, out));
+        KD_OR_RETURN(
+            kd_gemm(ctx, &(kd_gemm_args){.transpose_b = true, .alpha = 1.0f, .a = c->wide, .b = d->output, .c = out}));
         KD_OR_RETURN(kd_add_scaled(ctx, (float)d->schedule.coef1[i], out, (float)d->schedule.coef2[i], x));
     }
     return kd_add_scaled(ctx, 1.0f, x, 0.0f, out);
@@ -88,11 +90,14 @@ static kd_status hidden_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_de
     for (int64_t i = d->shape.steps - 1; i >= 0 && mine.p.rows > 0; i--) {
         KD_OR_RETURN(kd_hidden_forward(ctx, mine.p, kd_mat_rows(d->table, i, 1), NULL, mine.h));
         if (i == 0) break;
-        KD_OR_RETURN(kd_gemm(ctx, false, false, (float)d->schedule.coef1[i], mine.wide, chain_of(d),
-                             (float)d->schedule.coef2[i], mine.p));
+        KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = (float)d->schedule.coef1[i],
+                                                  .a = mine.wide,
+                                                  .b = chain_of(d),
+                                                  .beta = (float)d->schedule.coef2[i],
+                                                  .c = mine.p}));
     }
     KD_OR_RETURN(kd_comm_allgather(d->comm, ctx, c->wide.rows, c->wide.ld * (int64_t)sizeof(float), c->wide.data));
-    return kd_gemm(ctx, false, true, 1.0f, c->wide, d->output, 0.0f, out);
+    return kd_gemm(ctx, &(kd_gemm_args){.transpose_b = true, .alpha = 1.0f, .a = c->wide, .b = d->output, .c = out});
 }
 
 kd_status kd_reverse_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat *out) {

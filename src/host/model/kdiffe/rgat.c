@@ -33,8 +33,12 @@ static kd_mat bottom(const kd_rgat *rgat, kd_mat w) { return top(rgat, kd_mat_ro
 
 kd_status kd_rgat_begin(kd_ctx *ctx, const kd_params *p, kd_rgat *rgat) {
     int64_t bytes = rgat->dhead.rows * rgat->dhead.cols * (int64_t)sizeof(float);
-    KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, p->relation, top(rgat, p->rgat_w), 0.0f, rgat->head));
-    KD_OR_RETURN(kd_gemm(ctx, false, true, 1.0f, p->relation, bottom(rgat, p->rgat_w), 0.0f, rgat->tail));
+    kd_gemm_args head = {
+        .transpose_b = true, .alpha = 1.0f, .a = p->relation, .b = top(rgat, p->rgat_w), .c = rgat->head};
+    kd_gemm_args tail = {
+        .transpose_b = true, .alpha = 1.0f, .a = p->relation, .b = bottom(rgat, p->rgat_w), .c = rgat->tail};
+    KD_OR_RETURN(kd_gemm(ctx, &head));
+    KD_OR_RETURN(kd_gemm(ctx, &tail));
     KD_OR_RETURN(kd_zero(ctx, rgat->dhead.data, bytes));
     return kd_zero(ctx, rgat->dtail.data, bytes);
 }
@@ -60,9 +64,18 @@ kd_status kd_rgat_pass_forward(kd_ctx *ctx, const kd_params *p, const kd_kg *kg,
     for (int64_t k = 0; k < pass->hops; k++) {
         kd_rng key = hop_rng(pass, k);
         kd_mat agg = of_hop(pass, k, rgat->agg), rows = of_hop(pass, k, pass->rows[k]);
-        KD_OR_RETURN(kd_rgat_forward(ctx, rgat->split, kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail, pass->logit[k],
-                                     pass->alpha[k], agg));
-        KD_OR_RETURN(kd_unit_rows_forward(ctx, rgat->split, NULL, agg, dropout, &key, rows, pass->norm[k]));
+        KD_OR_RETURN(kd_rgat_forward(ctx, &(kd_rgat_forward_args){.split = rgat->split,
+                                                                  .kg = kg,
+                                                                  .slope = KD_LEAKY_SLOPE,
+                                                                  .e = e,
+                                                                  .rh = rgat->head,
+                                                                  .rt = rgat->tail,
+                                                                  .logit = pass->logit[k],
+                                                                  .alpha = pass->alpha[k],
+                                                                  .agg = agg}));
+        kd_unit_rows_forward_args unit = {
+            .split = rgat->split, .x = agg, .p = dropout, .rng = &key, .y = rows, .norm = pass->norm[k]};
+        KD_OR_RETURN(kd_unit_rows_forward(ctx, &unit));
         KD_OR_RETURN(
             kd_add_scaled(ctx, 1.0f, kd_mat_rows(rows, 0, pass->heads), (float)rgat->res_lambda, pass->result));
         e = pass->rows[k];
@@ -80,11 +93,27 @@ kd_status kd_rgat_pass_backward(kd_ctx *ctx, const kd_params *p, kd_mat dresult,
         kd_mat drows = of_hop(pass, k, rgat->drows), dagg = of_hop(pass, k, rgat->agg);
         if (!last) KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, rgat->de, 0.0f, drows));
         KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, dresult, last ? 0.0f : 1.0f, kd_mat_rows(drows, 0, pass->heads)));
-        KD_OR_RETURN(kd_unit_rows_backward(ctx, rgat->split, NULL, 1.0f, of_hop(pass, k, pass->rows[k]), pass->norm[k],
-                                           drows, pass->dropout, &key, 0.0f, dagg));
+        KD_OR_RETURN(kd_unit_rows_backward(ctx, &(kd_unit_rows_backward_args){.split = rgat->split,
+                                                                              .alpha = 1.0f,
+                                                                              .y = of_hop(pass, k, pass->rows[k]),
+                                                                              .norm = pass->norm[k],
+                                                                              .dy = drows,
+                                                                              .p = pass->dropout,
+                                                                              .rng = &key,
+                                                                              .dx = dagg}));
         KD_OR_RETURN(kd_zero(ctx, rgat->de.data, bytes));
-        KD_OR_RETURN(kd_rgat_backward(ctx, rgat->split, pass->kg, KD_LEAKY_SLOPE, e, rgat->head, rgat->tail,
-                                      pass->logit[k], pass->alpha[k], dagg, rgat->de, rgat->dhead, rgat->dtail));
+        KD_OR_RETURN(kd_rgat_backward(ctx, &(kd_rgat_backward_args){.split = rgat->split,
+                                                                    .kg = pass->kg,
+                                                                    .slope = KD_LEAKY_SLOPE,
+                                                                    .e = e,
+                                                                    .rh = rgat->head,
+                                                                    .rt = rgat->tail,
+                                                                    .logit = pass->logit[k],
+                                                                    .alpha = pass->alpha[k],
+                                                                    .dagg = dagg,
+                                                                    .de = rgat->de,
+                                                                    .drh = rgat->dhead,
+                                                                    .drt = rgat->dtail}));
         KD_OR_RETURN(kd_add_scaled(ctx, 0.0f, dresult, (float)rgat->res_lambda, dresult));
     }
     KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, dresult, 1.0f, kd_mat_rows(dentity, 0, pass->heads)));
@@ -93,8 +122,14 @@ kd_status kd_rgat_pass_backward(kd_ctx *ctx, const kd_params *p, kd_mat dresult,
 
 kd_status kd_rgat_end(kd_ctx *ctx, const kd_params *p, const kd_rgat *rgat) {
     kd_mat dw = kd_gradient_of(p, p->rgat_w), dr = kd_gradient_of(p, p->relation);
-    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, rgat->dhead, p->relation, 1.0f, top(rgat, dw)));
-    KD_OR_RETURN(kd_gemm(ctx, true, false, 1.0f, rgat->dtail, p->relation, 1.0f, bottom(rgat, dw)));
-    KD_OR_RETURN(kd_gemm(ctx, false, false, 1.0f, rgat->dhead, top(rgat, p->rgat_w), 1.0f, dr));
-    return kd_gemm(ctx, false, false, 1.0f, rgat->dtail, bottom(rgat, p->rgat_w), 1.0f, dr);
+    kd_gemm_args to_top = {
+        .transpose_a = true, .alpha = 1.0f, .a = rgat->dhead, .b = p->relation, .beta = 1.0f, .c = top(rgat, dw)};
+    kd_gemm_args to_bottom = {
+        .transpose_a = true, .alpha = 1.0f, .a = rgat->dtail, .b = p->relation, .beta = 1.0f, .c = bottom(rgat, dw)};
+    kd_gemm_args by_head = {.alpha = 1.0f, .a = rgat->dhead, .b = top(rgat, p->rgat_w), .beta = 1.0f, .c = dr};
+    kd_gemm_args by_tail = {.alpha = 1.0f, .a = rgat->dtail, .b = bottom(rgat, p->rgat_w), .beta = 1.0f, .c = dr};
+    KD_OR_RETURN(kd_gemm(ctx, &to_top));
+    KD_OR_RETURN(kd_gemm(ctx, &to_bottom));
+    KD_OR_RETURN(kd_gemm(ctx, &by_head));
+    return kd_gemm(ctx, &by_tail);
 }

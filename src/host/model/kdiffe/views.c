@@ -136,7 +136,8 @@ static kd_status modality_nodes(kd_ctx *ctx, const kd_params *p, kd_views *v) {
         kd_mat nodes = v->modality[m].nodes, rows = kd_unit_features(v, m);
         KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, p->user, 0.0f, kd_users_of(v, nodes)));
         KD_OR_RETURN(kd_feature_transform(ctx, p, v, m, v->shape.item, rows));
-        KD_OR_RETURN(kd_unit_rows_forward(ctx, NULL, NULL, rows, 0.0f, NULL, rows, v->modality[m].norm));
+        KD_OR_RETURN(
+            kd_unit_rows_forward(ctx, &(kd_unit_rows_forward_args){.x = rows, .y = rows, .norm = v->modality[m].norm}));
         if (kd_is_divided(&v->shape))
             KD_OR_RETURN(kd_layout_to_columns(ctx, &v->layout, kd_share_columns(v->shape.items), rows, 0.0f,
                                               kd_items_of(v, nodes)));
@@ -154,19 +155,35 @@ static kd_status contrastive_inputs(kd_ctx *ctx, const kd_graphs *g, kd_views *v
 
 kd_status kd_node_units(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, kd_mat x, kd_mat y, float *norm) {
     const kd_split *split = kd_views_split(v);
-    if (!nodes.users) return kd_unit_rows_forward(ctx, split, NULL, x, 0.0f, NULL, y, norm);
-    KD_OR_RETURN(kd_unit_rows_forward(ctx, split, nodes.users, kd_users_of(v, x), 0.0f, NULL, kd_users_of(v, y), norm));
-    return kd_unit_rows_forward(ctx, split, nodes.items, kd_items_of(v, x), 0.0f, NULL, kd_items_of(v, y),
-                                norm + v->shape.users);
+    if (!nodes.users)
+        return kd_unit_rows_forward(ctx, &(kd_unit_rows_forward_args){.split = split, .x = x, .y = y, .norm = norm});
+    kd_unit_rows_forward_args of_users = {
+        .split = split, .only = nodes.users, .x = kd_users_of(v, x), .y = kd_users_of(v, y), .norm = norm};
+    KD_OR_RETURN(kd_unit_rows_forward(ctx, &of_users));
+    return kd_unit_rows_forward(ctx, &(kd_unit_rows_forward_args){.split = split,
+                                                                  .only = nodes.items,
+                                                                  .x = kd_items_of(v, x),
+                                                                  .y = kd_items_of(v, y),
+                                                                  .norm = norm + v->shape.users});
 }
 
 /* Y = A X + C for some nodes. */
 static kd_status node_products(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, kd_csr a, kd_mat x, kd_mat c, kd_mat y) {
     int64_t users = v->shape.users, items = v->shape.items;
-    KD_OR_RETURN(
-        kd_spmm_rows(ctx, nodes.users, 1.0f, kd_csr_rows(a, 0, users), x, 1.0f, kd_users_of(v, c), kd_users_of(v, y)));
-    return kd_spmm_rows(ctx, nodes.items, 1.0f, kd_csr_rows(a, users, items), x, 1.0f, kd_items_of(v, c),
-                        kd_items_of(v, y));
+    KD_OR_RETURN(kd_spmm_rows(ctx, &(kd_spmm_rows_args){.only = nodes.users,
+                                                        .alpha = 1.0f,
+                                                        .a = kd_csr_rows(a, 0, users),
+                                                        .x = x,
+                                                        .beta = 1.0f,
+                                                        .c = kd_users_of(v, c),
+                                                        .y = kd_users_of(v, y)}));
+    return kd_spmm_rows(ctx, &(kd_spmm_rows_args){.only = nodes.items,
+                                                  .alpha = 1.0f,
+                                                  .a = kd_csr_rows(a, users, items),
+                                                  .x = x,
+                                                  .beta = 1.0f,
+                                                  .c = kd_items_of(v, c),
+                                                  .y = kd_items_of(v, y)});
 }
 
 /* The views from their inputs. Of the last layer the slots from `multimodal` on are made only where they are read. */

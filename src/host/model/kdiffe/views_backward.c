@@ -30,22 +30,43 @@ static kd_status feature_backward(kd_ctx *ctx, const kd_params *p, kd_views *v, 
         d = v->feature_rows;
         KD_OR_RETURN(kd_layout_to_rows(ctx, &v->layout, kd_share_columns(v->shape.items), v->modality[m].gradient, d));
     }
-    KD_OR_RETURN(kd_unit_rows_backward(ctx, NULL, NULL, 1.0f, unit, v->modality[m].norm, d, 0.0f, NULL, 0.0f, d));
+    KD_OR_RETURN(kd_unit_rows_backward(
+        ctx, &(kd_unit_rows_backward_args){.alpha = 1.0f, .y = unit, .norm = v->modality[m].norm, .dy = d, .dx = d}));
     if (p->feature_b[m].data)
         KD_OR_RETURN(kd_column_sum(ctx, d, 1.0f, kd_gradient_of(p, p->feature_b[m])));
     else /* unit rows have the signs of the LeakyReLU's output */
         KD_OR_RETURN(kd_leaky_relu_backward(ctx, KD_LEAKY_SLOPE, unit, d));
-    return kd_gemm(ctx, true, false, 1.0f, v->modality[m].feature, d, 1.0f, kd_gradient_of(p, p->feature_w[m]));
+    return kd_gemm(ctx, &(kd_gemm_args){.transpose_a = true,
+                                        .alpha = 1.0f,
+                                        .a = v->modality[m].feature,
+                                        .b = d,
+                                        .beta = 1.0f,
+                                        .c = kd_gradient_of(p, p->feature_w[m])});
 }
 
 kd_status kd_node_units_backward(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, float alpha, kd_mat y,
                                  const float *norm, kd_mat dy, float beta, kd_mat dx) {
     const kd_split *split = kd_views_split(v);
-    if (!nodes.users) return kd_unit_rows_backward(ctx, split, NULL, alpha, y, norm, dy, 0.0f, NULL, beta, dx);
-    KD_OR_RETURN(kd_unit_rows_backward(ctx, split, nodes.users, alpha, kd_users_of(v, y), norm, kd_users_of(v, dy),
-                                       0.0f, NULL, beta, kd_users_of(v, dx)));
-    return kd_unit_rows_backward(ctx, split, nodes.items, alpha, kd_items_of(v, y), norm + v->shape.users,
-                                 kd_items_of(v, dy), 0.0f, NULL, beta, kd_items_of(v, dx));
+    if (!nodes.users)
+        return kd_unit_rows_backward(
+            ctx, &(kd_unit_rows_backward_args){
+                     .split = split, .alpha = alpha, .y = y, .norm = norm, .dy = dy, .beta = beta, .dx = dx});
+    KD_OR_RETURN(kd_unit_rows_backward(ctx, &(kd_unit_rows_backward_args){.split = split,
+                                                                          .only = nodes.users,
+                                                                          .alpha = alpha,
+                                                                          .y = kd_users_of(v, y),
+                                                                          .norm = norm,
+                                                                          .dy = kd_users_of(v, dy),
+                                                                          .beta = beta,
+                                                                          .dx = kd_users_of(v, dx)}));
+    return kd_unit_rows_backward(ctx, &(kd_unit_rows_backward_args){.split = split,
+                                                                    .only = nodes.items,
+                                                                    .alpha = alpha,
+                                                                    .y = kd_items_of(v, y),
+                                                                    .norm = norm + v->shape.users,
+                                                                    .dy = kd_items_of(v, dy),
+                                                                    .beta = beta,
+                                                                    .dx = kd_items_of(v, dx)});
 }
 
 /* Sums over the ranks: the knowledge graph's parameters, whose gradients are whole first, then those before and after

@@ -213,7 +213,13 @@ static kd_status step(kd_model *model, const kd_step_batch *b, double *loss) {
     KD_OR_RETURN(bpr(m, b->count, loss + KD_LOSS_BPR));
     KD_OR_RETURN(propagate(m, m->dview, gradient));
     KD_OR_RETURN(kd_squared_norm(model->ctx, (float)c->reg, m->table, gradient, loss + KD_LOSS_WEIGHT_DECAY));
-    return kd_adam(model->ctx, &adam, b->clock, m->table.rows * m->table.cols, m->value, m->gradient, m->m, m->v);
+    return kd_adam(model->ctx, &(kd_adam_args){.config = &adam,
+                                               .steps = b->clock,
+                                               .n = m->table.rows * m->table.cols,
+                                               .p = m->value,
+                                               .g = m->gradient,
+                                               .m = m->m,
+                                               .v = m->v});
 }
 
 static kd_status score(kd_model *model, int64_t epoch, kd_ranked *out) {
