@@ -81,7 +81,13 @@ static kd_status write_lists(kd_ctx *ctx, const kd_cli_run *run, int64_t count, 
     KD_TRY(kd_host_alloc(&score, BLOCK * k, sizeof *score, "lists"));
     for (int64_t first = 0; first < count; first += BLOCK) {
         int64_t some = count - first < BLOCK ? count - first : BLOCK;
-        KD_TRY(kd_rank(ctx, &run->views, &run->data, some, user + first, k, item, score));
+        KD_TRY(kd_rank(ctx, &(kd_rank_args){.views = &run->views,
+                                            .data = &run->data,
+                                            .count = some,
+                                            .user = user + first,
+                                            .k = k,
+                                            .item = item,
+                                            .score = score}));
         for (int64_t i = 0; i < some * k; i++)
             if (item[i] >= 0)
                 fprintf(out, "%s\t%s\t%lld\t%.9g\n", kd_id_token(&run->data.user_ids, user[first + i / k]),
