@@ -81,8 +81,12 @@ static inline void load_batch(op_fixture *f, gradient_case *g) {
     assert_ok(kd_permutation(f->ctx, g->data.train.count, &order, g->trainer.loop.order));
     assert_ok(kd_sample_negatives(f->ctx, m->graphs.train, g->data.train.count, g->trainer.user, &negative,
                                   g->trainer.negative));
-    assert_ok(kd_step_load(f->ctx, g->count, NULL, g->trainer.loop.order, g->trainer.user, g->trainer.positive,
-                           g->trainer.negative, &m->losses));
+    kd_step_batch batch = {.count = g->count,
+                           .order = g->trainer.loop.order,
+                           .user = g->trainer.user,
+                           .positive = g->trainer.positive,
+                           .negative = g->trainer.negative};
+    assert_ok(kd_step_load(f->ctx, &batch, &m->losses));
 }
 
 static inline double denoiser_loss(op_fixture *f, gradient_case *g, kd_denoiser *d, const kd_denoiser_batch *batch,

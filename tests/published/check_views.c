@@ -196,9 +196,12 @@ static int64_t load_batch(golden_case *c, kd_kdiffe *m) {
     golden_require(kd_upload(c->ctx, c->trainer.user, user, bytes), "batch");
     golden_require(kd_upload(c->ctx, c->trainer.positive, positive, bytes), "batch");
     golden_require(kd_upload(c->ctx, c->trainer.negative, negative, bytes), "batch");
-    golden_require(kd_step_load(c->ctx, count, NULL, c->trainer.loop.order, c->trainer.user, c->trainer.positive,
-                                c->trainer.negative, &m->losses),
-                   "batch");
+    kd_step_batch batch = {.count = count,
+                           .order = c->trainer.loop.order,
+                           .user = c->trainer.user,
+                           .positive = c->trainer.positive,
+                           .negative = c->trainer.negative};
+    golden_require(kd_step_load(c->ctx, &batch, &m->losses), "batch");
     free(user);
     free(positive);
     free(negative);
@@ -366,9 +369,13 @@ void golden_check_evaluation(golden_case *c, kd_kdiffe *m) {
     k = shape[1];
     kd_pool_init(&pool, c->ctx);
     golden_require(kd_views_forward(c->ctx, &m->params, &m->graphs, &pass, &m->views), "forward");
-    golden_require(kd_ranker_allocate(&pool, divided ? &m->views.layout : NULL, width, m->plan->shape.users,
-                                      m->plan->shape.items, 1, &k, &ranker),
-                   "rank");
+    kd_ranker_shape ranked_shape = {.layout = divided ? &m->views.layout : NULL,
+                                    .width = width,
+                                    .users = m->plan->shape.users,
+                                    .items = m->plan->shape.items,
+                                    .topk_count = 1,
+                                    .topk = &k};
+    golden_require(kd_ranker_allocate(&pool, &ranked_shape, &ranker), "rank");
     ranker.comm = c->comm;
     golden_require(kd_kdiffe_ranked(m, &ranked), "rank");
     if (!divided) /* else ranks make the lists together, below */

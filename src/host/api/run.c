@@ -155,7 +155,13 @@ kd_status kd_run_evaluate(kd_run *run, kd_subset subset, int64_t topk_count, con
 
 kd_status kd_run_recommend(kd_run *run, int64_t count, const int32_t *user, int64_t k, int32_t *item, float *score) {
     KD_OR_RETURN(need_context(run));
-    return kd_rank(run->ctx, &run->views, run->data, count, user, k, item, score);
+    return kd_rank(run->ctx, &(kd_rank_args){.views = &run->views,
+                                             .data = run->data,
+                                             .count = count,
+                                             .user = user,
+                                             .k = k,
+                                             .item = item,
+                                             .score = score});
 }
 
 int64_t kd_run_array_count(const kd_run *run) { return run->count; }

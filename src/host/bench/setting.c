@@ -22,8 +22,13 @@ kd_status kd_bench_setting_open(kd_ctx *ctx, const kd_config *config, const kd_d
     if (status != KD_OK) goto cleanup;
     KD_TRY(kd_bipartite_build(data->users, data->items, &data->train, &out->graph));
     KD_TRY(kd_graphs_allocate(&out->pool, &out->plan->shape, &out->plan->sizes, &out->graphs));
-    KD_TRY(kd_graphs_fill(ctx, &out->plan->sizes, &out->graph, data->users, NULL, 0.0, &out->plan->full,
-                          &out->plan->capped, &out->graphs));
+    KD_TRY(kd_graphs_fill(ctx,
+                          &(kd_graphs_source){.sizes = &out->plan->sizes,
+                                              .graph = &out->graph,
+                                              .users = data->users,
+                                              .full = &out->plan->full,
+                                              .capped = &out->plan->capped},
+                          &out->graphs));
     out->rows = smaller(config->batch, data->users);
     out->entries = smaller(config->batch, data->train.count);
     out->dense_tolerance = dense_tolerance(ctx);

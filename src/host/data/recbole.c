@@ -62,8 +62,17 @@ static kd_status find_columns(const kd_table *t, const kd_recbole_options *o, co
     return KD_OK;
 }
 
-static kd_status read_row(const kd_table *t, const kd_recbole_options *o, const columns *c, int32_t split,
-                          kd_interner *users, kd_interner *items, kd_recbole_rows *rows) {
+/* What the interactions are read from and into. */
+typedef struct reading {
+    const char *folder, *name;
+    const kd_recbole_options *options;
+    kd_interner *users, *items;
+    kd_recbole_rows *rows;
+} reading;
+
+static kd_status read_row(const kd_table *t, const columns *c, int32_t split, const reading *to) {
+    const kd_recbole_options *o = to->options;
+    kd_recbole_rows *rows = to->rows;
     double rating = 0.0, label = split;
     struct kd_recbole_row row;
     if (o->has_threshold) KD_OR_RETURN(kd_table_real(t, c->rating, &rating));
@@ -74,29 +83,28 @@ static kd_status read_row(const kd_table *t, const kd_recbole_options *o, const 
             return KD_FAIL(KD_ERR_FORMAT, "%s:%lld: x_label: expected 0, 1 or 2", t->path, (long long)t->line);
     }
     row.split = (int32_t)label;
-    KD_OR_RETURN(kd_interner_add(users, t, t->field[c->user], &row.user));
-    KD_OR_RETURN(kd_interner_add(items, t, t->field[c->item], &row.item));
+    KD_OR_RETURN(kd_interner_add(to->users, t, t->field[c->user], &row.user));
+    KD_OR_RETURN(kd_interner_add(to->items, t, t->field[c->item], &row.item));
     KD_OR_RETURN(kd_host_grow(&rows->row, &rows->capacity, rows->count + 1, sizeof *rows->row, t->path));
     rows->row[rows->count++] = row;
     return KD_OK;
 }
 
-static kd_status read_file(const char *folder, const char *name, const char *suffix, int32_t split, bool optional,
-                           const kd_recbole_options *o, kd_interner *users, kd_interner *items, kd_recbole_rows *rows) {
+static kd_status read_file(const reading *r, const char *suffix, int32_t split, bool optional) {
     kd_status status = KD_OK;
     char file[256], *path = NULL;
     kd_table t = {0};
     columns c;
     bool more;
-    snprintf(file, sizeof file, "%s%s", name, suffix);
-    KD_TRY(kd_path_join(folder, file, &path));
+    snprintf(file, sizeof file, "%s%s", r->name, suffix);
+    KD_TRY(kd_path_join(r->folder, file, &path));
     if (optional && !kd_file_exists(path)) goto cleanup;
     KD_TRY(kd_table_open(path, &t));
-    KD_TRY(find_columns(&t, o, &c));
+    KD_TRY(find_columns(&t, r->options, &c));
     while (true) {
         KD_TRY(kd_table_next(&t, &more));
         if (!more) break;
-        KD_TRY(read_row(&t, o, &c, split, users, items, rows));
+        KD_TRY(read_row(&t, &c, split, r));
     }
 cleanup:
     kd_table_close(&t);
@@ -212,20 +220,20 @@ cleanup:
     return status;
 }
 
-static kd_status read_interactions(const char *folder, const char *name, bool given, const kd_recbole_options *o,
-                                   kd_interner *users, kd_interner *items, kd_recbole_rows *rows) {
+static kd_status read_interactions(const reading *r, bool given) {
+    const kd_recbole_options *o = r->options;
     if (given) {
-        KD_OR_RETURN(read_file(folder, name, ".train.inter", 0, false, o, users, items, rows));
-        KD_OR_RETURN(read_file(folder, name, ".valid.inter", 1, true, o, users, items, rows));
-        KD_OR_RETURN(read_file(folder, name, ".test.inter", 2, true, o, users, items, rows));
+        KD_OR_RETURN(read_file(r, ".train.inter", 0, false));
+        KD_OR_RETURN(read_file(r, ".valid.inter", 1, true));
+        KD_OR_RETURN(read_file(r, ".test.inter", 2, true));
     } else {
-        KD_OR_RETURN(read_file(folder, name, ".inter", -1, false, o, users, items, rows));
+        KD_OR_RETURN(read_file(r, ".inter", -1, false));
     }
-    remove_duplicates(rows);
-    if (o->k_core > 0) KD_OR_RETURN(kd_recbole_core(o->k_core, users->count, items->count, rows));
-    if (rows->count == 0) return KD_FAIL(KD_ERR_FORMAT, "%s: no interaction is left after the filters", folder);
-    KD_OR_RETURN(renumber(users, items, rows));
-    if (!given && !o->split_by_label) KD_OR_RETURN(kd_recbole_split(o->split, o->seed, rows));
+    remove_duplicates(r->rows);
+    if (o->k_core > 0) KD_OR_RETURN(kd_recbole_core(o->k_core, r->users->count, r->items->count, r->rows));
+    if (r->rows->count == 0) return KD_FAIL(KD_ERR_FORMAT, "%s: no interaction is left after the filters", r->folder);
+    KD_OR_RETURN(renumber(r->users, r->items, r->rows));
+    if (!given && !o->split_by_label) KD_OR_RETURN(kd_recbole_split(o->split, o->seed, r->rows));
     return KD_OK;
 }
 
@@ -235,12 +243,14 @@ kd_status kd_recbole_load(const char *path, const kd_recbole_options *o, kd_data
     kd_recbole_rows rows = {0};
     char name[128];
     bool given = false;
+    reading interactions = {
+        .folder = path, .name = name, .options = o, .users = &users, .items = &items, .rows = &rows};
     *d = (kd_dataset){0};
     KD_TRY(find_name(path, name, &given));
     if (given && o->split_by_label)
         KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "%s: has %s.train.inter, so it cannot be split by x_label", path, name);
     snprintf(d->name, sizeof d->name, "%s", name);
-    KD_TRY(read_interactions(path, name, given, o, &users, &items, &rows));
+    KD_TRY(read_interactions(&interactions, given));
     d->users = users.count;
     d->items = items.count;
     KD_TRY(give_splits(&rows, d));

@@ -55,8 +55,10 @@ static kd_status download_lists(kd_ctx *ctx, const kd_ranker *r, int64_t first, 
     return kd_download(ctx, score + first * k, r->value, count * k * (int64_t)sizeof *score);
 }
 
-kd_status kd_rank(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data, int64_t count, const int32_t *user,
-                  int64_t k, int32_t *item, float *score) {
+kd_status kd_rank(kd_ctx *ctx, const kd_rank_args *args) {
+    const kd_views_host *views = args->views;
+    const kd_dataset *data = args->data;
+    int64_t count = args->count, k = args->k;
     kd_status status = KD_OK;
     kd_pool pool;
     kd_ranker ranker;
@@ -70,16 +72,17 @@ kd_status kd_rank(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *dat
     if (k < 1) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "k: expected at least 1");
     KD_TRY(kd_host_alloc(&rows, count * views->width, sizeof *rows, "views"));
     KD_TRY(kd_host_alloc(&ptr, count + 1, sizeof *ptr, "training rows"));
-    KD_TRY(gather_users(views, data, count, user, rows, ptr, &col));
+    KD_TRY(gather_users(views, data, count, args->user, rows, ptr, &col));
     KD_TRY(upload_views(&pool, views, count, rows, &user_view, &item_view));
     KD_TRY(kd_pool_upload(&pool, ptr, count + 1, sizeof *ptr, "training rows", &train.row_ptr));
     KD_TRY(kd_pool_upload(&pool, col, ptr[count], sizeof *col, "training rows", &train.col));
-    KD_TRY(kd_ranker_allocate(&pool, NULL, 0, count, data->items, 1, &k, &ranker));
+    kd_ranker_shape shape = {.users = count, .items = data->items, .topk_count = 1, .topk = &k};
+    KD_TRY(kd_ranker_allocate(&pool, &shape, &ranker));
     for (int64_t first = 0; first < count; first += ranker.tile) {
         int64_t some = count - first < ranker.tile ? count - first : ranker.tile;
         KD_TRY(kd_ranker_lists(ctx, &ranker, kd_mat_rows(user_view, first, some), item_view,
                                kd_csr_rows(train, first, some)));
-        KD_TRY(download_lists(ctx, &ranker, first, some, k, item, score));
+        KD_TRY(download_lists(ctx, &ranker, first, some, k, args->item, args->score));
     }
 cleanup:
     free(rows);
@@ -102,7 +105,8 @@ kd_status kd_evaluate(kd_ctx *ctx, const kd_views_host *views, const kd_dataset 
     KD_TRY(upload_views(&pool, views, views->users, views->user, &ranked.user, &ranked.item));
     KD_TRY(kd_interactions_csr(&pool, data->users, data->items, &data->train, "ranking", &ranked.train));
     KD_TRY(kd_interactions_csr(&pool, data->users, data->items, held_out, "ranking", &held[0]));
-    KD_TRY(kd_ranker_allocate(&pool, NULL, 0, data->users, data->items, topk_count, topk, &ranker));
+    kd_ranker_shape shape = {.users = data->users, .items = data->items, .topk_count = topk_count, .topk = topk};
+    KD_TRY(kd_ranker_allocate(&pool, &shape, &ranker));
     KD_TRY(kd_ranker_metrics(ctx, &ranker, &ranked, held, metrics));
     *out = metrics[0];
 cleanup:

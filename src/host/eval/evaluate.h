@@ -15,10 +15,17 @@ typedef struct kd_views_host {
 } kd_views_host;
 
 /* Top `k` items of each listed user by descending score (lower item id first among equals), training items left out.
- * item [count*k] (-1 where fewer than k items are left), score [count*k]; both overwritten. KD_ERR_ARGUMENT if a user
- * is out of range or the view tables do not fit the data set. */
-kd_status kd_rank(kd_ctx *ctx, const kd_views_host *views, const kd_dataset *data, int64_t count, const int32_t *user,
-                  int64_t k, int32_t *item, float *score);
+ * KD_ERR_ARGUMENT if a user is out of range or the view tables do not fit the data set. */
+typedef struct kd_rank_args {
+    const kd_views_host *views;
+    const kd_dataset *data;
+    int64_t count;
+    const int32_t *user; /* [count] */
+    int64_t k;
+    int32_t *item; /* [count * k], overwritten; -1 where fewer than k items are left */
+    float *score;  /* [count * k], overwritten */
+} kd_rank_args;
+kd_status kd_rank(kd_ctx *ctx, const kd_rank_args *args);
 
 /* Recall = hits/held-out, Precision = hits/K, NDCG with min(held-out, K) ideal hits (docs/model.md#evaluation) of
  * `held_out`. */

@@ -41,19 +41,18 @@ cleanup:
     return status;
 }
 
-kd_status kd_ranker_allocate(kd_pool *pool, const kd_layout *layout, int64_t width, int64_t users, int64_t items,
-                             int64_t topk_count, const int64_t *topk, kd_ranker *out) {
+kd_status kd_ranker_allocate(kd_pool *pool, const kd_ranker_shape *s, kd_ranker *out) {
     static const char what[] = "ranking";
-    int64_t tile = items > 0 ? SCORES_AT_ONCE / items : MOST_TILE, most = topk[topk_count - 1];
-    int64_t here = layout ? kd_comm_share(layout->comm, kd_share_columns(items)).count : items;
-    *out = (kd_ranker){.users = users, .items = items, .topk_count = topk_count, .layout = layout};
-    memcpy(out->topk, topk, (size_t)topk_count * sizeof *topk);
+    int64_t tile = s->items > 0 ? SCORES_AT_ONCE / s->items : MOST_TILE, most = s->topk[s->topk_count - 1];
+    int64_t here = s->layout ? kd_comm_share(s->layout->comm, kd_share_columns(s->items)).count : s->items;
+    *out = (kd_ranker){.users = s->users, .items = s->items, .topk_count = s->topk_count, .layout = s->layout};
+    memcpy(out->topk, s->topk, (size_t)s->topk_count * sizeof *s->topk);
     out->tile = tile < 1 ? 1 : tile > MOST_TILE ? MOST_TILE : tile;
     KD_OR_RETURN(kd_pool_alloc(pool, out->tile * here, sizeof(float), what, &out->score));
     KD_OR_RETURN(kd_pool_alloc(pool, out->tile * most, sizeof(int32_t), what, &out->list));
     KD_OR_RETURN(kd_pool_alloc(pool, out->tile * most, sizeof(float), what, &out->value));
-    KD_OR_RETURN(kd_pool_alloc(pool, 2 * (3 * topk_count + 1), sizeof(double), what, &out->sums));
-    if (layout) KD_OR_RETURN(allocate_division(pool, width, out));
+    KD_OR_RETURN(kd_pool_alloc(pool, 2 * (3 * s->topk_count + 1), sizeof(double), what, &out->sums));
+    if (s->layout) KD_OR_RETURN(allocate_division(pool, s->width, out));
     return KD_OK;
 }
 
@@ -93,7 +92,13 @@ static kd_status divided_lists(kd_ctx *ctx, const kd_ranker *r, const kd_ranked 
     own.value = r->ranks_value + place;
     KD_OR_RETURN(kd_layout_allgather(ctx, t, kd_mat_rows(v->user, first, count), rows));
     KD_OR_RETURN(kd_ranker_lists(ctx, &own, rows, v->item, kd_csr_rows(v->train, first, count)));
-    return kd_comm_merge_top(t->comm, ctx, count, most, r->first_item, r->ranks_list, r->ranks_value, r->list);
+    return kd_comm_merge_top(t->comm, ctx,
+                             &(kd_rank_lists){.rows = count,
+                                              .k = most,
+                                              .first = r->first_item,
+                                              .list = r->ranks_list,
+                                              .value = r->ranks_value,
+                                              .top = r->list});
 }
 
 kd_status kd_ranker_metrics(kd_ctx *ctx, const kd_ranker *r, const kd_ranked *v, const kd_csr held_out[2],

@@ -36,9 +36,13 @@ typedef struct kd_ranked {
 kd_status kd_interactions_csr(kd_pool *pool, int64_t users, int64_t items, const kd_interactions *split,
                               const char *what, kd_csr *out);
 
-/* layout: of views whose columns are divided, `width` columns in whole rows; NULL: whole views. */
-kd_status kd_ranker_allocate(kd_pool *pool, const kd_layout *layout, int64_t width, int64_t users, int64_t items,
-                             int64_t topk_count, const int64_t *topk, kd_ranker *out);
+typedef struct kd_ranker_shape {
+    const kd_layout *layout; /* of views whose columns are divided; NULL: whole views */
+    int64_t width;           /* with layout: columns in whole rows */
+    int64_t users, items, topk_count;
+    const int64_t *topk; /* [topk_count], ascending */
+} kd_ranker_shape;
+kd_status kd_ranker_allocate(kd_pool *pool, const kd_ranker_shape *shape, kd_ranker *out);
 
 /* Lists of up to `tile` users into ranker->list and ranker->value: score = user_view row . item_view row, the user's
  * row of train left out, K the largest cut-off. Whole rows, of all items or of some, whose number is what lists hold.

@@ -311,11 +311,15 @@ cleanup:
     return status;
 }
 
-kd_status kd_comm_merge_top(kd_comm *c, kd_ctx *ctx, int64_t rows, int64_t k, const int32_t *first, int32_t *list,
-                            float *value, int32_t *top) {
-    KD_OR_RETURN(kd_comm_allgather(c, ctx, c->ranks, rows * k * (int64_t)sizeof *list, list));
-    KD_OR_RETURN(kd_comm_allgather(c, ctx, c->ranks, rows * k * (int64_t)sizeof *value, value));
-    kd_merge_top_args lists = {
-        .rows = rows, .k = k, .parts = c->ranks, .first = first, .index = list, .value = value, .top = top};
-    return kd_merge_top(ctx, &lists);
+kd_status kd_comm_merge_top(kd_comm *c, kd_ctx *ctx, const kd_rank_lists *l) {
+    kd_merge_top_args all = {.rows = l->rows,
+                             .k = l->k,
+                             .parts = c->ranks,
+                             .first = l->first,
+                             .index = l->list,
+                             .value = l->value,
+                             .top = l->top};
+    KD_OR_RETURN(kd_comm_allgather(c, ctx, c->ranks, l->rows * l->k * (int64_t)sizeof *l->list, l->list));
+    KD_OR_RETURN(kd_comm_allgather(c, ctx, c->ranks, l->rows * l->k * (int64_t)sizeof *l->value, l->value));
+    return kd_merge_top(ctx, &all);
 }

@@ -111,10 +111,15 @@ kd_status kd_comm_alltoallv(kd_comm *comm, kd_ctx *ctx, const int64_t *send_firs
  * memory and time, of which a job without turns has no use. KD_ERR_MEMORY, KD_ERR_MPI, KD_ERR_NCCL. */
 kd_status kd_comm_connect(kd_comm *comm, kd_ctx *ctx);
 
-/* top [rows, k] = the k best of all ranks' lists: list and value [ranks, rows, k], device memory, this rank's made by
- * kd_topk_rows in its place, columns counted from first[rank] (kd_merge_top). */
-kd_status kd_comm_merge_top(kd_comm *comm, kd_ctx *ctx, int64_t rows, int64_t k, const int32_t *first, int32_t *list,
-                            float *value, int32_t *top);
+/* top = the k best of all ranks' lists (kd_merge_top). Device memory. */
+typedef struct kd_rank_lists {
+    int64_t rows, k;
+    const int32_t *first; /* [ranks] where each rank's columns begin */
+    int32_t *list; /* [ranks, rows, k], this rank's made by kd_topk_rows in its place; the others are filled in */
+    float *value;  /* [ranks, rows, k], likewise */
+    int32_t *top;  /* [rows, k], overwritten */
+} kd_rank_lists;
+kd_status kd_comm_merge_top(kd_comm *comm, kd_ctx *ctx, const kd_rank_lists *lists);
 
 /* x [n * bytes], device memory: each rank's part of 0 .. n - 1 (kd_share_first) is sent to all others. */
 kd_status kd_comm_allgather(kd_comm *comm, kd_ctx *ctx, int64_t n, int64_t bytes, void *x);

@@ -19,8 +19,13 @@ static kd_status allocate_interactions(kd_trainer *t) {
 
 static kd_status allocate_ranker(kd_trainer *t) {
     const kd_config *c = t->config;
-    kd_status status = kd_ranker_allocate(&t->pool, t->model->layout, t->model->score_width, t->data->users,
-                                          t->data->items, c->topk_count, c->topk, &t->ranker);
+    kd_ranker_shape shape = {.layout = t->model->layout,
+                             .width = t->model->score_width,
+                             .users = t->data->users,
+                             .items = t->data->items,
+                             .topk_count = c->topk_count,
+                             .topk = c->topk};
+    kd_status status = kd_ranker_allocate(&t->pool, &shape, &t->ranker);
     if (t->model->score_depth > 0) t->ranker.depth = t->model->score_depth;
     t->ranker.comm = t->comm;
     return status;

@@ -6,11 +6,11 @@
 
 #include "host/base/memory.h"
 
-kd_status kd_diffusion_scratch_allocate(kd_pool *pool, const kd_comm *comm, int64_t batch, int64_t rows,
-                                        const kd_denoiser_shape *widest, int64_t guidance_width, int64_t q,
+kd_status kd_diffusion_scratch_allocate(kd_pool *pool, const kd_comm *comm, const kd_diffusion_scratch_shape *s,
                                         kd_diffusion_scratch *out) {
     static const char what[] = "diffusion batch";
-    int64_t width = kd_share_most(widest->width, 4, kd_comm_ranks(comm)), wide = kd_denoiser_wide(widest->hidden);
+    int64_t batch = s->batch, guidance = s->guidance_width;
+    int64_t width = kd_share_most(s->widest.width, 4, kd_comm_ranks(comm)), wide = kd_denoiser_wide(s->widest.hidden);
     int64_t lists = comm ? kd_comm_ranks(comm) * batch : 0;
     kd_mat x, o, h, dh, xw, square, guided, reach, dreach;
     *out = (kd_diffusion_scratch){0};
@@ -20,16 +20,16 @@ kd_status kd_diffusion_scratch_allocate(kd_pool *pool, const kd_comm *comm, int6
     KD_OR_RETURN(kd_pool_mat(pool, batch, wide, what, &dh));
     KD_OR_RETURN(kd_pool_mat(pool, batch, wide, what, &xw));
     KD_OR_RETURN(kd_pool_mat(pool, wide, wide, what, &square));
-    KD_OR_RETURN(kd_pool_mat(pool, batch, guidance_width, what, &guided));
-    KD_OR_RETURN(kd_pool_mat(pool, wide, guidance_width, what, &reach));
-    KD_OR_RETURN(kd_pool_mat(pool, guidance_width, wide, what, &dreach));
+    KD_OR_RETURN(kd_pool_mat(pool, batch, guidance, what, &guided));
+    KD_OR_RETURN(kd_pool_mat(pool, wide, guidance, what, &reach));
+    KD_OR_RETURN(kd_pool_mat(pool, guidance, wide, what, &dreach));
     KD_OR_RETURN(kd_pool_alloc(pool, batch, sizeof(float), what, &out->row_loss[0]));
     KD_OR_RETURN(kd_pool_alloc(pool, batch, sizeof(float), what, &out->row_loss[1]));
     KD_OR_RETURN(kd_pool_alloc(pool, batch, sizeof(int32_t), what, &out->t));
     KD_OR_RETURN(kd_pool_alloc(pool, batch, sizeof(int32_t), what, &out->row));
-    KD_OR_RETURN(kd_pool_alloc(pool, rows, sizeof(int32_t), what, &out->place));
-    KD_OR_RETURN(kd_pool_alloc(pool, lists * q, sizeof(int32_t), what, &out->best));
-    KD_OR_RETURN(kd_pool_alloc(pool, lists * q, sizeof(float), what, &out->best_value));
+    KD_OR_RETURN(kd_pool_alloc(pool, s->rows, sizeof(int32_t), what, &out->place));
+    KD_OR_RETURN(kd_pool_alloc(pool, lists * s->q, sizeof(int32_t), what, &out->best));
+    KD_OR_RETURN(kd_pool_alloc(pool, lists * s->q, sizeof(float), what, &out->best_value));
     out->batch = batch;
     out->columns = width;
     out->x = x.data;

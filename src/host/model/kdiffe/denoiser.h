@@ -68,9 +68,13 @@ typedef struct kd_denoiser {
     kd_mat input_sum;             /* [1, hidden] column sums of W1 */
 } kd_denoiser;
 
-/* rows: the most rows that any denoiser trains on; widest: the shape of the widest one; q: columns to be chosen. */
-kd_status kd_diffusion_scratch_allocate(kd_pool *pool, const kd_comm *comm, int64_t batch, int64_t rows,
-                                        const kd_denoiser_shape *widest, int64_t guidance_width, int64_t q,
+typedef struct kd_diffusion_scratch_shape {
+    int64_t batch, rows; /* rows: the most that any denoiser trains on */
+    kd_denoiser_shape widest;
+    int64_t guidance_width;
+    int64_t q; /* columns to be chosen */
+} kd_diffusion_scratch_shape;
+kd_status kd_diffusion_scratch_allocate(kd_pool *pool, const kd_comm *comm, const kd_diffusion_scratch_shape *shape,
                                         kd_diffusion_scratch *out);
 /* The column of ones. */
 kd_status kd_diffusion_scratch_fill(kd_ctx *ctx, int64_t hidden, const kd_diffusion_scratch *scratch);

@@ -45,10 +45,12 @@ static kd_status noised_input(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_
     return kd_q_sample(ctx, &q);
 }
 
-/* A batch's matrices: [count, hidden] widened by the column that multiplies b2. */
-typedef struct hidden_rows {
-    kd_mat h, dh, xw;
-} hidden_rows;
+/* What a batch passes through. */
+typedef struct batch_rows {
+    const int32_t *t; /* [count] the steps that were drawn */
+    kd_mat x;         /* [count, columns] the noised input */
+    kd_mat h, dh, xw; /* [count, hidden] widened by the column that multiplies b2 */
+} batch_rows;
 
 /* Of the columns that are here, of a target that ranks divide; the others' losses and gradients are summed. */
 static kd_status guide_columns(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
@@ -86,7 +88,7 @@ static kd_status guide(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoise
 /* d loss / d output layer and d loss / d h, whose sum is left under way, by way of out = h W2^T + b2 itself: three
  * products of count x columns x hidden. */
 static kd_status output_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
-                                 const kd_denoiser *d, const int32_t *t, const hidden_rows *r, double *loss) {
+                                 const kd_denoiser *d, const batch_rows *r, double *loss) {
     const kd_diffusion_scratch *s = d->scratch;
     kd_mat out = kd_mat_make(s->out, b->count, d->columns.count);
     kd_mat guided = kd_mat_make(s->guided, b->count, guidance->projection.cols);
@@ -100,7 +102,7 @@ static kd_status output_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const 
     KD_OR_RETURN(kd_comm_begin_allreduce(d->comm, ctx, guided.rows * guided.cols, guided.data));
     KD_OR_RETURN(kd_denoise_loss(ctx, &(kd_denoise_loss_args){.x0 = b->x0,
                                                               .row = b->row,
-                                                              .t = t,
+                                                              .t = r->t,
                                                               .weight = d->weight,
                                                               .width = d->shape.width,
                                                               .out = out,
@@ -120,7 +122,7 @@ static kd_status output_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const 
  * of row i's loss,
  *   dh = s (h W^T W - x0 W) + guided (F^T W),   dW = W (h^T s h) - x0^T (s h) + F (guided^T h). */
 static kd_status gram_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
-                               const kd_denoiser *d, const int32_t *t, const hidden_rows *r, double *loss) {
+                               const kd_denoiser *d, const batch_rows *r, double *loss) {
     const kd_diffusion_scratch *s = d->scratch;
     kd_mat projection = guidance->projection;
     int64_t wide = d->output.cols, seen = projection.rows, width = projection.cols;
@@ -129,7 +131,7 @@ static kd_status gram_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
     kd_mat doutput = gradient_of(d, d->output);
     kd_gram_loss_args args = {.x0 = b->x0,
                               .row = b->row,
-                              .t = t,
+                              .t = r->t,
                               .weight = d->weight,
                               .width = d->shape.width,
                               .h = r->h,
@@ -178,14 +180,14 @@ static bool gram_pays(const kd_denoiser *d, int64_t count) {
 
 /* Up to the output layer's gradient and dh, whose sum is under way. */
 static kd_status output_side(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
-                             const kd_denoiser *d, const hidden_rows *r, kd_mat x, const int32_t *t, double *loss) {
+                             const kd_denoiser *d, const batch_rows *r, double *loss) {
     kd_mat h = kd_mat_cols(r->h, 0, d->shape.hidden), p = kd_mat_make(d->scratch->dh, b->count, d->shape.hidden);
     KD_OR_RETURN(kd_denoiser_time_table(ctx, d));
-    KD_OR_RETURN(noised_input(ctx, b, d, t, x));
-    KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = x, .b = d->w1, .c = p}));
+    KD_OR_RETURN(noised_input(ctx, b, d, r->t, r->x));
+    KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = r->x, .b = d->w1, .c = p}));
     KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.cols, p.data));
-    KD_OR_RETURN(kd_hidden_forward(ctx, p, d->table, t, h));
-    return (gram_pays(d, b->count) ? gram_backward : output_backward)(ctx, b, guidance, d, t, r, loss);
+    KD_OR_RETURN(kd_hidden_forward(ctx, p, d->table, r->t, h));
+    return (gram_pays(d, b->count) ? gram_backward : output_backward)(ctx, b, guidance, d, r, loss);
 }
 
 /* What is whole on every rank has rank 0's gradient, so that it stays the same where ranks round differently. */
@@ -194,13 +196,13 @@ static kd_status share_time_gradient(kd_ctx *ctx, const kd_denoiser *d) {
     return kd_comm_broadcast(d->comm, ctx, 0, (d->count - at) * (int64_t)sizeof(float), d->gradient + at);
 }
 
-static kd_status input_side(kd_ctx *ctx, const kd_denoiser *d, const hidden_rows *r, kd_mat x, const int32_t *t) {
+static kd_status input_side(kd_ctx *ctx, const kd_denoiser *d, const batch_rows *r) {
     kd_mat h = kd_mat_cols(r->h, 0, d->shape.hidden), dh = kd_mat_cols(r->dh, 0, d->shape.hidden);
     KD_OR_RETURN(zero_mat(ctx, d->dtable));
     KD_OR_RETURN(kd_comm_end_allreduce(d->comm, ctx));
-    KD_OR_RETURN(kd_hidden_backward(ctx, h, t, dh, d->dtable));
-    KD_OR_RETURN(
-        kd_gemm(ctx, &(kd_gemm_args){.transpose_a = true, .alpha = 1.0f, .a = x, .b = dh, .c = gradient_of(d, d->w1)}));
+    KD_OR_RETURN(kd_hidden_backward(ctx, h, r->t, dh, d->dtable));
+    KD_OR_RETURN(kd_gemm(
+        ctx, &(kd_gemm_args){.transpose_a = true, .alpha = 1.0f, .a = r->x, .b = dh, .c = gradient_of(d, d->w1)}));
     KD_OR_RETURN(time_table_backward(ctx, d));
     return share_time_gradient(ctx, d);
 }
@@ -208,15 +210,16 @@ static kd_status input_side(kd_ctx *ctx, const kd_denoiser *d, const hidden_rows
 kd_status kd_denoiser_gradient(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
                                kd_denoiser *d, double *loss) {
     const kd_diffusion_scratch *s = d->scratch;
-    const int32_t *t = b->t ? b->t : s->t;
     int64_t wide = d->output.cols;
-    hidden_rows r = {kd_mat_make(s->h, b->count, wide), kd_mat_make(s->dh, b->count, wide),
-                     kd_mat_make(s->xw, b->count, wide)};
-    kd_mat x = kd_mat_make(s->x, b->count, d->columns.count);
+    batch_rows r = {.t = b->t ? b->t : s->t,
+                    .x = kd_mat_make(s->x, b->count, d->columns.count),
+                    .h = kd_mat_make(s->h, b->count, wide),
+                    .dh = kd_mat_make(s->dh, b->count, wide),
+                    .xw = kd_mat_make(s->xw, b->count, wide)};
     kd_rng steps = {b->seed, KD_RNG_DIFFUSION_STEP, d->instance, (uint32_t)b->epoch, b->clock};
     if (!b->t) KD_OR_RETURN(kd_diffusion_steps(ctx, b->count, b->row, d->shape.steps, &steps, s->t));
-    KD_OR_RETURN(output_side(ctx, b, guidance, d, &r, x, t, loss));
-    return input_side(ctx, d, &r, x, t);
+    KD_OR_RETURN(output_side(ctx, b, guidance, d, &r, loss));
+    return input_side(ctx, d, &r);
 }
 
 kd_status kd_denoiser_adam(kd_ctx *ctx, double lr, kd_denoiser *d) {

@@ -172,14 +172,12 @@ cleanup:
     return status;
 }
 
-kd_status kd_graphs_fill(kd_ctx *ctx, const kd_graph_sizes *sizes, const kd_bipartite *graph, int64_t users,
-                         const float *similarity, double epsilon, const kd_kg_edges *full, const kd_kg_edges *capped,
-                         kd_graphs *out) {
-    KD_OR_RETURN(fill_interactions(ctx, graph, users, out));
-    KD_OR_RETURN(fill_adjacency(ctx, graph, similarity, epsilon, &out->adjacency));
-    KD_OR_RETURN(fill_kg(ctx, full, &out->full));
-    KD_OR_RETURN(fill_kg(ctx, capped, &out->capped));
-    return fill_rows(ctx, sizes, graph, users, full, out);
+kd_status kd_graphs_fill(kd_ctx *ctx, const kd_graphs_source *s, kd_graphs *out) {
+    KD_OR_RETURN(fill_interactions(ctx, s->graph, s->users, out));
+    KD_OR_RETURN(fill_adjacency(ctx, s->graph, s->similarity, s->epsilon, &out->adjacency));
+    KD_OR_RETURN(fill_kg(ctx, s->full, &out->full));
+    KD_OR_RETURN(fill_kg(ctx, s->capped, &out->capped));
+    return fill_rows(ctx, s->sizes, s->graph, s->users, s->full, out);
 }
 
 kd_csr kd_modality_adjacency(const kd_modality_graph *g, bool transpose) {

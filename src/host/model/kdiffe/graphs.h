@@ -32,12 +32,19 @@ typedef struct kd_graph_sizes {
 
 kd_status kd_graphs_allocate(kd_pool *pool, const kd_model_shape *shape, const kd_graph_sizes *sizes, kd_graphs *out);
 
-/* Fills everything but `generated` (left equal to the full graph's structure: no edges) and the modality graphs.
- * similarity: S on the edges of `graph` in CSR order, NULL for none; epsilon scales it. A-hat as in
- * docs/model.md#attention-aware-graph. */
-kd_status kd_graphs_fill(kd_ctx *ctx, const kd_graph_sizes *sizes, const kd_bipartite *graph, int64_t users,
-                         const float *similarity, double epsilon, const kd_kg_edges *full, const kd_kg_edges *capped,
-                         kd_graphs *out);
+/* What the graphs are filled from, in host memory. */
+typedef struct kd_graphs_source {
+    const kd_graph_sizes *sizes;
+    const kd_bipartite *graph; /* of the training interactions */
+    int64_t users;
+    const float *similarity; /* S on the edges of `graph` in CSR order, NULL for none */
+    double epsilon;          /* scales it */
+    const kd_kg_edges *full, *capped;
+} kd_graphs_source;
+
+/* Fills everything but `generated` (left equal to the full graph's structure: no edges) and the modality graphs. A-hat
+ * as in docs/model.md#attention-aware-graph. */
+kd_status kd_graphs_fill(kd_ctx *ctx, const kd_graphs_source *source, kd_graphs *out);
 
 /* A_m and its transpose as CSR. */
 kd_csr kd_modality_adjacency(const kd_modality_graph *graph, bool transpose);

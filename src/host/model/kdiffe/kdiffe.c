@@ -16,8 +16,9 @@ static kd_status allocate_diffusion(kd_pool *pool, kd_kdiffe *m) {
     int64_t chosen;
     if (!m->plan->denoises_modalities && !m->plan->denoises_kg) return KD_OK;
     if (m->plan->denoises_kg) widest.width = s->entities;
-    KD_OR_RETURN(
-        kd_diffusion_scratch_allocate(pool, m->plan->base.comm, c->batch, rows, &widest, s->dim, c->q, &m->diffusion));
+    kd_diffusion_scratch_shape scratch = {
+        .batch = c->batch, .rows = rows, .widest = widest, .guidance_width = s->dim, .q = c->q};
+    KD_OR_RETURN(kd_diffusion_scratch_allocate(pool, m->plan->base.comm, &scratch, &m->diffusion));
     for (int64_t i = 0; i < s->modalities; i++)
         KD_OR_RETURN(kd_denoiser_allocate(pool, m->plan->base.comm, &shape, &m->modality_denoiser[i]));
     shape.width = s->entities;
@@ -100,9 +101,15 @@ cleanup:
 kd_status kd_kdiffe_fill(kd_model *model, const kd_bipartite *graph, const float *similarity) {
     kd_kdiffe *m = kd_kdiffe_of(model);
     const kd_dataset *d = m->plan->base.data;
+    kd_graphs_source source = {.sizes = &m->plan->sizes,
+                               .graph = graph,
+                               .users = m->plan->shape.users,
+                               .similarity = similarity,
+                               .epsilon = m->plan->base.config->epsilon,
+                               .full = &m->plan->full,
+                               .capped = &m->plan->capped};
     KD_OR_RETURN(kd_params_init(m->base.ctx, m->plan->base.config->seed, &m->plan->shape, &m->params));
-    KD_OR_RETURN(kd_graphs_fill(m->base.ctx, &m->plan->sizes, graph, m->plan->shape.users, similarity,
-                                m->plan->base.config->epsilon, &m->plan->full, &m->plan->capped, &m->graphs));
+    KD_OR_RETURN(kd_graphs_fill(m->base.ctx, &source, &m->graphs));
     for (int64_t i = 0; i < m->plan->shape.modalities; i++)
         KD_OR_RETURN(kd_mat_upload(
             m->base.ctx, d->modalities[i].values + m->plan->shape.item.first * m->plan->shape.feature_width[i],

@@ -13,7 +13,7 @@ static kd_status step(kd_model *model, const kd_step_batch *b, double *loss) {
                          .batch = {&m->losses.users, &m->losses.items},
                          .seed = c->seed,
                          .clock = b->clock};
-    KD_OR_RETURN(kd_step_load(ctx, b->count, b->first, b->order, b->user, b->positive, b->negative, &m->losses));
+    KD_OR_RETURN(kd_step_load(ctx, b, &m->losses));
     KD_OR_RETURN(kd_zero(ctx, m->params.gradient, m->params.count * (int64_t)sizeof(float)));
     KD_OR_RETURN(kd_views_forward(ctx, &m->params, &m->graphs, &pass, &m->views));
     KD_OR_RETURN(kd_step_losses_gradient(ctx, b->count, &m->params, &m->views, &m->losses, loss));

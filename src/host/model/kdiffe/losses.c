@@ -68,14 +68,13 @@ int64_t kd_step_losses_workspace(const kd_step_losses *l) {
     return most > bpr ? most : bpr;
 }
 
-kd_status kd_step_load(kd_ctx *ctx, int64_t count, const int64_t *first, const int32_t *order, const int32_t *user,
-                       const int32_t *positive, const int32_t *negative, kd_step_losses *l) {
-    KD_OR_RETURN(kd_gather(ctx, count, first, order, user, l->user));
-    KD_OR_RETURN(kd_gather(ctx, count, first, order, positive, l->item));
-    KD_OR_RETURN(kd_gather(ctx, count, first, order, negative, l->item + count));
-    KD_OR_RETURN(kd_group(ctx, count, l->user, &l->users));
-    KD_OR_RETURN(kd_group(ctx, count, l->item, &l->positives));
-    return kd_group(ctx, 2 * count, l->item, &l->items);
+kd_status kd_step_load(kd_ctx *ctx, const kd_step_batch *b, kd_step_losses *l) {
+    KD_OR_RETURN(kd_gather(ctx, b->count, b->first, b->order, b->user, l->user));
+    KD_OR_RETURN(kd_gather(ctx, b->count, b->first, b->order, b->positive, l->item));
+    KD_OR_RETURN(kd_gather(ctx, b->count, b->first, b->order, b->negative, l->item + b->count));
+    KD_OR_RETURN(kd_group(ctx, b->count, l->user, &l->users));
+    KD_OR_RETURN(kd_group(ctx, b->count, l->item, &l->positives));
+    return kd_group(ctx, 2 * b->count, l->item, &l->items);
 }
 
 static kd_status bpr(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_step_losses *l, double *loss) {

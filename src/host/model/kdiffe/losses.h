@@ -5,6 +5,7 @@
 
 #include "host/loop/progress.h"
 #include "host/model/kdiffe/views.h"
+#include "host/model/model.h"
 #include "host/ranks/collectives.h"
 
 typedef struct kd_loss_config {
@@ -31,9 +32,8 @@ kd_status kd_step_losses_allocate(kd_pool *pool, const kd_views *views, const kd
                                   kd_step_losses *out);
 int64_t kd_step_losses_workspace(const kd_step_losses *losses);
 
-/* Takes a batch of `count` <= batch triples from the epoch's arrays: entry i is interaction order[*first + i]. */
-kd_status kd_step_load(kd_ctx *ctx, int64_t count, const int64_t *first, const int32_t *order, const int32_t *user,
-                       const int32_t *positive, const int32_t *negative, kd_step_losses *losses);
+/* Takes a batch of triples from the epoch's arrays; its clock is not read. */
+kd_status kd_step_load(kd_ctx *ctx, const kd_step_batch *batch, kd_step_losses *losses);
 
 /* loss [KD_LOSS_PARTS] += the parts, weighted as they enter the sum; views->doutput = their gradients; gradients of
  * weight decay += into params. */

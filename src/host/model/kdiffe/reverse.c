@@ -114,5 +114,7 @@ kd_status kd_reverse_best(kd_ctx *ctx, const kd_denoiser *d, kd_mat out, int64_t
     int64_t own = kd_comm_rank(d->comm) * out.rows * q;
     if (!d->comm) return kd_topk_rows(ctx, out, none, q, top, NULL);
     KD_OR_RETURN(kd_topk_rows(ctx, out, none, q, s->best + own, s->best_value + own));
-    return kd_comm_merge_top(d->comm, ctx, out.rows, q, d->first_column, s->best, s->best_value, top);
+    kd_rank_lists lists = {
+        .rows = out.rows, .k = q, .first = d->first_column, .list = s->best, .value = s->best_value, .top = top};
+    return kd_comm_merge_top(d->comm, ctx, &lists);
 }

@@ -112,8 +112,9 @@ static inline kd_mat kd_unit_features(const kd_views *views, int64_t m) {
 
 /* kd_unit_rows_forward and _backward without dropout for some nodes of matrices [nodes, local_dim]. */
 kd_status kd_node_units(kd_ctx *ctx, const kd_views *views, kd_nodes nodes, kd_mat x, kd_mat y, float *norm);
-kd_status kd_node_units_backward(kd_ctx *ctx, const kd_views *views, kd_nodes nodes, float alpha, kd_mat y,
-                                 const float *norm, kd_mat dy, float beta, kd_mat dx);
+/* of: as of all nodes; its split and `only` are not read. */
+kd_status kd_node_units_backward(kd_ctx *ctx, const kd_views *views, kd_nodes nodes,
+                                 const kd_unit_rows_backward_args *of);
 
 /* kd_gcn of stacked views in one wide product a layer. */
 kd_status kd_stack_gcn(kd_ctx *ctx, const kd_views *views, kd_csr a, kd_mat x, kd_mat y);

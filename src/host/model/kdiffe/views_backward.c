@@ -44,29 +44,23 @@ static kd_status feature_backward(kd_ctx *ctx, const kd_params *p, kd_views *v, 
                                         .c = kd_gradient_of(p, p->feature_w[m])});
 }
 
-kd_status kd_node_units_backward(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, float alpha, kd_mat y,
-                                 const float *norm, kd_mat dy, float beta, kd_mat dx) {
-    const kd_split *split = kd_views_split(v);
-    if (!nodes.users)
-        return kd_unit_rows_backward(
-            ctx, &(kd_unit_rows_backward_args){
-                     .split = split, .alpha = alpha, .y = y, .norm = norm, .dy = dy, .beta = beta, .dx = dx});
-    KD_OR_RETURN(kd_unit_rows_backward(ctx, &(kd_unit_rows_backward_args){.split = split,
-                                                                          .only = nodes.users,
-                                                                          .alpha = alpha,
-                                                                          .y = kd_users_of(v, y),
-                                                                          .norm = norm,
-                                                                          .dy = kd_users_of(v, dy),
-                                                                          .beta = beta,
-                                                                          .dx = kd_users_of(v, dx)}));
-    return kd_unit_rows_backward(ctx, &(kd_unit_rows_backward_args){.split = split,
-                                                                    .only = nodes.items,
-                                                                    .alpha = alpha,
-                                                                    .y = kd_items_of(v, y),
-                                                                    .norm = norm + v->shape.users,
-                                                                    .dy = kd_items_of(v, dy),
-                                                                    .beta = beta,
-                                                                    .dx = kd_items_of(v, dx)});
+kd_status kd_node_units_backward(kd_ctx *ctx, const kd_views *v, kd_nodes nodes, const kd_unit_rows_backward_args *of) {
+    kd_unit_rows_backward_args all = *of, users, items;
+    all.split = kd_views_split(v);
+    all.only = NULL;
+    if (!nodes.users) return kd_unit_rows_backward(ctx, &all);
+    users = items = all;
+    users.only = nodes.users;
+    users.y = kd_users_of(v, all.y);
+    users.dy = kd_users_of(v, all.dy);
+    users.dx = kd_users_of(v, all.dx);
+    items.only = nodes.items;
+    items.y = kd_items_of(v, all.y);
+    items.norm = all.norm + v->shape.users;
+    items.dy = kd_items_of(v, all.dy);
+    items.dx = kd_items_of(v, all.dx);
+    KD_OR_RETURN(kd_unit_rows_backward(ctx, &users));
+    return kd_unit_rows_backward(ctx, &items);
 }
 
 /* Sums over the ranks: the knowledge graph's parameters, whose gradients are whole first, then those before and after
@@ -93,8 +87,13 @@ kd_status kd_views_backward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g,
     KD_OR_RETURN(sum_graph_side(ctx, p, v, first, end));
     if (s->multimodal >= 0) {
         kd_mat dz = kd_slot(v, dinput, s->multimodal);
-        KD_OR_RETURN(kd_node_units_backward(ctx, v, v->read, (float)v->config.res_lambda, v->residual, v->residual_norm,
-                                            kd_slot(v, v->doutput, s->multimodal), 1.0f, dz));
+        kd_unit_rows_backward_args residual = {.alpha = (float)v->config.res_lambda,
+                                               .y = v->residual,
+                                               .norm = v->residual_norm,
+                                               .dy = kd_slot(v, v->doutput, s->multimodal),
+                                               .beta = 1.0f,
+                                               .dx = dz};
+        KD_OR_RETURN(kd_node_units_backward(ctx, v, v->read, &residual));
         KD_OR_RETURN(kd_multimodal_backward(ctx, p, g, v, dz));
     }
     for (int64_t m = 0; m < v->shape.modalities; m++) {
