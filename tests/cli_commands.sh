@@ -88,7 +88,9 @@ fall() { sed 1d "$1" | awk '$3 > 1 && !($4 + 0 <= last) {bad = 1} {last = $4 + 0
 holds "scores fall" fall top.tsv
 sed 1d top.tsv | cut -f 1 | sort -u | head -n 2 >users.txt
 check "recommend for some users" 0 "" "$KDIFFE" recommend run --users=users.txt --k=4 --out=some.tsv
-same "gives the same lists" 9 "$(grep -cxFf some.tsv top.tsv)"
+# Scores may end in another digit: a product of so few rows may be summed in another order.
+cut -f 1-3 some.tsv >lists
+same "gives the same lists" 9 "$(cut -f 1-3 top.tsv | grep -cxFf lists)"
 same "of those users" 8 "$(sed 1d some.tsv | wc -l)"
 (cat users.txt && echo nobody) >unknown.txt
 check "recommend: unknown user" 3 "unknown.txt:3: 'nobody'" "$KDIFFE" recommend run --users=unknown.txt --out=none.tsv
