@@ -59,8 +59,8 @@ static void check_part(op_fixture *f, gradient_case *g, kd_denoiser *d, const kd
     assert_ok(kd_mat_upload(f->ctx, start, value));
     double difference = (side[1] - side[0]) / (2.0 * step);
     if (!(fabs(difference - along) <= 2e-2 * fmax(0.01, fabs(along))))
-        fail_msg("output way %d, part %d: slope %.6g by differences, %.6g by the gradient", (int)d->way, part,
-                 difference, along);
+        fail_msg("output way %d, part %d: slope %.6g by differences, %.6g by the gradient", (int)d->output_gradient,
+                 part, difference, along);
     free(start);
     free(slope);
     free(moved);
@@ -82,7 +82,7 @@ static void denoiser_gradients_match_differences(void **state) {
                                .seed = 9,
                                .epoch = 2};
     kd_mat parts[] = {d->w1, d->w1_time, d->b1, d->w2, d->b2, d->time_w, d->time_b};
-    for (d->way = KD_OUTPUT_DIRECT; d->way <= KD_OUTPUT_GRAM; d->way++)
+    for (d->output_gradient = KD_OUTPUT_DIRECT; d->output_gradient <= KD_OUTPUT_GRAM; d->output_gradient++)
         for (int k = 0; k < 7; k++) check_part(f, &g, d, &batch, &guidance, k, parts[k]);
     close_case(&g);
 }

@@ -136,7 +136,7 @@ static void check_training(golden_case *c, kd_kdiffe *m, const char *d, kd_denoi
     batch.t = device_ints(c, &pool, golden_name("%s_t", d), &batch.count);
     batch.noise = device_columns(c, &pool, golden_name("%s_eps", d), n);
     if (batch.count > m->diffusion.batch) exit(1);
-    if (!c->config.naive) n->way = KD_OUTPUT_GRAM; /* the batch is too short for it to be chosen */
+    if (!c->config.naive) n->output_gradient = KD_OUTPUT_GRAM; /* the batch is too short for it to be chosen */
     golden_require(kd_zero(c->ctx, c->trainer.loop.loss, sizeof(double)), d);
     golden_require(kd_denoiser_gradient(c->ctx, &batch, guidance, n, c->trainer.loop.loss), d);
     compare_row_losses(c, m, golden_name("%s_loss_rows", d), batch.count);

@@ -99,7 +99,7 @@ cleanup:
     return status;
 }
 
-/* What is left to other ranks is 0 here, so the sum has the bits of one rank. */
+/* What is left to other ranks is 0 on this one, so the sum has the bits of one rank. */
 kd_status kd_walked_compare(kd_ctx *ctx, kd_comm *comm, const kd_bipartite *g, kd_walked *w) {
     int64_t first, count;
     KD_OR_RETURN(share_rows(ctx, comm, g, w, &first, &count));

@@ -44,11 +44,11 @@ cleanup:
 kd_status kd_ranker_allocate(kd_pool *pool, const kd_ranker_shape *s, kd_ranker *out) {
     static const char what[] = "ranking";
     int64_t tile = s->items > 0 ? SCORES_AT_ONCE / s->items : MOST_TILE, most = s->topk[s->topk_count - 1];
-    int64_t here = s->layout ? kd_comm_share(s->layout->comm, kd_share_columns(s->items)).count : s->items;
+    int64_t local = s->layout ? kd_comm_share(s->layout->comm, kd_share_columns(s->items)).count : s->items;
     *out = (kd_ranker){.users = s->users, .items = s->items, .topk_count = s->topk_count, .layout = s->layout};
     memcpy(out->topk, s->topk, (size_t)s->topk_count * sizeof *s->topk);
     out->tile = tile < 1 ? 1 : tile > MOST_TILE ? MOST_TILE : tile;
-    KD_OR_RETURN(kd_pool_alloc(pool, out->tile * here, sizeof(float), what, &out->score));
+    KD_OR_RETURN(kd_pool_alloc(pool, out->tile * local, sizeof(float), what, &out->score));
     KD_OR_RETURN(kd_pool_alloc(pool, out->tile * most, sizeof(int32_t), what, &out->list));
     KD_OR_RETURN(kd_pool_alloc(pool, out->tile * most, sizeof(float), what, &out->value));
     KD_OR_RETURN(kd_pool_alloc(pool, 2 * (3 * s->topk_count + 1), sizeof(double), what, &out->sums));
@@ -58,7 +58,7 @@ kd_status kd_ranker_allocate(kd_pool *pool, const kd_ranker_shape *s, kd_ranker 
 
 kd_status kd_ranker_lists(kd_ctx *ctx, const kd_ranker *r, kd_mat user_view, kd_mat item_view, kd_csr train) {
     kd_mat score = kd_mat_make(r->score, user_view.rows, item_view.rows);
-    int64_t depth = r->depth > 0 ? r->depth : user_view.cols;
+    int64_t depth = r->naive_scores > 0 ? r->naive_scores : user_view.cols;
     for (int64_t c = 0; c < user_view.cols; c += depth) {
         KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.transpose_b = true,
                                                   .alpha = 1.0f,

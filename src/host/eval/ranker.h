@@ -11,9 +11,9 @@
 typedef struct kd_ranker {
     kd_comm *comm;              /* over whose ranks metrics are split; NULL: one */
     int64_t users, items, tile; /* tile: users scored at once */
-    int64_t depth;              /* columns of the views multiplied at once; 0: all, one product */
+    int64_t naive_scores;       /* columns of a view where each is multiplied by itself; 0: one product for all */
     int64_t topk_count, topk[KD_MAX_TOPK];
-    float *score;  /* [tile, items here] */
+    float *score;  /* [tile, local items] */
     int32_t *list; /* [tile, largest K] */
     float *value;  /* [tile, largest K] scores of the list */
     double *sums;  /* [2, 3 topk_count + 1] metric sums of up to two splits */
@@ -26,7 +26,7 @@ typedef struct kd_ranker {
 } kd_ranker;
 
 /* What is ranked. Divided: of the users' views this rank's columns, a block for each view that scores; of the items'
- * and of train those that are here by kd_share_columns, in whole rows. */
+ * and of train the local ones by kd_share_columns, in whole rows. */
 typedef struct kd_ranked {
     kd_mat user, item; /* [users, width], [items, width] */
     kd_csr train;      /* [users, items] left out */

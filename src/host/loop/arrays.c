@@ -14,10 +14,10 @@ void kd_run_arrays_add(kd_run_arrays *a, const char *prefix, const char *name, k
     a->device[a->count++] = device;
 }
 
-void kd_run_arrays_add_columns(kd_run_arrays *a, const char *prefix, const char *name, kd_mat here) {
-    int64_t cols = a->layout ? here.cols / a->layout->own.count * a->layout->width : here.cols;
-    kd_run_arrays_add(a, prefix, name, KD_DTYPE_F32, here.rows * cols, here.data);
-    if (a->layout) a->split[a->count - 1].columns = here;
+void kd_run_arrays_add_columns(kd_run_arrays *a, const char *prefix, const char *name, kd_mat local) {
+    int64_t cols = a->layout ? local.cols / a->layout->own.count * a->layout->width : local.cols;
+    kd_run_arrays_add(a, prefix, name, KD_DTYPE_F32, local.rows * cols, local.data);
+    if (a->layout) a->split[a->count - 1].columns = local;
 }
 
 void kd_run_arrays_add_rows(kd_run_arrays *a, const char *prefix, const char *name, int64_t rows, int64_t cols,
@@ -74,16 +74,16 @@ kd_status kd_run_arrays_read(void *context, int64_t i, int64_t first, int64_t by
     return KD_OK;
 }
 
-/* The columns that are here, of whole rows in the file. */
+/* The local columns, of whole rows in the file. */
 static kd_status take_columns(const kd_run_arrays *a, int64_t i, const float *whole) {
     kd_status status = KD_OK;
     const kd_layout *t = a->layout;
-    kd_mat here = a->split[i].columns;
+    kd_mat local = a->split[i].columns;
     float *packed;
-    KD_TRY(kd_host_alloc(&packed, here.rows * here.cols, sizeof *packed, "columns of a checkpoint"));
-    for (int64_t r = 0; r < here.rows; r++)
-        memcpy(packed + r * here.cols, whole + r * t->width + t->own.first, (size_t)here.cols * sizeof *packed);
-    status = kd_mat_upload(a->ctx, packed, here);
+    KD_TRY(kd_host_alloc(&packed, local.rows * local.cols, sizeof *packed, "columns of a checkpoint"));
+    for (int64_t r = 0; r < local.rows; r++)
+        memcpy(packed + r * local.cols, whole + r * t->width + t->own.first, (size_t)local.cols * sizeof *packed);
+    status = kd_mat_upload(a->ctx, packed, local);
     if (status == KD_OK) status = kd_synchronize(a->ctx); /* before it is freed */
 cleanup:
     free(packed);

@@ -20,15 +20,15 @@ typedef struct kd_run_arrays {
     void *device[KD_MOST_RUN_ARRAYS];
     struct {
         int64_t rows, bytes; /* kd_share_columns divides `rows` rows of `bytes` bytes; rows 0: not */
-        kd_mat columns;      /* some of whose columns are here; data NULL: not */
+        kd_mat columns;      /* of which these are the local columns; data NULL: not divided so */
     } split[KD_MOST_RUN_ARRAYS];
 } kd_run_arrays;
 
 /* Add an array "PREFIX.NAME": n elements that are whole on every rank; a matrix of whose columns a->layout says which
- * are here, or, where that is NULL, all; and `rows` rows of `cols` floats that kd_share_columns divides. An empty
+ * are local, or, where that is NULL, all; and `rows` rows of `cols` floats that kd_share_columns divides. An empty
  * prefix is left out. */
 void kd_run_arrays_add(kd_run_arrays *a, const char *prefix, const char *name, kd_dtype dtype, int64_t n, void *device);
-void kd_run_arrays_add_columns(kd_run_arrays *a, const char *prefix, const char *name, kd_mat here);
+void kd_run_arrays_add_columns(kd_run_arrays *a, const char *prefix, const char *name, kd_mat local);
 void kd_run_arrays_add_rows(kd_run_arrays *a, const char *prefix, const char *name, int64_t rows, int64_t cols,
                             float *device);
 
@@ -39,7 +39,7 @@ void kd_run_arrays_sort(kd_run_arrays *a);
  * Called by all ranks in the same order. */
 kd_tensor_source kd_run_arrays_read;
 
-/* Array i = what is here of `whole`, which stays until the context has been synchronized. */
+/* Array i = what is local of `whole`, which stays until the context has been synchronized. */
 kd_status kd_run_arrays_take(const kd_run_arrays *a, int64_t i, const void *whole);
 
 #endif

@@ -38,22 +38,22 @@ kd_status kd_csr_fill_part(kd_ctx *ctx, const int64_t *row_ptr, const int32_t *c
                            kd_range columns, kd_csr *out) {
     kd_status status = KD_OK;
     int64_t *ptr = NULL, used = 0;
-    int32_t *here = NULL;
+    int32_t *local = NULL;
     KD_TRY(kd_host_alloc(&ptr, rows.count + 1, sizeof *ptr, "columns of a rank"));
-    KD_TRY(kd_host_alloc(&here, row_ptr[rows.first + rows.count] - row_ptr[rows.first], sizeof *here,
+    KD_TRY(kd_host_alloc(&local, row_ptr[rows.first + rows.count] - row_ptr[rows.first], sizeof *local,
                          "columns of a rank"));
     for (int64_t r = 0; r < rows.count; r++) {
         for (int64_t k = row_ptr[rows.first + r]; k < row_ptr[rows.first + r + 1]; k++) {
             int64_t c = col[k] - base - columns.first;
-            if (c >= 0 && c < columns.count) here[used++] = (int32_t)c;
+            if (c >= 0 && c < columns.count) local[used++] = (int32_t)c;
         }
         ptr[r + 1] = used;
     }
     KD_TRY(kd_fill(ctx, out->row_ptr, ptr, rows.count + 1, sizeof *ptr));
-    KD_TRY(kd_fill(ctx, out->col, here, used, sizeof *here));
+    KD_TRY(kd_fill(ctx, out->col, local, used, sizeof *local));
 cleanup:
     free(ptr);
-    free(here);
+    free(local);
     return status;
 }
 

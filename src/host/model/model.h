@@ -29,7 +29,7 @@ typedef struct kd_model {
     const kd_layout *layout; /* of tables and views whose columns ranks divide; NULL: they are whole */
     kd_csr train;            /* [users, items] 0/1: mask of the ranking and of the negatives */
     int64_t score_width;     /* columns of the views whose rows' dot products are the scores, of all ranks */
-    int64_t score_depth;     /* of them multiplied at once in evaluation; 0: all */
+    int64_t naive_scores;    /* of one view, where evaluation multiplies each view by itself; 0: one product */
 } kd_model;
 
 /* A batch of interactions on the device: entry i is interaction order[*first + i]. */
@@ -54,7 +54,7 @@ typedef struct kd_named_matrices {
     struct {
         const char *name;
         kd_mat value;
-        bool divided;    /* only some columns of each block are here (kd_layout) */
+        bool divided;    /* only the local columns of each block (kd_layout) */
         bool transposed; /* [cols, rows] where it is handed over */
     } entry[KD_MAX_NAMED];
 } kd_named_matrices;

@@ -7,17 +7,18 @@
 
 enum { PASSING = 4096 /* rows */ };
 
-kd_status kd_layout_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t most_here, int64_t most_blocks,
+kd_status kd_layout_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t most_local, int64_t most_blocks,
                              int64_t width, kd_layout *out) {
     static const char what[] = "turns between ranks";
     int64_t ranks = kd_comm_ranks(comm);
     kd_mat columns, rows, passing;
-    *out = (kd_layout){.comm = comm, .width = width, .most = most, .most_here = most_here, .most_blocks = most_blocks};
+    *out =
+        (kd_layout){.comm = comm, .width = width, .most = most, .most_local = most_local, .most_blocks = most_blocks};
     kd_share table = kd_share_table(width, ranks);
     out->own = kd_comm_share(comm, table);
     out->passing_rows = most < PASSING ? most : PASSING;
     KD_OR_RETURN(kd_pool_mat(pool, most, most_blocks * out->own.count, what, &columns));
-    KD_OR_RETURN(kd_pool_mat(pool, most_here, most_blocks * width, what, &rows));
+    KD_OR_RETURN(kd_pool_mat(pool, most_local, most_blocks * width, what, &rows));
     KD_OR_RETURN(kd_pool_mat(pool, out->passing_rows, kd_share_most(width, table.unit, ranks), what, &passing));
     out->columns = columns.data;
     out->rows = rows.data;
@@ -33,12 +34,12 @@ static int64_t column_of(const kd_layout *t, int64_t rank) {
 /* Both packed forms exchanged: forward from t->columns to t->rows, else the other way. */
 static kd_status exchange(kd_ctx *ctx, const kd_layout *t, kd_share share, int64_t blocks, bool forward) {
     kd_status status = KD_OK;
-    int64_t ranks = kd_comm_ranks(t->comm), here = kd_comm_share(t->comm, share).count, *first = NULL;
+    int64_t ranks = kd_comm_ranks(t->comm), local = kd_comm_share(t->comm, share).count, *first = NULL;
     int64_t number = blocks * (int64_t)sizeof(float);
     KD_TRY(kd_host_alloc(&first, 2 * (ranks + 1), sizeof *first, "turns between ranks"));
     for (int64_t r = 0; r <= ranks; r++) {
         first[r] = kd_share_begin(share, r, ranks) * t->own.count * number;
-        first[ranks + 1 + r] = here * column_of(t, r) * number;
+        first[ranks + 1 + r] = local * column_of(t, r) * number;
     }
     status = forward ? kd_comm_alltoallv(t->comm, ctx, first, t->columns, first + ranks + 1, t->rows)
                      : kd_comm_alltoallv(t->comm, ctx, first + ranks + 1, t->rows, first, t->columns);
@@ -55,16 +56,16 @@ static kd_status copy_rows(kd_ctx *ctx, const kd_layout *t, kd_mat rows, bool pa
         kd_mat packed = kd_mat_make(t->rows + rows.rows * blocks * column, rows.rows, blocks * count);
         for (int64_t i = 0; i < blocks; i++) {
             kd_mat there = kd_mat_cols(packed, i * count, count),
-                   here = kd_mat_cols(rows, i * t->width + column, count);
-            KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, pack ? here : there, 0.0f, pack ? there : here));
+                   local = kd_mat_cols(rows, i * t->width + column, count);
+            KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, pack ? local : there, 0.0f, pack ? there : local));
         }
     }
     return KD_OK;
 }
 
 static kd_status check(const kd_layout *t, kd_share share, kd_mat columns, kd_mat rows) {
-    int64_t here = kd_comm_share(t->comm, share).count, blocks = rows.cols / t->width;
-    if (columns.rows == share.count && columns.rows <= t->most && rows.rows == here && here <= t->most_here &&
+    int64_t local = kd_comm_share(t->comm, share).count, blocks = rows.cols / t->width;
+    if (columns.rows == share.count && columns.rows <= t->most && rows.rows == local && local <= t->most_local &&
         blocks >= 1 && blocks <= t->most_blocks && rows.cols == blocks * t->width &&
         columns.cols == blocks * t->own.count)
         return KD_OK;

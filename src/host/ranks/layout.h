@@ -1,5 +1,5 @@
-/* Matrices that ranks divide: some columns of every row here, or every column of some rows; and how one is turned into
- * the other. */
+/* Matrices that ranks divide: some columns of every row, or every column of some rows; and how one is turned into
+ * the other. What a rank has of them is called local. */
 #ifndef KD_RANKS_LAYOUT_H
 #define KD_RANKS_LAYOUT_H
 
@@ -13,14 +13,14 @@ typedef struct kd_layout {
     kd_range own;   /* this rank's columns of a block */
     int64_t width;  /* columns of a whole row, which ranks divide by kd_share_table */
     float *columns; /* [most, most_blocks * own.count] packed, on their way */
-    float *rows;    /* [most_here, most_blocks * width]: each rank's columns of them */
-    int64_t most, most_here, most_blocks;
+    float *rows;    /* [most_local, most_blocks * width]: each rank's columns of them */
+    int64_t most, most_local, most_blocks;
     float *passing; /* [passing_rows, most columns of a rank] what one rank passes on to all */
     int64_t passing_rows;
 } kd_layout;
 
-/* For matrices of up to `most` rows, of which this rank has up to `most_here`, and up to `most_blocks` blocks. */
-kd_status kd_layout_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t most_here, int64_t most_blocks,
+/* For matrices of up to `most` rows, of which this rank has up to `most_local`, and up to `most_blocks` blocks. */
+kd_status kd_layout_allocate(kd_pool *pool, kd_comm *comm, int64_t most, int64_t most_local, int64_t most_blocks,
                              int64_t width, kd_layout *out);
 
 /* rows [this rank's by `share`, blocks * width] = those rows of columns [share.count, blocks * own.count]. */
@@ -42,11 +42,11 @@ kd_status kd_layout_download(kd_ctx *ctx, const kd_layout *layout, kd_mat column
 /* How ops that sum along rows see columns that are divided so: their partial sums pass through the communicator. */
 kd_split kd_layout_split(const kd_layout *layout);
 
-/* host [rows, cols] <- device and back: what is here. */
+/* host [rows, cols] <- device and back: the local part. */
 kd_status kd_mat_download(kd_ctx *ctx, kd_mat m, float *host);
 kd_status kd_mat_upload(kd_ctx *ctx, const float *host, kd_mat m);
 
-/* host [value.rows, whole columns] = a matrix of all ranks. layout NULL: it is whole here. Else value has one or
+/* host [value.rows, whole columns] = a matrix of all ranks. layout NULL: it is whole. Else value has one or
  * several blocks of this rank's columns, all ranks call it, and host may be NULL on those that have no use for it. */
 kd_status kd_layout_download_whole(kd_ctx *ctx, const kd_layout *layout, kd_mat value, float *host);
 

@@ -42,7 +42,7 @@ typedef struct reception {
     uint64_t nonce;
     int listener;
     bool published;
-    int64_t here;
+    int64_t present;
     struct {
         int fd; /* -1: none */
         double until;
@@ -77,7 +77,7 @@ static void answer_caller(reception *r, int at) {
     r->link[h->rank].fd = fd;
     memcpy(r->link[h->rank].host, h->host, sizeof h->host);
     r->link[h->rank].host[sizeof h->host - 1] = '\0';
-    r->here++;
+    r->present++;
 }
 
 /* What a caller has sent so far; none can keep the others waiting. */
@@ -104,7 +104,7 @@ static void let_in(reception *r) {
 }
 
 static void receive(reception *r, double until) {
-    while (r->here < r->world->ranks && kd_clock() < until) {
+    while (r->present < r->world->ranks && kd_clock() < until) {
         struct pollfd ready[CALLERS + 1];
         for (int i = 0; i < CALLERS; i++) ready[i] = (struct pollfd){r->caller[i].fd, POLLIN, 0};
         ready[CALLERS] = (struct pollfd){r->listener, POLLIN, 0};
@@ -165,13 +165,13 @@ static kd_status dismiss(const reception *r, int64_t timeout_s) {
     return KD_FAIL(KD_ERR_MPI,
                    "%" PRId64 " of %" PRId64 " ranks are there after %" PRId64 " s (--comm-timeout): rank %" PRId64
                    " has not come",
-                   r->here, ranks, timeout_s, missing);
+                   r->present, ranks, timeout_s, missing);
 }
 
 static kd_status gather_ranks(const kd_world *w, int64_t timeout_s, kd_link *link) {
     kd_status status = KD_OK;
     const char *inherited = getenv("KDIFFE_LISTEN_FD"); /* kdiffe launch holds the port before any rank is there */
-    reception r = {.world = w, .link = link, .listener = inherited && !w->file ? atoi(inherited) : -1, .here = 1};
+    reception r = {.world = w, .link = link, .listener = inherited && !w->file ? atoi(inherited) : -1, .present = 1};
     for (int i = 0; i < CALLERS; i++) r.caller[i].fd = -1;
     allow_files(w->ranks);
     if (r.listener < 0) KD_TRY(kd_listen(w->file ? 0 : w->port, &r.listener));

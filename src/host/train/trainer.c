@@ -26,7 +26,7 @@ static kd_status allocate_ranker(kd_trainer *t) {
                              .topk_count = c->topk_count,
                              .topk = c->topk};
     kd_status status = kd_ranker_allocate(&t->pool, &shape, &t->ranker);
-    if (t->model->score_depth > 0) t->ranker.depth = t->model->score_depth;
+    if (t->model->naive_scores > 0) t->ranker.naive_scores = t->model->naive_scores;
     t->ranker.comm = t->comm;
     return status;
 }

@@ -17,7 +17,7 @@ static void add(float scale, const float *x, float *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] += scale * x[i];
 }
 
-/* A head's logits before LeakyReLU, over the columns that are here. */
+/* A head's logits before LeakyReLU, over the local columns. */
 static void head_logits(const kd_rgat_forward_args *a, int64_t h) {
     const float *self = a->e.data + h * a->e.ld;
     for (int64_t k = a->kg->head_ptr[h]; k < a->kg->head_ptr[h + 1]; k++) {
@@ -75,11 +75,11 @@ typedef struct backward_hop {
     kd_mat e, rh, dagg, de;
     float *logit;
     const float *alpha;
-    const float *dalpha; /* [edges] summed over ranks; NULL: all columns are here */
+    const float *dalpha; /* [edges] summed over ranks; NULL: all columns are local */
 } backward_hop;
 
-/* d loss / d alpha of edge k, over the columns that are here; up: the row of dagg of its head. */
-static float dalpha_here(const backward_hop *b, const float *up, int64_t k) {
+/* d loss / d alpha of edge k, over the local columns; up: the row of dagg of its head. */
+static float dalpha_of(const backward_hop *b, const float *up, int64_t k) {
     return dot(up, b->e.data + b->kg->tail[k] * b->e.ld, b->e.cols);
 }
 
@@ -91,10 +91,9 @@ static void head_backward(const backward_hop *hop, int64_t h) {
     float *self = b.de.data + h * b.de.ld;
     add(1.0f, up, self, b.e.cols);
     double mean = 0.0;
-    for (int64_t k = begin; k < end; k++)
-        mean += (double)b.alpha[k] * (b.dalpha ? b.dalpha[k] : dalpha_here(&b, up, k));
+    for (int64_t k = begin; k < end; k++) mean += (double)b.alpha[k] * (b.dalpha ? b.dalpha[k] : dalpha_of(&b, up, k));
     for (int64_t k = begin; k < end; k++) {
-        float dalpha = b.dalpha ? b.dalpha[k] : dalpha_here(&b, up, k);
+        float dalpha = b.dalpha ? b.dalpha[k] : dalpha_of(&b, up, k);
         float dlogit = b.alpha[k] * (dalpha - (float)mean);
         b.logit[k] = b.logit[k] > 0.0f ? dlogit : b.slope * dlogit;
         add(b.logit[k], b.rh.data + b.kg->relation[k] * b.rh.ld, self, b.e.cols);
@@ -107,7 +106,7 @@ static kd_status sum_dalpha(kd_ctx *ctx, const kd_split *split, const backward_h
 #pragma omp parallel for schedule(dynamic, 64)
     for (int64_t h = 0; h < b->dagg.rows; h++)
         for (int64_t k = b->kg->head_ptr[h]; k < b->kg->head_ptr[h + 1]; k++)
-            dalpha[k] = dalpha_here(b, b->dagg.data + h * b->dagg.ld, k);
+            dalpha[k] = dalpha_of(b, b->dagg.data + h * b->dagg.ld, k);
     return kd_split_sum(split, ctx, b->kg->capacity, dalpha);
 }
 

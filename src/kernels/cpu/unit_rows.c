@@ -17,7 +17,7 @@ static int64_t sums_of(const kd_groups *only, int64_t all) { return only ? only-
 static int64_t first_column(const kd_split *split) { return split ? split->first : 0; }
 
 typedef struct unit_pass {
-    int64_t column; /* of the whole row, that the first one here is */
+    int64_t column; /* of the whole row, that the first local one is */
     float p;
     kd_mat x, y;
     float *norm;
@@ -25,7 +25,7 @@ typedef struct unit_pass {
 } unit_pass;
 
 /* Columns begin .. end - 1 of a row that are drawn at once: draws go by fours of the whole row, whose column `column`
- * is the first one here, so that a strip may begin before it, at `first` < 0. */
+ * is the first local one, so that a strip may begin before it, at `first` < 0. */
 typedef struct strip {
     int64_t first, begin, end;
 } strip;

@@ -6,7 +6,7 @@ enum { WARPS = KD_BLOCK / KD_WARP };
 
 __device__ static inline int64_t warp_index() { return ((int64_t)blockIdx.x * KD_BLOCK + threadIdx.x) / KD_WARP; }
 
-/* x_b over the columns that are here, by a warp; every lane gets it. */
+/* x_b over the local columns, by a warp; every lane gets it. */
 __device__ static inline float margin(const kd_bpr_args &a, int64_t b) {
     const float *u = a.user_view.data + a.user[b] * a.user_view.ld;
     const float *p = a.item_view.data + a.positive[b] * a.item_view.ld;

@@ -33,7 +33,7 @@ kd_status kd_cuda_status(cudaError_t error, const char *op);
 static inline kd_status kd_cuda_launched(const char *op) { return kd_cuda_status(cudaGetLastError(), op); }
 
 /* What a launch does of an op that sums along rows: all of it, or, where the rows are divided among ranks (kd_split),
- * the sums over the columns that are here, or the rest, which reads what these are over all ranks. */
+ * the sums over the local columns, or the rest, which reads what these are over all ranks. */
 typedef enum kd_stage { KD_WHOLE, KD_SUMS, KD_REST } kd_stage;
 
 /* Blocks for n independent pieces of work, `per_block` a block; at least 1, since a grid may not be empty. */

@@ -136,20 +136,20 @@ __global__ void __launch_bounds__(KD_BLOCK) close_anchors(kd_infonce_args a, int
     int64_t own = a.nodes.key[g] - a.first_key;
     double members = a.nodes.ptr[g + 1] - a.nodes.ptr[g], share = (double)a.weight / (double)a.count * members;
     double sum = total[g], positive = 0.0;
-    bool here = own >= 0 && own < a.b.rows; /* the positive is among this rank's keys */
+    bool local = own >= 0 && own < a.b.rows; /* the positive is among this rank's keys */
     const float *anchor = a.a.data + g * a.a.ld, *b = a.b.data + own * a.b.ld;
-    for (int64_t c = lane; here && c < d; c += KD_WARP) positive += (double)anchor[c] * (double)b[c];
+    for (int64_t c = lane; local && c < d; c += KD_WARP) positive += (double)anchor[c] * (double)b[c];
     positive = kd_lanes_sum(positive);
     float push = (float)(share / (sum * a.temp)), pull = (float)(share / a.temp);
     for (int64_t c = lane; c < d; c += KD_WARP) {
         float weighted = 0.0f;
         for (int chunk = 0; chunk < CHUNKS; chunk++) weighted += out[(chunk * pitch + g) * d + c];
-        a.da.data[g * a.da.ld + c] += push * weighted - (here ? pull * b[c] : 0.0f);
-        if (here) a.db.data[own * a.db.ld + c] -= pull * anchor[c];
+        a.da.data[g * a.da.ld + c] += push * weighted - (local ? pull * b[c] : 0.0f);
+        if (local) a.db.data[own * a.db.ld + c] -= pull * anchor[c];
     }
     if (lane > 0) return;
     scale[g] = push;
-    loss_part[g] = here ? share * (log(sum) + (1.0 - positive) / a.temp) : 0.0;
+    loss_part[g] = local ? share * (log(sum) + (1.0 - positive) / a.temp) : 0.0;
 }
 
 extern "C" kd_status kd_cuda_infonce(kd_ctx *ctx, const kd_infonce_args *args) {

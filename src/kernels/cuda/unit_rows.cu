@@ -18,7 +18,7 @@ __device__ static inline int64_t warp_row_of(const kd_groups &only, int64_t all)
 /* Unit rows: what the launches of one op share. */
 struct unit_pass {
     kd_groups only;
-    int64_t column; /* of the whole row, that the first one here is */
+    int64_t column; /* of the whole row, that the first local one is */
     float p;
     kd_rng rng;
     float *sum; /* of the i-th of these rows: written by KD_SUMS, read by KD_REST */

@@ -48,7 +48,7 @@ typedef kd_status kd_spmm_batch_fn(kd_ctx *ctx, const kd_spmm_batch_args *args);
  *   agg_h = e_h + sum alpha e_t   (e_h alone for a head without edges).
  * Heads are the first agg.rows entities: a last hop needs the items only. logit [edges] = the logit, alpha [edges],
  * both of these heads' edges; agg [heads, d]. split: the dot products are over all ranks' columns and pass through
- * logit [kg->capacity], which is 0 beyond these heads' edges then; agg is of the columns that are here. Source:
+ * logit [kg->capacity], which is 0 beyond these heads' edges then; agg is of the local columns. Source:
  * rgat.agg of the published code. */
 typedef struct kd_rgat_forward_args {
     const kd_split *split; /* NULL: whole rows */
@@ -64,7 +64,7 @@ typedef kd_status kd_rgat_forward_fn(kd_ctx *ctx, const kd_rgat_forward_args *ar
 /* Gradients of one hop, dagg [heads, d]: de [entities, d] += , drh +=, drt += . logit and alpha from the forward pass;
  * logit is overwritten by its own gradient. Deterministic: gathers by tail, relation sums over fixed ranges of heads.
  * split: d loss / d alpha = dagg_h . e_t is over all ranks' columns and passes through kg->capacity floats of the
- * workspace; de, drh and drt are of the columns that are here, and whole. Workspace: kd_rgat_backward_workspace. */
+ * workspace; de, drh and drt are of this rank's columns, and whole. Workspace: kd_rgat_backward_workspace. */
 typedef struct kd_rgat_backward_args {
     const kd_split *split; /* NULL: whole rows */
     const kd_kg *kg;

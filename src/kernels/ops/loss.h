@@ -31,8 +31,8 @@ int64_t kd_group_workspace(int64_t n);
  * followed by negative[] grouped (member i < count is a positive, i >= count a negative). Workspace:
  * kd_bpr_workspace. Source: docs/model.md#bpr.
  *
- * split: x_b is over all ranks' columns, so that every rank knows the whole loss; gradients are of the columns that are
- * here, and whole. loss may be NULL then, and is not added to. */
+ * split: x_b is over all ranks' columns, so that every rank knows the whole loss; gradients are of this rank's
+ * columns, and whole. loss may be NULL then, and is not added to. */
 typedef struct kd_bpr_args {
     const kd_split *split; /* NULL: whole rows */
     int64_t count;

@@ -83,7 +83,7 @@ typedef struct kd_visits {
     int64_t first, starts;
     int64_t *ptr;  /* [starts + 1], set by the caller: ptr[i + 1] - ptr[i] is the room for start first + i */
     int32_t *node; /* [ptr[starts]] */
-    int64_t *end;  /* [edges]; those of nodes that are no starts here are left alone */
+    int64_t *end;  /* [edges]; those of nodes that are no local starts are left alone */
 } kd_visits;
 
 /* Adds x [n], on the device, up over the ranks of a job, in the order of the context's stream. */

@@ -10,14 +10,14 @@ static void add_parameters(kd_run_arrays *a, const kd_kdiffe *m, const char *pre
     const kd_mat table[] = {p->user, p->item, p->entity};
     int64_t rest = p->relation.data - p->value;
     for (int i = 0; i < 3; i++) {
-        kd_mat here = table[i];
-        here.data = copy + (table[i].data - p->value);
-        kd_run_arrays_add_columns(a, prefix, name[i], here);
+        kd_mat local = table[i];
+        local.data = copy + (table[i].data - p->value);
+        kd_run_arrays_add_columns(a, prefix, name[i], local);
     }
     kd_run_arrays_add(a, prefix, "others", KD_DTYPE_F32, p->count - rest, copy + rest);
 }
 
-/* The rows of a denoiser's wide layer that are here. */
+/* The local rows of a denoiser's wide layer. */
 static void add_layer(kd_run_arrays *a, const char *prefix, const char *name, const kd_denoiser *d, kd_mat layer,
                       float *copy) {
     kd_run_arrays_add_rows(a, prefix, name, d->shape.width, layer.cols, copy + (layer.data - d->value));

@@ -119,12 +119,12 @@ static kd_status entity_guidance(kd_kdiffe *m) {
 
 kd_status kd_guide_kg(kd_kdiffe *m, kd_denoiser_guidance *out) {
     kd_share guided = kd_share_guided(&m->plan->shape);
-    kd_range here = kd_comm_share(m->plan->base.comm, guided);
-    kd_mat none = {0}, projection = kd_mat_rows(m->guidance.projection, 0, here.count);
+    kd_range local = kd_comm_share(m->plan->base.comm, guided);
+    kd_mat none = {0}, projection = kd_mat_rows(m->guidance.projection, 0, local.count);
     *out = (kd_denoiser_guidance){projection, m->params.entity, m->plan->shape.column, m->plan->base.config->e_loss};
     KD_OR_RETURN(entity_guidance(m));
     if (!kd_is_divided(&m->plan->shape))
-        return kd_spmm(m->base.ctx, 1.0f, kd_csr_rows(m->graphs.train_transpose, here.first, here.count),
+        return kd_spmm(m->base.ctx, 1.0f, kd_csr_rows(m->graphs.train_transpose, local.first, local.count),
                        m->params.user, 0.0f, none, projection);
     KD_OR_RETURN(
         kd_spmm(m->base.ctx, 1.0f, m->graphs.train_transpose, m->params.user, 0.0f, none, m->guidance.item_sum));

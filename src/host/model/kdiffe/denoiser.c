@@ -186,9 +186,10 @@ static kd_status init_weights(kd_ctx *ctx, uint64_t seed, kd_denoiser *d) {
 kd_status kd_denoiser_init(kd_ctx *ctx, const kd_config *c, uint32_t instance, const kd_diffusion_scratch *scratch,
                            kd_denoiser *d) {
     d->instance = instance;
-    d->full_chain = c->naive & KD_NAIVE_CHAIN;
+    d->naive_chain = c->naive & KD_NAIVE_CHAIN;
     /* a difference of products, so not for inputs rounded to bf16 */
-    d->way = c->naive & KD_NAIVE_OUTPUT || c->precision == KD_PRECISION_BF16 ? KD_OUTPUT_DIRECT : KD_OUTPUT_CHEAPEST;
+    d->output_gradient =
+        c->naive & KD_NAIVE_OUTPUT || c->precision == KD_PRECISION_BF16 ? KD_OUTPUT_DIRECT : KD_OUTPUT_CHEAPEST;
     d->scratch = scratch;
     KD_OR_RETURN(kd_schedule_make(d->shape.steps, c->noise_scale, c->noise_min, c->noise_max, &d->schedule));
     KD_OR_RETURN(upload_tables(ctx, d));

@@ -38,21 +38,21 @@ typedef struct kd_diffusion_scratch {
 
 /* How the gradients of the output layer are made: by its output, by its Gram matrix, or by what takes fewer operations.
  */
-typedef enum kd_output_way { KD_OUTPUT_CHEAPEST, KD_OUTPUT_DIRECT, KD_OUTPUT_GRAM } kd_output_way;
+typedef enum kd_output_gradient { KD_OUTPUT_CHEAPEST, KD_OUTPUT_DIRECT, KD_OUTPUT_GRAM } kd_output_gradient;
 
 typedef struct kd_denoiser {
     kd_denoiser_shape shape;
     kd_comm *comm;     /* NULL: one rank */
-    kd_range columns;  /* of x, that are here */
+    kd_range columns;  /* of x, that are local */
     uint32_t instance; /* keys its random numbers */
-    kd_output_way way;
-    bool full_chain; /* the reverse chain runs through the full width */
+    kd_output_gradient output_gradient;
+    bool naive_chain; /* the reverse chain runs through the full width */
     const kd_diffusion_scratch *scratch;
     kd_schedule schedule;
     float *signal, *sigma, *weight; /* [steps] on the device */
     float *exact;                   /* [2] 1 and 0: signal and sigma of a row without noise */
     kd_mat time;                    /* [steps, time_dim] cos and sin of t f_k */
-    int64_t count;                  /* parameters here */
+    int64_t count;                  /* parameters, the local ones */
     int32_t *first_column;          /* [ranks] of several: where each one's columns begin */
     kd_cursor *cursor;              /* of its rows and its Adam steps */
     kd_recording *step[2];          /* a training step of a whole batch, and of the last, shorter one */
@@ -89,7 +89,7 @@ kd_status kd_denoiser_init(kd_ctx *ctx, const kd_config *config, uint32_t instan
 /* Guidance of a training step: loss += weight * mean over rows and columns of (sum over ranks of out[:,
  * :projection.rows] projection - target[row])^2. */
 typedef struct kd_denoiser_guidance {
-    kd_mat projection; /* [guided ones of the columns that are here, the first of them; d] */
+    kd_mat projection; /* [guided ones of the local columns, the first of them; d] */
     kd_mat target;     /* [rows of x0, d], or columns of it where ranks divide them, */
     int64_t column;    /* from this one on */
     double weight;
@@ -98,7 +98,7 @@ typedef struct kd_denoiser_guidance {
 /* One batch of training rows. t, noise: given (golden arrays) or NULL to draw them, keyed (seed, instance, epoch, row).
  */
 typedef struct kd_denoiser_batch {
-    kd_csr x0, x0_transpose; /* [rows, columns] and its transpose: the columns that are here, counted from the first */
+    kd_csr x0, x0_transpose; /* [rows, columns] and its transpose: the local columns, counted from the first */
     int64_t count;
     const int32_t *row; /* [count] distinct */
     const float *g;     /* [x0.rows] added to x_t; NULL for none */

@@ -52,17 +52,17 @@ typedef struct batch_rows {
     kd_mat h, dh, xw; /* [count, hidden] widened by the column that multiplies b2 */
 } batch_rows;
 
-/* Of the columns that are here, of a target that ranks divide; the others' losses and gradients are summed. */
+/* Of the local columns, of a target that ranks divide; the others' losses and gradients are summed. */
 static kd_status guide_columns(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
                                const kd_denoiser *d, kd_mat guided, double *loss) {
     int64_t first = guidance->column, end = first + guidance->target.cols;
-    kd_mat here = kd_mat_cols(guided, first, guidance->target.cols);
+    kd_mat local = kd_mat_cols(guided, first, guidance->target.cols);
     kd_mat before = kd_mat_cols(guided, 0, first), after = kd_mat_cols(guided, end, guided.cols - end);
     KD_OR_RETURN(kd_guidance_loss(ctx, &(kd_guidance_loss_args){.target = guidance->target,
                                                                 .row = b->row,
                                                                 .weight = (float)guidance->weight,
                                                                 .width = guided.cols,
-                                                                .y = here,
+                                                                .y = local,
                                                                 .row_loss = d->scratch->row_loss[1],
                                                                 .loss = loss}));
     KD_OR_RETURN(kd_add_scaled(ctx, 0.0f, before, 0.0f, before));
@@ -174,7 +174,7 @@ static kd_status gram_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
 /* Whether the Gram matrix takes fewer operations: for batches longer than about two thirds of the hidden width. */
 static bool gram_pays(const kd_denoiser *d, int64_t count) {
     double n = (double)d->columns.count, hidden = (double)d->shape.hidden, rows = (double)count;
-    if (d->way != KD_OUTPUT_CHEAPEST) return d->way == KD_OUTPUT_GRAM;
+    if (d->output_gradient != KD_OUTPUT_CHEAPEST) return d->output_gradient == KD_OUTPUT_GRAM;
     return 4.0 * (n + rows) * hidden * hidden < 6.0 * rows * n * hidden;
 }
 

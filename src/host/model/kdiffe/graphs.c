@@ -34,13 +34,13 @@ static kd_status allocate_rows(kd_pool *pool, const kd_model_shape *s, const kd_
     static const char what[] = "rows of the denoisers";
     kd_range e = sizes->entities;
     out->user_rows = out->train;
-    KD_OR_RETURN(kd_csr_allocate(pool, s->entities, e.count, sizes->kg_edges_here, false, what, &out->entity_rows));
+    KD_OR_RETURN(kd_csr_allocate(pool, s->entities, e.count, sizes->local_kg_edges, false, what, &out->entity_rows));
     out->entity_rows_transpose = out->entity_rows;
     if (e.count < s->entities)
-        KD_OR_RETURN(kd_csr_allocate(pool, e.count, s->entities, sizes->kg_edges_here, false, what,
+        KD_OR_RETURN(kd_csr_allocate(pool, e.count, s->entities, sizes->local_kg_edges, false, what,
                                      &out->entity_rows_transpose));
     if (sizes->items.count < s->items)
-        KD_OR_RETURN(kd_csr_allocate(pool, s->users, sizes->items.count, sizes->interactions_here, false, what,
+        KD_OR_RETURN(kd_csr_allocate(pool, s->users, sizes->items.count, sizes->local_interactions, false, what,
                                      &out->user_rows));
     out->user_rows_transpose = kd_csr_rows(out->train_transpose, sizes->items.first, sizes->items.count);
     return KD_OK;

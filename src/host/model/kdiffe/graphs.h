@@ -14,8 +14,8 @@ typedef struct kd_graphs {
     kd_csr linked_mean;     /* [items, users]: 1/degree, the mean over an item's users */
     kd_csr adjacency;       /* A-hat [nodes, nodes], symmetric */
     /* what the denoisers train on, 0/1, in the columns that are this rank's, and the transposes */
-    kd_csr user_rows, user_rows_transpose;     /* [users, items here]: train */
-    kd_csr entity_rows, entity_rows_transpose; /* [entities, entities here]: neighbours in the full knowledge graph */
+    kd_csr user_rows, user_rows_transpose;     /* [users, local items]: train */
+    kd_csr entity_rows, entity_rows_transpose; /* [entities, local entities]: neighbours in the full knowledge graph */
     kd_kg full;                                /* every edge: look-up for the generated graph */
     kd_kg capped; /* at most triplet_num edges a head: message passing over the full graph */
     kd_kg generated;
@@ -27,7 +27,7 @@ typedef struct kd_graphs {
 typedef struct kd_graph_sizes {
     int64_t interactions, kg_edges, kg_capped_edges, q;
     kd_range items, entities;
-    int64_t interactions_here, kg_edges_here;
+    int64_t local_interactions, local_kg_edges;
 } kd_graph_sizes;
 
 kd_status kd_graphs_allocate(kd_pool *pool, const kd_model_shape *shape, const kd_graph_sizes *sizes, kd_graphs *out);

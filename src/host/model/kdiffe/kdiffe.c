@@ -62,7 +62,7 @@ static kd_status lay_out(kd_pool *pool, kd_kdiffe *m) {
     m->base.layout = kd_is_divided(s) ? &m->views.layout : NULL;
     m->base.train = m->graphs.train;
     m->base.score_width = m->views.slots.score * s->dim;
-    m->base.score_depth = c->naive & KD_NAIVE_SCORES ? c->dim : 0;
+    m->base.naive_scores = c->naive & KD_NAIVE_SCORES ? c->dim : 0;
     if (m->base.layout)
         KD_OR_RETURN(kd_pool_mat(pool, sizes->items.count, m->base.score_width, "ranking", &m->ranked_item));
     return KD_OK;

@@ -19,7 +19,7 @@ typedef struct kd_kdiffe_plan {
 
 /* The tables that guide the denoisers; constants of a phase. */
 typedef struct kd_guidance_tables {
-    kd_mat projection;  /* [items among the denoiser's columns here, dim] f_m, or Y^T uE for the KG */
+    kd_mat projection;  /* [items among the denoiser's local columns, dim] f_m, or Y^T uE for the KG */
     kd_mat item_sum;    /* [items, local_dim] Y^T uE where columns are divided, else not there */
     kd_mat target;      /* [users, local_dim] x0 iE */
     float *user_mean;   /* [users] mean over dim of uE */
@@ -33,7 +33,7 @@ typedef struct kd_kdiffe {
     kd_graphs graphs;
     kd_views views;
     kd_step_losses losses;
-    kd_mat ranked_item; /* [items here, score slots * dim] where columns are divided: whole rows of what ranks */
+    kd_mat ranked_item; /* [local items, score slots * dim] where columns are divided: whole rows of what ranks */
     kd_diffusion_scratch diffusion;
     kd_denoiser modality_denoiser[KD_MAX_MODALITIES], kg_denoiser;
     kd_guidance_tables guidance;

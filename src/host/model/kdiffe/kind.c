@@ -35,7 +35,7 @@ static void add(kd_named_matrices *out, const char *name, kd_mat value, bool div
     out->entry[i].name = name;
     out->entry[i].value = value;
     out->entry[i].divided = divided;
-    /* linear transforms are [F, local_dim] here and [local_dim, F] under the published names */
+    /* linear transforms are [F, local_dim] in memory and [local_dim, F] under the published names */
     out->entry[i].transposed = suffix && suffix[strlen("_trans.weight")] == '\0';
 }
 

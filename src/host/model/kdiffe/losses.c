@@ -100,7 +100,7 @@ static kd_status bpr(kd_ctx *ctx, int64_t count, const kd_views *v, const kd_ste
 /* Users or items, as keys and as a batch's anchors. */
 typedef struct side {
     kd_mat output, doutput; /* [all of them, ...] the views and their gradients */
-    kd_mat unit, dunit;     /* [those that are keys here, ...] */
+    kd_mat unit, dunit;     /* [those that are local keys, ...] */
     float *norm;
     int64_t norm_stride; /* from one view's norms to the next one's */
     kd_range keys;
@@ -127,7 +127,7 @@ static kd_mat key_view(const kd_views *v, kd_mat stack, int64_t i) {
     return kd_mat_cols(stack, i * v->shape.dim, v->shape.dim);
 }
 
-/* Their columns, here, of a stack of all views. */
+/* Their local columns of a stack of all views. */
 static kd_mat key_slots(const kd_views *v, const kd_step_losses *l, kd_mat stack) {
     return kd_mat_cols(stack, l->key_slots.first * v->shape.local_dim, l->key_slots.count * v->shape.local_dim);
 }
@@ -164,11 +164,11 @@ static kd_status keys_backward(kd_ctx *ctx, const kd_views *v, const kd_step_los
 
 /* Unit rows of a view at the batch's nodes, on every rank. */
 static kd_status anchors_forward(kd_ctx *ctx, const kd_views *v, const kd_step_losses *l, const side *s, int64_t slot) {
-    kd_mat a = l->anchor, here = kd_mat_cols(a, v->shape.column, v->shape.local_dim);
+    kd_mat a = l->anchor, local = kd_mat_cols(a, v->shape.column, v->shape.local_dim);
     int64_t bytes = a.rows * a.cols * (int64_t)sizeof(float);
     bool divided = kd_is_divided(&v->shape);
     if (divided) KD_OR_RETURN(kd_zero(ctx, a.data, bytes));
-    KD_OR_RETURN(kd_take_rows(ctx, s->batch, kd_slot(v, s->output, slot), here));
+    KD_OR_RETURN(kd_take_rows(ctx, s->batch, kd_slot(v, s->output, slot), local));
     if (divided) KD_OR_RETURN(kd_comm_allreduce_f32(l->comm, ctx, a.rows * a.cols, a.data));
     KD_OR_RETURN(kd_unit_rows_forward(ctx, &(kd_unit_rows_forward_args){.x = a, .y = a, .norm = l->anchor_norm}));
     return kd_zero(ctx, l->danchor.data, bytes);
@@ -177,11 +177,11 @@ static kd_status anchors_forward(kd_ctx *ctx, const kd_views *v, const kd_step_l
 /* Their gradients, of which every rank has made a part. */
 static kd_status anchors_backward(kd_ctx *ctx, const kd_views *v, const kd_step_losses *l, const side *s,
                                   int64_t slot) {
-    kd_mat d = l->danchor, here = kd_mat_cols(d, v->shape.column, v->shape.local_dim);
+    kd_mat d = l->danchor, local = kd_mat_cols(d, v->shape.column, v->shape.local_dim);
     if (kd_is_divided(&v->shape)) KD_OR_RETURN(kd_comm_allreduce_f32(l->comm, ctx, d.rows * d.cols, d.data));
     KD_OR_RETURN(kd_unit_rows_backward(
         ctx, &(kd_unit_rows_backward_args){.alpha = 1.0f, .y = l->anchor, .norm = l->anchor_norm, .dy = d, .dx = d}));
-    return kd_give_rows(ctx, s->batch, here, kd_slot(v, s->doutput, slot));
+    return kd_give_rows(ctx, s->batch, local, kd_slot(v, s->doutput, slot));
 }
 
 /* InfoNCE of the anchors against this rank's keys of the i-th view that has them. */

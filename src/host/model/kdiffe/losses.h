@@ -21,9 +21,9 @@ typedef struct kd_step_losses {
     kd_groups users, positives, items;
     kd_range user_keys, item_keys; /* which users and items are keys on this rank */
     kd_range key_slots;            /* which views are keys */
-    kd_mat unit, dunit;            /* [keys here, key slots * dim] their unit rows, in whole rows, users first, and
+    kd_mat unit, dunit;            /* [local keys, key slots * dim] their unit rows, in whole rows, users first, and
                                     * gradients */
-    float *norm;                   /* [key slots, keys here] */
+    float *norm;                   /* [key slots, local keys] */
     kd_mat anchor, danchor;        /* [batch, dim] unit rows of one view at the batch's nodes, and gradients */
     float *anchor_norm;            /* [batch] */
 } kd_step_losses;

@@ -10,12 +10,12 @@
 enum { KD_MAX_PARAMS = 6 + 2 * KD_MAX_MODALITIES };
 
 /* What the parameters' shapes follow from. Ranks may divide the tables of users, items and entities, and all that is
- * made of them, by columns: then a row's `local_dim` columns from `column` on are here, and the rows `item` of the
+ * made of them, by columns: then a row's `local_dim` columns from `column` on are local, and the rows `item` of the
  * features; all other parameters are whole on every rank. */
 typedef struct kd_model_shape {
     int64_t users, items, entities, relations; /* relations counts the inverse ones */
     int64_t local_dim, dim, column;            /* dim: columns of a whole row */
-    kd_range item;                             /* items whose features are here */
+    kd_range item;                             /* items whose features are local */
     int64_t modalities;
     int64_t feature_width[KD_MAX_MODALITIES];
     bool linear[KD_MAX_MODALITIES]; /* X W + b; else LeakyReLU_0.2(X W) */
@@ -43,7 +43,7 @@ typedef struct kd_params {
     struct {
         char name[96]; /* the published name */
         kd_mat value;
-        bool divided; /* only some columns are here */
+        bool divided; /* only the local columns */
     } entry[KD_MAX_PARAMS];
 } kd_params;
 

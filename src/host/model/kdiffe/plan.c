@@ -12,7 +12,7 @@ static bool linear_transform(int64_t trans, const char *modality) {
 }
 
 /* Each rank holds some columns of the tables, and of the features the rows of the items whose columns the modality
- * denoisers have here. */
+ * denoisers have locally. */
 static kd_status divide_columns(kd_kdiffe_plan *m) {
     kd_model_shape *s = &m->shape;
     int64_t ranks = kd_comm_ranks(m->base.comm);
@@ -58,8 +58,8 @@ static kd_status shape_of(const kd_config *c, const kd_dataset *data, kd_kdiffe_
                                 .items = kd_comm_share(m->base.comm, kd_share_columns(s->items)),
                                 .entities = kd_comm_share(m->base.comm, kd_share_columns(s->entities))};
     if (c->shard && m->base.comm) KD_OR_RETURN(divide_columns(m));
-    m->sizes.interactions_here = kd_count_in(m->sizes.items, data->train.count, data->train.item);
-    m->sizes.kg_edges_here = kd_count_in(m->sizes.entities, m->full.count, m->full.tail);
+    m->sizes.local_interactions = kd_count_in(m->sizes.items, data->train.count, data->train.item);
+    m->sizes.local_kg_edges = kd_count_in(m->sizes.entities, m->full.count, m->full.tail);
     m->denoises_modalities = s->modalities > 0;
     m->denoises_kg = m->full.count > 0 && c->use.generated_kg;
     return KD_OK;

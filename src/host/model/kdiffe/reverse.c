@@ -1,7 +1,7 @@
 /* The reverse chain, carried in hidden space. */
 #include <stddef.h>
 
-#include "host/model/kdiffe/denoiser.h"
+#include "host/model/kdiffe/chain.h"
 
 static kd_mat chain_of(const kd_denoiser *d) {
     return kd_mat_make(d->scratch->square, d->output.cols, d->shape.hidden);
@@ -17,8 +17,7 @@ kd_status kd_reverse_prepare(kd_ctx *ctx, kd_denoiser *d) {
     return kd_denoiser_time_table(ctx, d);
 }
 
-/* x = x0, noised if the chain starts so, + g, in the width of this rank's columns. */
-static kd_status full_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat x) {
+kd_status kd_chain_input(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat x) {
     int64_t at = r->sampling_steps - 1;
     KD_OR_RETURN(kd_zero(ctx, d->scratch->t, r->count * (int64_t)sizeof(int32_t)));
     kd_q_sample_args q = {.x0 = r->x0,
@@ -34,8 +33,7 @@ static kd_status full_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_deno
     return kd_q_sample(ctx, &q);
 }
 
-/* p = W1 x, of all ranks' columns. */
-static kd_status input_product(kd_ctx *ctx, const kd_denoiser *d, kd_mat x, kd_mat p) {
+kd_status kd_chain_product(kd_ctx *ctx, const kd_denoiser *d, kd_mat x, kd_mat p) {
     KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = x, .b = d->w1, .c = p}));
     return kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.cols, p.data);
 }
@@ -45,8 +43,8 @@ static kd_status chain_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_den
     kd_mat none = {0};
     if (r->sampling_steps > 0) {
         kd_mat x = kd_mat_make(d->scratch->x, r->count, d->columns.count);
-        KD_OR_RETURN(full_start(ctx, r, d, x));
-        KD_OR_RETURN(input_product(ctx, d, x, p));
+        KD_OR_RETURN(kd_chain_input(ctx, r, d, x));
+        KD_OR_RETURN(kd_chain_product(ctx, d, x, p));
     } else {
         kd_mat g = kd_mat_make((float *)(uintptr_t)(r->g + r->first), r->count, 1);
         KD_OR_RETURN(kd_spmm(ctx, 1.0f, kd_csr_rows(r->x0, r->first, r->count), d->w1, 0.0f, none, p));
@@ -56,36 +54,16 @@ static kd_status chain_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_den
     return KD_OK;
 }
 
-/* What a chain works on: p [count, hidden] and h, widened by the column that multiplies b2. */
-typedef struct chain_rows {
-    kd_mat p, wide, h;
-} chain_rows;
-
-/* The steps as they are written: x through both layers. */
-static kd_status full_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, const chain_rows *c,
-                            kd_mat out) {
-    kd_mat x = kd_mat_make(d->scratch->x, r->count, d->columns.count);
-    KD_OR_RETURN(full_start(ctx, r, d, x));
-    for (int64_t i = d->shape.steps - 1; i >= 0; i--) {
-        KD_OR_RETURN(input_product(ctx, d, x, c->p));
-        KD_OR_RETURN(kd_hidden_forward(ctx, c->p, kd_mat_rows(d->table, i, 1), NULL, c->h));
-        KD_OR_RETURN(
-            kd_gemm(ctx, &(kd_gemm_args){.transpose_b = true, .alpha = 1.0f, .a = c->wide, .b = d->output, .c = out}));
-        KD_OR_RETURN(kd_add_scaled(ctx, (float)d->schedule.coef1[i], out, (float)d->schedule.coef2[i], x));
-    }
-    return kd_add_scaled(ctx, 1.0f, x, 0.0f, out);
-}
-
 /* Rows that are this rank's. */
-static chain_rows share_rows(const kd_denoiser *d, const chain_rows *c) {
+static kd_chain_rows share_rows(const kd_denoiser *d, const kd_chain_rows *c) {
     kd_range own = kd_comm_share(d->comm, kd_share_rows(c->p.rows));
-    return (chain_rows){kd_mat_rows(c->p, own.first, own.count), kd_mat_rows(c->wide, own.first, own.count),
-                        kd_mat_rows(c->h, own.first, own.count)};
+    return (kd_chain_rows){kd_mat_rows(c->p, own.first, own.count), kd_mat_rows(c->wide, own.first, own.count),
+                           kd_mat_rows(c->h, own.first, own.count)};
 }
 
-static kd_status hidden_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, const chain_rows *c,
+static kd_status hidden_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, const kd_chain_rows *c,
                               kd_mat out) {
-    chain_rows mine = share_rows(d, c);
+    kd_chain_rows mine = share_rows(d, c);
     KD_OR_RETURN(chain_start(ctx, r, d, c->p));
     for (int64_t i = d->shape.steps - 1; i >= 0 && mine.p.rows > 0; i--) {
         KD_OR_RETURN(kd_hidden_forward(ctx, mine.p, kd_mat_rows(d->table, i, 1), NULL, mine.h));
@@ -102,10 +80,10 @@ static kd_status hidden_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_de
 
 kd_status kd_reverse_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat *out) {
     const kd_diffusion_scratch *s = d->scratch;
-    chain_rows c = {kd_mat_make(s->dh, r->count, d->shape.hidden), kd_mat_make(s->h, r->count, d->output.cols), {0}};
+    kd_chain_rows c = {kd_mat_make(s->dh, r->count, d->shape.hidden), kd_mat_make(s->h, r->count, d->output.cols), {0}};
     c.h = kd_mat_cols(c.wide, 0, d->shape.hidden);
     *out = kd_mat_make(s->out, r->count, d->columns.count);
-    return (d->full_chain ? full_chain : hidden_chain)(ctx, r, d, &c, *out);
+    return (d->naive_chain ? kd_naive_chain : hidden_chain)(ctx, r, d, &c, *out);
 }
 
 kd_status kd_reverse_best(kd_ctx *ctx, const kd_denoiser *d, kd_mat out, int64_t q, int32_t *top) {

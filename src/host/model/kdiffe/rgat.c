@@ -25,7 +25,7 @@ kd_status kd_rgat_pass_allocate(kd_pool *pool, const kd_model_shape *s, int64_t 
     return KD_OK;
 }
 
-/* The rows of W_top and W_bottom that make the columns that are here. */
+/* The rows of W_top and W_bottom that make the local columns. */
 static kd_mat top(const kd_rgat *rgat, kd_mat w) {
     return kd_mat_rows(w, rgat->split ? rgat->split->first : 0, rgat->head.cols);
 }

@@ -24,8 +24,8 @@ typedef struct kd_views_config {
     int64_t gnn_layers, kg_hops;
     double res_lambda, ris_adj_lambda, mess_dropout;
     bool multimodal, modality_views, second_kg;
-    bool every_row;  /* computed, whether it is read or not */
-    bool one_by_one; /* a product for each modality and each view */
+    bool naive_rows;  /* computed, whether it is read or not */
+    bool naive_views; /* a product for each modality and each view */
 } kd_views_config;
 
 /* Settings that follow from the configuration and the number of modalities. */
@@ -55,17 +55,17 @@ typedef struct kd_views {
     kd_mat dentity;                       /* [entities, local_dim] scratch, where every row is computed */
     float *share, *dshare;                /* [modalities] softmax(w) */
     struct {
-        kd_mat feature;   /* [items here, width], the data */
+        kd_mat feature;   /* [local items, width], the data */
         kd_mat nodes;     /* [nodes, local_dim] uE ; unit rows of the transformed features */
-        kd_mat unit;      /* [items here, dim] those rows where columns are divided, else not there */
-        float *norm;      /* [items here] */
+        kd_mat unit;      /* [local items, dim] those rows where columns are divided, else not there */
+        float *norm;      /* [local items] */
         kd_mat neighbour; /* [nodes, local_dim] A_m [uE ; iE] */
         kd_mat gradient;  /* [items, local_dim] of the unit rows */
     } modality[KD_MAX_MODALITIES];
     kd_comm *comm;       /* NULL: one rank */
     kd_split split;      /* of divided columns, as kd_views_split has it */
     kd_layout layout;    /* divided columns to whole rows and back */
-    kd_mat feature_rows; /* [items here, dim] scratch */
+    kd_mat feature_rows; /* [local items, dim] scratch */
 } kd_views;
 
 /* Not to be copied afterwards. */
@@ -104,7 +104,11 @@ kd_status kd_multimodal_forward(kd_ctx *ctx, const kd_params *params, const kd_g
 kd_status kd_multimodal_backward(kd_ctx *ctx, const kd_params *params, const kd_graphs *graphs, kd_views *views,
                                  kd_mat dz);
 
-/* [items here, dim] unit rows of modality m's transformed features, in whole rows. */
+/* The same modality by modality, for `naive: views`. */
+kd_status kd_naive_views_forward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, kd_views *v);
+kd_status kd_naive_views_backward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g, kd_views *v, kd_mat dz);
+
+/* [local items, dim] unit rows of modality m's transformed features, in whole rows. */
 static inline kd_mat kd_unit_features(const kd_views *views, int64_t m) {
     return kd_is_divided(&views->shape) ? views->modality[m].unit
                                         : kd_mat_rows(views->modality[m].nodes, views->shape.users, views->shape.items);
@@ -137,7 +141,7 @@ static inline kd_mat kd_items_of(const kd_views *views, kd_mat nodes) {
     return kd_mat_rows(nodes, views->shape.users, views->shape.items);
 }
 
-/* out [items.count, dim] = f_m of docs/model.md#feature-transform of some of the items that are here, not
+/* out [items.count, dim] = f_m of docs/model.md#feature-transform of some of the local items, not
  * normalised: X W + b, or LeakyReLU_0.2(X W). */
 kd_status kd_feature_transform(kd_ctx *ctx, const kd_params *params, const kd_views *views, int64_t m, kd_range items,
                                kd_mat out);

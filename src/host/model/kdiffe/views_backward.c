@@ -1,11 +1,11 @@
-/* Gradients of the views: the forward pass of views.c read from the end. */
+/* Gradients of the views: the forward pass of views_forward.c read from the end. */
 #include "host/model/kdiffe/views.h"
 
 /* dz, which is overwritten, flows into uE and, through the pass, into the entities. */
 static kd_status kg_backward(kd_ctx *ctx, const kd_params *p, kd_views *v, kd_rgat_pass *pass, kd_mat dz) {
     kd_mat de = kd_items_of(v, dz);
     KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, kd_users_of(v, dz), 1.0f, kd_gradient_of(p, p->user)));
-    if (v->config.every_row) {
+    if (v->config.naive_rows) {
         de = v->dentity;
         KD_OR_RETURN(kd_zero(ctx, de.data, de.rows * de.cols * (int64_t)sizeof(float)));
         KD_OR_RETURN(kd_add_scaled(ctx, 1.0f, kd_items_of(v, dz), 0.0f, kd_mat_rows(de, 0, v->shape.items)));

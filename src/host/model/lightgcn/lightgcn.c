@@ -6,13 +6,13 @@
 #include "host/base/memory.h"
 #include "host/model/blocks.h"
 
-/* Its shape: `own` are the columns of E that are here. */
+/* Its shape: `own` are the local columns of E. */
 typedef struct lightgcn_plan {
     kd_plan base;
     int64_t nodes, edges; /* of one direction */
     kd_range own;
     kd_range items; /* that this rank ranks where columns are divided */
-    int64_t edges_here;
+    int64_t local_edges;
 } lightgcn_plan;
 
 typedef struct lightgcn {
@@ -21,9 +21,9 @@ typedef struct lightgcn {
     float *value, *gradient, *m, *v; /* [nodes, own columns] E, its gradient, Adam's moments: one block */
     kd_mat table;                    /* E, users first */
     kd_csr adjacency;                /* [nodes, nodes] A */
-    kd_csr item_columns;             /* [users, items here] train, where columns are divided */
+    kd_csr item_columns;             /* [users, local items] train, where columns are divided */
     kd_mat view, dview, scratch;     /* [nodes, own columns] */
-    kd_mat ranked_item;              /* [items here, dim] whole rows, where columns are divided */
+    kd_mat ranked_item;              /* [local items, dim] whole rows, where columns are divided */
     int32_t *user, *item;            /* [batch], [2 batch]: positives, then negatives */
     kd_groups users, items;
     kd_layout layout;
@@ -42,7 +42,7 @@ static kd_status plan_make(const kd_config *config, const kd_dataset *data, kd_c
                          .edges = data->train.count,
                          .own = kd_comm_share(comm, kd_share_table(config->dim, ranks)),
                          .items = kd_comm_share(comm, kd_share_columns(data->items))};
-    p->edges_here = kd_count_in(p->items, data->train.count, data->train.item);
+    p->local_edges = kd_count_in(p->items, data->train.count, data->train.item);
     *out = &p->base;
     if (ranks > config->dim)
         return KD_FAIL(KD_ERR_ARGUMENT, "model: lightgcn: %lld ranks: at most one for each of dim's %lld columns",
@@ -72,7 +72,7 @@ static kd_status allocate_division(kd_pool *pool, lightgcn *m) {
     int64_t most = d->users > d->items ? d->users : d->items, dim = p->base.config->dim;
     KD_OR_RETURN(kd_layout_allocate(pool, p->base.comm, most, p->items.count, 1, dim, &m->layout));
     KD_OR_RETURN(kd_pool_mat(pool, p->items.count, dim, "ranking", &m->ranked_item));
-    KD_OR_RETURN(kd_csr_allocate(pool, d->users, p->items.count, p->edges_here, false, "ranking", &m->item_columns));
+    KD_OR_RETURN(kd_csr_allocate(pool, d->users, p->items.count, p->local_edges, false, "ranking", &m->item_columns));
     m->split = kd_layout_split(&m->layout);
     m->base.layout = &m->layout;
     return KD_OK;
