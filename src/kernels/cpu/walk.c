@@ -146,9 +146,11 @@ static int set_out(const kd_csr *graph, const kd_walk_rule *rule, walk_queue *q,
     return lanes;
 }
 
-/* Adds what one walk left to its start's list, each node once; ends of the edges whose last walk it was. */
-static void collect(const kd_csr *graph, const kd_walk_rule *rule, walk_scratch scratch, const int32_t *path, int64_t u,
-                    int64_t walk, walk_queue *q, kd_visits *visits) {
+/* Adds what a lane's walk left to its start's list, each node once; ends of the edges whose last walk it was. */
+static void collect(const kd_csr *graph, const kd_walk_rule *rule, walk_scratch scratch, const walk_lanes *w, int lane,
+                    walk_queue *q, kd_visits *visits) {
+    const int32_t *path = scratch.path + lane;
+    int64_t u = w->start[lane], walk = w->walk[lane];
     int64_t first = graph->row_ptr[u], place = visits->ptr[u - visits->first], count = walk == 0 ? 0 : q->count;
     for (int64_t i = 0; i <= rule->steps; i++) {
         int32_t node = path[i * LANES];
@@ -177,8 +179,7 @@ static void walk_all(const kd_ctx *ctx, const kd_csr *graph, const kd_walk_rule 
             walk_queue q = {.u = first, .end = first + STARTS < end ? first + STARTS : end};
             for (int lanes; (lanes = set_out(graph, rule, &q, &w)) > 0;) {
                 walk(graph, rule, rng, &w, scratch.path);
-                for (int lane = 0; lane < lanes; lane++)
-                    collect(graph, rule, scratch, scratch.path + lane, w.start[lane], w.walk[lane], &q, visits);
+                for (int lane = 0; lane < lanes; lane++) collect(graph, rule, scratch, &w, lane, &q, visits);
             }
         }
     }
