@@ -23,6 +23,12 @@ check "synth" 0 "data" "$KDIFFE" synth data --users=120 --items=60 --modalities=
 printf 'epochs: 3\ndim: 8\nhidden: 8\ntopk: [5, 10]\nthreads: 1\n' >small.yaml
 small=--config=small.yaml
 
+check "validate" 0 "can be trained" "$KDIFFE" validate data
+cp -r data nothing-held-out && rm nothing-held-out/*.valid.inter nothing-held-out/*.test.inter
+check "validate: nothing to select by" 3 "neither a validation nor a test split" "$KDIFFE" validate nothing-held-out
+check "train: nothing to select by" 3 "neither a validation nor a test split" "$KDIFFE" train nothing-held-out --out=run
+check "convert: no such format" 2 "--from=FORMAT" "$KDIFFE" convert --from=csv data other
+
 check "train without --out" 2 "--out=RUN" "$KDIFFE" train data
 check "train without data" 2 "expected 1 word" "$KDIFFE" train --out=run
 check "train on data that is not there" 3 "absent" "$KDIFFE" train absent --out=run

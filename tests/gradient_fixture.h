@@ -72,7 +72,9 @@ static inline double step_loss(op_fixture *f, gradient_case *g, bool backward) {
     assert_ok(kd_step_losses_gradient(f->ctx, g->count, &m->params, &m->views, &m->losses, g->trainer.loop.loss));
     if (backward) assert_ok(kd_views_backward(f->ctx, &m->params, &m->graphs, &m->views));
     assert_ok(kd_download(f->ctx, parts, g->trainer.loop.loss, sizeof parts));
-    return parts[0] + parts[1] + parts[2];
+    double loss = 0.0;
+    for (int i = 0; i < KD_LOSS_PARTS; i++) loss += parts[i];
+    return loss;
 }
 
 static inline void load_batch(op_fixture *f, gradient_case *g) {

@@ -118,6 +118,20 @@ static void saves_without_graph_features_and_held_out(void **state) {
     round_trip(&bare);
 }
 
+static void refuses_names_that_a_table_cannot_hold(void **state) {
+    (void)state;
+    const char *const names[] = {"a\tb", "a\nb", "a\rb", ""};
+    for (int i = 0; i < 4; i++) {
+        kd_dataset d = small_data();
+        free(d.item_ids.text);
+        free(d.item_ids.offset);
+        d.item_ids = IDS("item/1", "007", names[i], "#4");
+        assert_failed(kd_dataset_save(scratch("named"), false, &d), KD_ERR_FORMAT, "item_id 2 of named");
+        assert_int_equal(access(scratch("named"), F_OK), -1);
+        kd_dataset_free(&d);
+    }
+}
+
 static int entries_of(const char *folder) {
     DIR *listing = opendir(folder);
     int count = -2; /* . and .. */
@@ -322,17 +336,12 @@ static void keeps_published_data(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(saves_what_it_loads),
-        cmocka_unit_test(saves_an_unlinked_graph),
-        cmocka_unit_test(saves_a_graph_without_triples),
-        cmocka_unit_test(saves_without_graph_features_and_held_out),
-        cmocka_unit_test(replaces_only_data_sets),
-        cmocka_unit_test(leaves_nothing_half_written),
-        cmocka_unit_test(reads_what_is_written_by_hand),
-        cmocka_unit_test(names_file_and_line),
-        cmocka_unit_test(refuses_features_of_another_size),
-        cmocka_unit_test(says_how_to_convert),
-        cmocka_unit_test(survives_damage),
+        cmocka_unit_test(saves_what_it_loads),           cmocka_unit_test(saves_an_unlinked_graph),
+        cmocka_unit_test(saves_a_graph_without_triples), cmocka_unit_test(saves_without_graph_features_and_held_out),
+        cmocka_unit_test(replaces_only_data_sets),       cmocka_unit_test(refuses_names_that_a_table_cannot_hold),
+        cmocka_unit_test(leaves_nothing_half_written),   cmocka_unit_test(reads_what_is_written_by_hand),
+        cmocka_unit_test(names_file_and_line),           cmocka_unit_test(refuses_features_of_another_size),
+        cmocka_unit_test(says_how_to_convert),           cmocka_unit_test(survives_damage),
         cmocka_unit_test(keeps_published_data),
     };
     return cmocka_run_group_tests_name("format", tests, make_scratch, remove_scratch);

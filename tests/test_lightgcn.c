@@ -138,8 +138,8 @@ static void follow(op_fixture *f, int64_t layers) {
         assert_ok(kd_train_steps(&t, epoch));
         assert_ok(kd_download(f->ctx, negative, t.negative, d.train.count * (int64_t)sizeof *negative));
         double bpr = take_step(&r, &d.train, negative, epoch);
-        assert_near(t.progress.record.bpr, bpr, 1e-6);
-        assert_true(t.progress.record.weight_decay > 0.0);
+        assert_near(t.progress.record.loss_part[KD_LOSS_BPR], bpr, 1e-6);
+        assert_true(t.progress.record.loss_part[KD_LOSS_WEIGHT_DECAY] > 0.0);
         compare(&t, "uEmbeds", "iEmbeds", r.e);
     }
     assert_ok(t.plan->kind->score(t.model, 0, &ranked));

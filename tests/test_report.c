@@ -41,20 +41,19 @@ static kd_metrics metrics(double recall) {
 }
 
 static kd_epoch_record record_of(int64_t epoch) {
-    kd_epoch_record r = {.epoch = epoch,
-                         .loss = 1.0 / 3.0,
-                         .bpr = 0.25,
-                         .weight_decay = 1e-5,
-                         .contrastive = 0.0625,
-                         .denoise_modality = {1.5, 2.5},
-                         .denoise_kg = 3.5,
-                         .modality_count = 2,
-                         .modality = {"image", "audio"},
-                         .evaluated = true,
-                         .best = true,
-                         .valid = metrics(0.75),
-                         .test = metrics(0.5),
-                         .total_seconds = 6.0};
+    kd_epoch_record r = {
+        .epoch = epoch,
+        .loss = 1.0 / 3.0,
+        .loss_part = {[KD_LOSS_BPR] = 0.25, [KD_LOSS_WEIGHT_DECAY] = 1e-5, [KD_LOSS_CONTRASTIVE] = 0.0625},
+        .denoise_modality = {1.5, 2.5},
+        .denoise_kg = 3.5,
+        .modality_count = 2,
+        .modality = {"image", "audio"},
+        .evaluated = true,
+        .best = true,
+        .valid = metrics(0.75),
+        .test = metrics(0.5),
+        .total_seconds = 6.0};
     for (int i = 0; i < KD_STAGE_COUNT; i++) r.seconds[i] = i + 0.5;
     return r;
 }

@@ -26,9 +26,7 @@ static kd_status note_epoch(void *context, const kd_epoch_record *r) {
     report *o = context;
     note(o, (double)r->epoch);
     note(o, r->loss);
-    note(o, r->bpr);
-    note(o, r->contrastive);
-    note(o, r->weight_decay);
+    for (int i = 0; i < KD_LOSS_PARTS; i++) note(o, r->loss_part[i]);
     note(o, r->denoise_kg);
     for (int64_t m = 0; m < r->modality_count; m++) note(o, r->denoise_modality[m]);
     note(o, r->test.recall[0]);

@@ -15,9 +15,7 @@ static kd_status note_epoch(void *context, const kd_epoch_record *r) {
     double *to = o->number[o->epochs++];
     o->numbers = 0;
     to[o->numbers++] = r->loss;
-    to[o->numbers++] = r->bpr;
-    to[o->numbers++] = r->weight_decay;
-    to[o->numbers++] = r->contrastive;
+    for (int i = 0; i < KD_LOSS_PARTS; i++) to[o->numbers++] = r->loss_part[i];
     to[o->numbers++] = r->denoise_kg;
     for (int64_t m = 0; m < r->modality_count; m++) to[o->numbers++] = r->denoise_modality[m];
     to[o->numbers++] = r->test.recall[0];

@@ -36,6 +36,12 @@ typedef enum kd_stage {
 /* Short name of a stage: "attention", "denoise_modalities", ... */
 KD_API const char *kd_stage_name(kd_stage stage);
 
+/* Parts of a step's loss, in the order they lie on the device; a model adds to those that it has. */
+typedef enum kd_loss_part { KD_LOSS_BPR, KD_LOSS_WEIGHT_DECAY, KD_LOSS_CONTRASTIVE, KD_LOSS_PARTS } kd_loss_part;
+
+/* "bpr", "weight_decay", "contrastive". */
+KD_API const char *kd_loss_part_name(kd_loss_part part);
+
 /* What a ranking is worth: averages over users that have held-out items; entry k belongs to topk[k]. */
 typedef struct kd_metrics {
     int64_t users; /* users with held-out items */
@@ -46,7 +52,7 @@ typedef struct kd_metrics {
 typedef struct kd_epoch_record {
     int64_t epoch; /* from 0 */
     /* sums over the steps divided by floor(interactions/batch), as the published code logs them */
-    double loss, bpr, weight_decay, contrastive;
+    double loss, loss_part[KD_LOSS_PARTS];      /* loss: their sum */
     double denoise_modality[KD_MAX_MODALITIES]; /* mean over batches of the mean row loss of each modality's denoiser,
                                                    guidance included */
     double denoise_kg;                          /* the same; 0 without a knowledge graph */

@@ -9,6 +9,7 @@
 #include "host/api/compute.h"
 #include "host/api/run.h"
 #include "host/config/load.h"
+#include "host/data/dataset_check.h"
 #include "host/model/model.h"
 #include "host/report/metrics_log.h"
 #include "host/report/run_folder.h"
@@ -85,9 +86,7 @@ static kd_status check_request(const kd_training *asked) {
 
 /* Selects on the split that there is. */
 static kd_status check_selection(run *r) {
-    if (r->data->test.count == 0 && r->data->valid.count == 0)
-        return KD_FAIL(KD_ERR_FORMAT, "%s: neither a validation nor a test split: nothing to select the best epoch by",
-                       r->data->path ? r->data->path : r->data->name);
+    KD_OR_RETURN(kd_dataset_check_held_out(r->data));
     if (r->data->valid.count == 0) r->config.select_on = KD_SELECT_ON_TEST;
     if (r->data->test.count == 0) r->config.select_on = KD_SELECT_ON_VALID;
     return KD_OK;

@@ -94,7 +94,7 @@ static kd_status command(kd_args *args) {
     const struct source *source = find_source(kd_args_take(args, "from"));
     bool force;
     KD_TRY(kd_args_take_flag(args, "force", &force));
-    if (!source) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --from=published or --from=recbole; see --help");
+    if (!source) KD_FAIL_TO_CLEANUP(KD_ERR_ARGUMENT, "expected --from=FORMAT, one of those in --help");
     KD_TRY(source->load(args, args->positional_count > 0 ? args->positional[0] : "", &data));
     KD_TRY(kd_dataset_check(&data, NULL));
     KD_TRY(kd_dataset_save(args->positional[1], force, &data));
@@ -107,4 +107,4 @@ cleanup:
     return status;
 }
 
-const kd_command kd_command_convert = {"convert", "make a data set of published or RecBole files", HELP, command};
+const kd_command kd_command_convert = {"convert", "make a data set of other files", HELP, command};

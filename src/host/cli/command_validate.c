@@ -18,6 +18,7 @@ static kd_status command(kd_args *args) {
     KD_TRY(kd_dataset_load(args->positional[0], &data));
     KD_TRY(kd_dataset_check(&data, &warnings));
     for (int64_t i = 0; i < warnings.count; i++) printf("warn  %s\n", warnings.warning[i].text);
+    KD_TRY(kd_dataset_check_held_out(&data));
     printf("ok    %s can be trained\n", args->positional[0]);
 cleanup:
     if (status == KD_ERR_FORMAT) printf("error %s\n", kd_last_error());

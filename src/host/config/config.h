@@ -9,7 +9,7 @@
 #include "kdiffe/record.h"
 #include "kernels/compute.h"
 
-typedef enum kd_model_choice { KD_MODEL_KDIFFE, KD_MODEL_LIGHTGCN } kd_model_choice;
+typedef enum kd_model_choice { KD_MODEL_KDIFFE, KD_MODEL_LIGHTGCN, KD_MODEL_COUNT } kd_model_choice;
 typedef enum kd_semantics { KD_SEMANTICS_PUBLISHED, KD_SEMANTICS_PAPER } kd_semantics;
 typedef enum kd_attention_method { KD_ATTENTION_CUMULATIVE, KD_ATTENTION_NODE, KD_ATTENTION_POWER } kd_attention_method;
 typedef enum kd_train_view { KD_TRAIN_VIEW_FULL, KD_TRAIN_VIEW_GENERATED } kd_train_view;

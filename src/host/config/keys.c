@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const MODEL[] = {"kdiffe", "lightgcn", NULL};
+static const char *const MODEL[] = {"kdiffe", "lightgcn", NULL}; /* in the order of kd_model_choice */
+_Static_assert(sizeof MODEL / sizeof MODEL[0] == KD_MODEL_COUNT + 1, "each model has a word");
 static const char *const SEMANTICS[] = {"published", "paper", NULL};
 static const char *const METHODS[] = {"cumulative", "node", "power", NULL};
 static const char *const TRAIN_VIEWS[] = {"full", "generated", NULL};

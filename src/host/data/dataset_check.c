@@ -174,3 +174,9 @@ kd_status kd_dataset_check(const kd_dataset *dataset, kd_dataset_warnings *warni
     if (warnings != NULL) KD_OR_RETURN(find_warnings(dataset, warnings));
     return KD_OK;
 }
+
+kd_status kd_dataset_check_held_out(const kd_dataset *d) {
+    if (d->valid.count > 0 || d->test.count > 0) return KD_OK;
+    return KD_FAIL(KD_ERR_FORMAT, "%s: neither a validation nor a test split: nothing to select the best epoch by",
+                   d->path ? d->path : d->name);
+}

@@ -21,4 +21,7 @@ typedef struct kd_dataset_warnings {
  * KD_ERR_MEMORY. */
 kd_status kd_dataset_check(const kd_dataset *dataset, kd_dataset_warnings *warnings);
 
+/* KD_ERR_FORMAT without a validation and a test split: a training could not select its best epoch. */
+kd_status kd_dataset_check_held_out(const kd_dataset *dataset);
+
 #endif

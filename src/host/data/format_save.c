@@ -16,7 +16,16 @@ static kd_status write_ids(const char *folder, const char *name, const char *suf
     kd_atomic_file f;
     KD_OR_RETURN(kd_atomic_open_in(folder, name, suffix, &f));
     fprintf(f.stream, "%s:token\n", header);
-    for (int64_t i = 0; i < ids->count; i++) fprintf(f.stream, "%s\n", kd_id_token(ids, i));
+    for (int64_t i = 0; i < ids->count; i++) {
+        const char *id = kd_id_token(ids, i);
+        if (!*id || strpbrk(id, "\t\r\n")) {
+            kd_atomic_abort(&f);
+            return KD_FAIL(KD_ERR_FORMAT,
+                           "%s %lld of %s: is empty or holds a tab or a line break, which text tables cannot", header,
+                           (long long)i, name);
+        }
+        fprintf(f.stream, "%s\n", id);
+    }
     return kd_atomic_commit(&f);
 }
 

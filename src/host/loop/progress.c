@@ -8,6 +8,11 @@ const char *kd_stage_name(kd_stage stage) {
     return name[stage];
 }
 
+const char *kd_loss_part_name(kd_loss_part part) {
+    static const char *const name[KD_LOSS_PARTS] = {"bpr", "weight_decay", "contrastive"};
+    return name[part];
+}
+
 /* Above every signal's number. */
 enum { ASKED_BY_OBSERVER = 1 << 16 };
 

@@ -31,9 +31,6 @@ typedef struct kd_checkpointing {
     bool resume;                    /* go on from the folder's newest */
 } kd_checkpointing;
 
-/* Parts of a step's loss, in the order they lie on the device. */
-typedef enum kd_loss_part { KD_LOSS_BPR, KD_LOSS_WEIGHT_DECAY, KD_LOSS_CONTRASTIVE, KD_LOSS_PARTS } kd_loss_part;
-
 /* The place between two steps of a run: before batch `batch` of part `part` (a denoiser) of a stage of an epoch. */
 typedef struct kd_position {
     int64_t epoch;

@@ -11,6 +11,7 @@
 const kd_model_kind *kd_model_kind_of(const kd_config *config) {
     static const kd_model_kind *const KINDS[] = {
         [KD_MODEL_KDIFFE] = &kd_kdiffe_kind, [KD_MODEL_LIGHTGCN] = &kd_lightgcn_kind};
+    _Static_assert(sizeof KINDS / sizeof KINDS[0] == KD_MODEL_COUNT, "each model has a row");
     return KINDS[config->model];
 }
 

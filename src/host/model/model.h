@@ -46,8 +46,8 @@ typedef struct kd_model_stage {
     kd_status (*run)(kd_model *model, kd_loop *loop, int64_t epoch);
 } kd_model_stage;
 
-/* The matrices of a model that is handed over: parameters under their published names, then "view.user" [users, w] and
- * "view.item" [items, w]. */
+/* The matrices of a model that is handed over: parameters under their published names (tables of users and items
+ * without one: uEmbeds, iEmbeds), then "view.user" [users, w] and "view.item" [items, w], which may be those tables. */
 enum { KD_MAX_NAMED = 8 + 2 * KD_MAX_MODALITIES };
 typedef struct kd_named_matrices {
     int64_t count;
@@ -62,7 +62,7 @@ typedef struct kd_named_matrices {
 struct kd_model_kind {
     const char *name; /* of the key `model` */
     bool attention;   /* takes the attention-aware similarity of edges */
-    const char *keys; /* of the configuration that it reads, a space before and after each; NULL: all */
+    const char *keys; /* of the configuration that it or the trainer reads, a space before and after each; NULL: all */
 
     /* *out, to be freed with plan_free, also after a failure. Allocates host memory alone. KD_ERR_ARGUMENT names the
      * key that does not fit the data. */
@@ -82,7 +82,9 @@ struct kd_model_kind {
 
     int64_t stages; /* before the steps, in their order */
     const kd_model_stage *stage;
-    /* Forward, losses (loss [KD_LOSS_PARTS] +=), backward, update. Enqueued or recorded: it must not wait. */
+    /* Forward, losses (loss [KD_LOSS_PARTS] +=), backward, update. Enqueued or recorded: it must not wait. Every rank
+     * is given the whole batch, and what they add to loss is summed over ranks: a loss that each of them knows whole is
+     * added by rank 0 alone. */
     kd_status (*step)(kd_model *model, const kd_step_batch *batch, double *loss);
 
     /* The views of evaluation, and how the ranker takes them. */

@@ -127,9 +127,7 @@ kd_status kd_metrics_log_epoch(kd_metrics_log *log, const kd_epoch_record *r) {
     cJSON_AddStringToObject(line, "event", "epoch");
     add_number(line, "epoch", (double)r->epoch);
     add_number(line, "loss", r->loss);
-    add_number(line, "bpr", r->bpr);
-    add_number(line, "weight_decay", r->weight_decay);
-    add_number(line, "contrastive", r->contrastive);
+    for (int i = 0; i < KD_LOSS_PARTS; i++) add_number(line, kd_loss_part_name(i), r->loss_part[i]);
     part = cJSON_AddObjectToObject(line, "denoise");
     for (int64_t i = 0; i < r->modality_count; i++) add_number(part, r->modality[i], r->denoise_modality[i]);
     add_number(part, "kg", r->denoise_kg);

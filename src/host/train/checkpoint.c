@@ -1,6 +1,7 @@
 #include "host/train/checkpoint.h"
 #include "host/config/load.h"
 
+#include <assert.h>
 #include <cjson/cJSON.h>
 #include <dirent.h>
 #include <inttypes.h>
@@ -25,7 +26,7 @@ static int format_name(kd_position at, char *out, size_t size) {
 
 /* The fixed part of the metadata, and the losses so far: numbers in hexadecimal, so that they come back as they were.
  */
-enum { ENTRIES = 16, TEXT = 40 };
+enum { ENTRIES = 13 + KD_LOSS_PARTS, TEXT = 40 };
 typedef struct metadata {
     char text[ENTRIES][TEXT];
     char denoise[KD_MAX_MODALITIES * TEXT];
@@ -34,6 +35,7 @@ typedef struct metadata {
 } metadata;
 
 static void put(metadata *d, const char *key, const char *value) {
+    assert(d->count < ENTRIES);
     d->pair[2 * d->count] = key;
     d->pair[2 * d->count++ + 1] = value;
 }
@@ -65,9 +67,7 @@ static void describe(const kd_trainer *m, kd_position at, const char *identity, 
     put_real(d, "best", run->best);
     put_int(d, "best_epoch", run->best_epoch);
     put_int(d, "since_best", run->since_best);
-    put_real(d, "bpr", r->bpr);
-    put_real(d, "weight_decay", r->weight_decay);
-    put_real(d, "contrastive", r->contrastive);
+    for (int i = 0; i < KD_LOSS_PARTS; i++) put_real(d, kd_loss_part_name(i), r->loss_part[i]);
     for (int64_t i = 0; i <= r->modality_count; i++) {
         size_t used = strlen(d->denoise);
         snprintf(d->denoise + used, sizeof d->denoise - used, "%a ",
@@ -188,6 +188,14 @@ static bool take_denoise(const kd_safetensors *file, kd_epoch_record *r) {
     return true;
 }
 
+static bool take_losses(const kd_safetensors *file, kd_epoch_record *r) {
+    for (int i = 0; i < KD_LOSS_PARTS; i++) {
+        if (!take_real(file, kd_loss_part_name(i), &r->loss_part[i])) return false;
+        r->loss += r->loss_part[i];
+    }
+    return true;
+}
+
 static kd_status take_run(const char *path, const kd_safetensors *file, kd_trainer *m) {
     kd_progress *run = &m->progress;
     kd_epoch_record *r = &run->record;
@@ -199,11 +207,9 @@ static kd_status take_run(const char *path, const kd_safetensors *file, kd_train
         !take_int(file, "part", 0, KD_MAX_MODALITIES, &run->start.part) ||
         !take_int(file, "batch", 0, m->loop.steps, &run->start.batch) || !take_real(file, "best", &run->best) ||
         !take_int(file, "best_epoch", -1, INT64_MAX, &run->best_epoch) ||
-        !take_int(file, "since_best", 0, INT64_MAX, &run->since_best) || !take_real(file, "bpr", &r->bpr) ||
-        !take_real(file, "weight_decay", &r->weight_decay) || !take_real(file, "contrastive", &r->contrastive) ||
+        !take_int(file, "since_best", 0, INT64_MAX, &run->since_best) || !take_losses(file, r) ||
         !take_denoise(file, r))
         return KD_FAIL(KD_ERR_FORMAT, "%s: its metadata do not say where the run stood", path);
-    r->loss = r->bpr + r->weight_decay + r->contrastive;
     run->start.stage = (kd_stage)stage;
     run->resuming = true;
     return KD_OK;

@@ -19,10 +19,8 @@ static kd_status train_step(kd_ctx *ctx, void *context, int64_t count, const kd_
 static void fill_losses(const kd_trainer *t, const double sums[KD_LOSS_PARTS], kd_epoch_record *record) {
     int64_t whole = t->data->train.count / t->config->batch;
     double divisor = (double)(whole > 0 ? whole : 1);
-    record->bpr = sums[KD_LOSS_BPR] / divisor;
-    record->weight_decay = sums[KD_LOSS_WEIGHT_DECAY] / divisor;
-    record->contrastive = sums[KD_LOSS_CONTRASTIVE] / divisor;
-    record->loss = record->bpr + record->weight_decay + record->contrastive;
+    record->loss = 0.0;
+    for (int i = 0; i < KD_LOSS_PARTS; i++) record->loss += record->loss_part[i] = sums[i] / divisor;
 }
 
 kd_status kd_train_steps(kd_trainer *t, int64_t epoch) {
