@@ -125,10 +125,9 @@ static kd_status write_truth(void *context, const char *folder, const char *name
     const truth *t = context;
     const kd_dataset *d = t->data;
     kd_atomic_file f;
-    kd_status status = write_parameters(t->config, folder, name);
-    if (status != KD_OK || d->kg.count == 0) return status;
-    status = kd_atomic_open_in(folder, name, ".kg_truth.tsv", &f);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(write_parameters(t->config, folder, name));
+    if (d->kg.count == 0) return KD_OK;
+    KD_OR_RETURN(kd_atomic_open_in(folder, name, ".kg_truth.tsv", &f));
     fputs("head\trelation\ttail\tinformative\n", f.stream);
     for (int64_t i = 0; i < d->kg.count; i++)
         fprintf(f.stream, "%d\t%d\t%d\t%d\n", (int)d->kg.head[i], (int)d->kg.relation[i], (int)d->kg.tail[i],

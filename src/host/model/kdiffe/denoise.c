@@ -91,11 +91,10 @@ kd_status kd_denoise_modalities(kd_model *model, kd_loop *loop, int64_t epoch) {
 
 kd_status kd_guide_users(kd_kdiffe *m) {
     kd_mat mean = kd_mat_make(m->guidance.user_mean, 1, m->plan->shape.users);
-    kd_status status = kd_row_mean(m->base.ctx, m->params.user, mean.data);
-    if (status != KD_OK || !kd_is_divided(&m->plan->shape)) return status;
-    status = kd_add_scaled(m->base.ctx, 0.0f, mean,
-                           (float)((double)m->plan->shape.local_dim / (double)m->plan->shape.dim), mean);
-    if (status != KD_OK) return status;
+    KD_OR_RETURN(kd_row_mean(m->base.ctx, m->params.user, mean.data));
+    if (!kd_is_divided(&m->plan->shape)) return KD_OK;
+    KD_OR_RETURN(kd_add_scaled(m->base.ctx, 0.0f, mean,
+                               (float)((double)m->plan->shape.local_dim / (double)m->plan->shape.dim), mean));
     return kd_comm_allreduce_f32(m->plan->base.comm, m->base.ctx, mean.cols, mean.data);
 }
 
