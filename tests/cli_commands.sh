@@ -33,7 +33,7 @@ check "train without --out" 2 "--out=RUN" "$KDIFFE" train data
 check "train without data" 2 "expected 1 word" "$KDIFFE" train --out=run
 check "train on data that is not there" 3 "absent" "$KDIFFE" train absent --out=run
 check "train: unknown key" 2 "unknown key 'epoch'; the nearest is 'epochs'" "$KDIFFE" train data --out=run --epoch=3
-check "train: value out of range" 2 "--dim: expected" "$KDIFFE" train data --out=run --dim=0
+check "train: value out of range" 2 "dim: expected" "$KDIFFE" train data --out=run --dim=0
 low="train: precision that this level of the CPU backend has not"
 if KDIFFE_CPU=v2 "$KDIFFE" train data --out=run --device=cpu --dry-run 2>&1 | grep -q 'KDIFFE_CPU: '; then
     echo "skipped: this build has no level v2: $low"

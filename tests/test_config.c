@@ -174,8 +174,7 @@ static void overrides_win_over_the_file_and_later_ones_over_earlier(void **state
         "dim=32"};
     kd_config c;
     const char *path = write_text("run.yaml", "dim: 16\nhidden: 77\n");
-    assert_failed(kd_config_load(path, 7, overrides, &c), KD_ERR_ARGUMENT,
-                  "--use.kg: expected true or false, got 'no'");
+    assert_failed(kd_config_load(path, 7, overrides, &c), KD_ERR_ARGUMENT, "use.kg: expected true or false, got 'no'");
     const char *const good[] = {"dim=48",       "topk=10,20", "attention.walks=4", "guidance_weight.audio=0.3",
                                 "use.kg=false", "dim=32"};
     assert_int_equal(kd_config_load(path, 6, good, &c), KD_OK);
@@ -214,7 +213,7 @@ static void files_that_are_no_configuration(void **state) {
     assert_yaml_fails("topk: [[5], 10]\n", "bad.yaml:1: ");
     assert_yaml_fails("dim: \n", "bad.yaml:1: dim: expected a whole number");
     assert_failed(kd_config_load(scratch("absent.yaml"), 0, NULL, &c), KD_ERR_ARGUMENT, "absent.yaml");
-    assert_override_fails("dim", "--dim: expected --key=value");
+    assert_override_fails("dim", "'dim': expected key=value");
     assert_override_fails("=3", "unknown key ''");
 }
 

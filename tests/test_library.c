@@ -3,6 +3,7 @@
 #include "data_fixture.h"
 
 #include <math.h>
+#include <omp.h>
 
 #include "host/data/format.h"
 #include "host/data/synth.h"
@@ -106,6 +107,7 @@ static void run_in_memory_is_the_one_in_a_folder(void **state) {
     char path[512];
     snprintf(path, sizeof path, "%s", scratch("run"));
     folder.folder = path;
+    omp_set_num_threads(3);
     assert_ok(kd_run_train(data, config, &memory, &summary, &a));
     assert_ok(kd_run_train(data, config, &folder, NULL, &b));
     assert_ok(kd_run_open(path, NULL, &c));
@@ -116,6 +118,7 @@ static void run_in_memory_is_the_one_in_a_folder(void **state) {
     assert_true(summary.peak_bytes > 0 && summary.exchanges == 0);
     assert_same_model(a, b);
     assert_same_model(a, c);
+    assert_int_equal(omp_get_max_threads(), 3); /* the caller's own, whatever the runs took */
     assert_ptr_equal(kd_run_dataset(a), data);
     assert_ptr_not_equal(kd_run_dataset(c), data);
     kd_run_close(c);
@@ -163,6 +166,7 @@ static void callbacks_end_a_run(void **state) {
     assert_failed(kd_run_train(data, config, &training, &summary, &run), KD_ERR_INTERRUPTED,
                   "stopped as asked in epoch 1");
     assert_int_equal(stop.epochs, 1);
+    assert_int_equal(stop.steps, stop.stop_before); /* and no step more */
     assert_non_null(run);
     assert_int_equal(kd_run_epoch(run), 0);
     kd_run_close(run);
@@ -263,6 +267,7 @@ static void what_does_not_fit_is_refused(void **state) {
     const char *const unknown[] = {"epoks=3"};
     const int64_t falling[] = {5, 5};
     const int32_t nobody = 90;
+    const int64_t huge = INT64_MAX;
     int32_t item[2];
     float score[2];
     char text[32];
@@ -276,6 +281,8 @@ static void what_does_not_fit_is_refused(void **state) {
     assert_failed(kd_config_value(good, "epoks", text, sizeof text), KD_ERR_ARGUMENT, "epochs");
     assert_ok(kd_config_value(good, "hidden", text, sizeof text));
     assert_string_equal(text, "16");
+    assert_ok(kd_config_value(good, "guidance_weight.image", text, sizeof text));
+    assert_true(fabs(strtod(text, NULL) - 0.1) < 1e-12);
     assert_failed(kd_dataset_open(scratch("nowhere"), &none), KD_ERR_FORMAT, "nowhere");
     assert_null(none);
     assert_failed(kd_run_open(scratch("nowhere"), NULL, &run), KD_ERR_FORMAT, "nowhere");
@@ -285,10 +292,18 @@ static void what_does_not_fit_is_refused(void **state) {
     assert_failed(kd_run_train(data, good, &training, NULL, &run), KD_ERR_ARGUMENT, "resume");
     training = (kd_training){.checkpoint_epochs = 1};
     assert_failed(kd_run_train(data, good, &training, NULL, &run), KD_ERR_ARGUMENT, "checkpoints");
+    training = (kd_training){.folder = scratch("refused"), .checkpoint_keep = -1};
+    assert_failed(kd_run_train(data, good, &training, NULL, &run), KD_ERR_ARGUMENT, "checkpoints");
+    training = (kd_training){.profile_first = 4, .profile_end = 2};
+    assert_failed(kd_run_train(data, good, &training, NULL, &run), KD_ERR_ARGUMENT, "profiled steps");
+    training = (kd_training){.folder = ""};
+    assert_failed(kd_run_train(data, good, &training, NULL, &run), KD_ERR_ARGUMENT, "expected a path");
     training = (kd_training){.overwrite = false};
     assert_ok(kd_run_train(data, good, &training, NULL, &run));
     assert_failed(kd_run_evaluate(run, KD_SUBSET_TEST, 2, falling, &metrics), KD_ERR_ARGUMENT, "ascending");
     assert_failed(kd_run_evaluate(run, KD_SUBSET_TRAIN, 1, falling, &metrics), KD_ERR_ARGUMENT, "test split");
+    assert_failed(kd_run_evaluate(run, KD_SUBSET_TEST, 1, &huge, &metrics), KD_ERR_ARGUMENT, "to 1000000");
+    assert_failed(kd_run_recommend(run, 1, &(int32_t){0}, huge, item, score), KD_ERR_ARGUMENT, "1 to 1000000");
     assert_failed(kd_run_recommend(run, 1, &nobody, 2, item, score), KD_ERR_ARGUMENT, "user 90");
     assert_failed(kd_run_compute(run, "tpu", 1), KD_ERR_ARGUMENT, "device");
     assert_null(kd_run_find(run, "view.nobody").data);

@@ -4,7 +4,8 @@
  * failure returns a status other than KD_OK, leaves *out NULL, and says in one line why: kd_last_error(). Strings are
  * UTF-8 and copied, unless said otherwise; indices are dense and from 0. The library prints nothing, catches no signals
  * and ends the process only where a job of several ranks cannot go on (kdiffe/ranks.h). One call at a time of a
- * process computes, on all the threads that its configuration allows. docs/library.md has an example. */
+ * process computes, on the threads that its run's configuration allows; OpenMP's and OpenBLAS's own numbers of threads
+ * are afterwards what they were. docs/library.md has an example. */
 #ifndef KDIFFE_KDIFFE_H
 #define KDIFFE_KDIFFE_H
 
@@ -29,8 +30,8 @@ typedef struct kd_run kd_run;         /* a trained model with the data that it w
 KD_API kd_status kd_config_open(const char *yaml_path, int64_t count, const char *const *key_value, kd_config **out);
 KD_API void kd_config_close(kd_config *config);
 
-/* text [size] = the value of a key as kd_config_open takes it, cut off where it is longer. KD_ERR_ARGUMENT for an
- * unknown key. */
+/* text [size] = the value of a key, or of guidance_weight.<modality>, as kd_config_open takes it, cut off where it is
+ * longer. KD_ERR_ARGUMENT for an unknown key. */
 KD_API kd_status kd_config_value(const kd_config *config, const char *key, char *text, int64_t size);
 
 /* *out = the data set in a folder of the engine's own format (docs/formats.md), read and checked whole. KD_ERR_FORMAT
@@ -41,7 +42,7 @@ KD_API void kd_dataset_close(kd_dataset *data);
 typedef enum kd_subset { KD_SUBSET_TRAIN, KD_SUBSET_VALID, KD_SUBSET_TEST } kd_subset;
 typedef enum kd_id_kind { KD_ID_USER, KD_ID_ITEM, KD_ID_ENTITY, KD_ID_RELATION } kd_id_kind;
 
-/* How many there are. */
+/* How many there are; 0 of another kind. */
 KD_API int64_t kd_dataset_ids(const kd_dataset *data, kd_id_kind kind);
 
 /* The data set's own name of index i; valid while the data set is. NULL if there is no such index. */
@@ -59,7 +60,6 @@ KD_API int64_t kd_dataset_interactions(const kd_dataset *data, kd_subset subset,
 /* What is known of a run before it takes memory or writes a file. */
 typedef struct kd_run_plan {
     const char *device;          /* one line: backend, device name, threads */
-    const char *library;         /* what sums over ranks, and its version; "" for one rank */
     int64_t ranks;               /* of the job */
     const kd_memory_plan *model; /* of this rank */
     int64_t available;           /* bytes on its device */
@@ -84,8 +84,10 @@ typedef struct kd_training {
 
     void *context;                                          /* of the callbacks, each of which may be NULL */
     bool (*planned)(void *context, const kd_run_plan *run); /* false: nothing is trained, KD_OK */
+    void (*connected)(void *context, const char *library);  /* several ranks: what sums over them, and its version */
     void (*resumed)(void *context, int64_t epoch);          /* the run goes on in that epoch */
-    /* before each step of a stage of an epoch; false stops the run there, with a checkpoint if it has a folder */
+    /* before each step of a stage of an epoch; false stops the run there, with a checkpoint if it has a folder. Of
+     * several GPUs, which are given work ahead of time, up to sixteen steps later. */
     bool (*progress)(void *context, int64_t epoch, kd_stage stage, int64_t done, int64_t total);
     bool (*epoch)(void *context, const kd_epoch_record *record); /* false: the run is over, as if its patience were */
 } kd_training;
@@ -94,7 +96,7 @@ typedef struct kd_training {
 typedef struct kd_run_summary {
     int64_t best_epoch;                 /* -1: none yet */
     int64_t peak_bytes;                 /* of the process */
-    int64_t exchanges, exchanged_bytes; /* between ranks on CPUs */
+    int64_t exchanges, exchanged_bytes; /* of this run, between ranks on CPUs */
 } kd_run_summary;
 
 /* Trains a model as the configuration says. summary, out: may be NULL. *out = the model of the best epoch, on the first
@@ -120,12 +122,14 @@ KD_API int64_t kd_run_epoch(const kd_run *run);
 KD_API kd_status kd_run_compute(kd_run *run, const char *device, int64_t threads);
 
 /* Ranks all items for every user of a held-out split, training items left out (docs/model.md#evaluation). topk
- * [topk_count] ascending, topk_count at most KD_MAX_TOPK. out->users is 0 for an empty split. KD_ERR_ARGUMENT. */
+ * [topk_count] ascending, to 1000000, topk_count at most KD_MAX_TOPK. out->users is 0 for an empty split.
+ * KD_ERR_ARGUMENT. */
 KD_API kd_status kd_run_evaluate(kd_run *run, kd_subset subset, int64_t topk_count, const int64_t *topk,
                                  kd_metrics *out);
 
 /* The best k items of each listed user by descending score (lower index first among equals), training items left out.
- * item [count * k] (-1 where fewer than k are left), score [count * k]. KD_ERR_ARGUMENT for a user out of range. */
+ * item [count * k] (-1 where fewer than k are left), score [count * k]. KD_ERR_ARGUMENT for a user out of range and a k
+ * beyond 1000000. */
 KD_API kd_status kd_run_recommend(kd_run *run, int64_t count, const int32_t *user, int64_t k, int32_t *item,
                                   float *score);
 

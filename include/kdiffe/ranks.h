@@ -14,7 +14,8 @@ typedef struct kd_comm kd_comm;
 
 /* *out = this job's communicator, NULL where no launcher started several ranks. rendezvous: where ranks meet that MPI
  * did not start, HOST:PORT or file:PATH; NULL: what their launcher says. timeout_s: of every wait. KD_ERR_ARGUMENT for
- * an environment that does not make sense, or MPI in a build without it; KD_ERR_MPI if ranks do not meet. */
+ * an environment that does not make sense, or MPI in a build without it; KD_ERR_MPI if ranks do not meet. MPI is
+ * initialized unless it is already, and then finalized by kd_comm_close: such a job can open one communicator only. */
 KD_API kd_status kd_comm_open(const char *rendezvous, int64_t timeout_s, kd_comm **out);
 
 /* Ends the communicator; before the context that it is bound to. A failure that kd_comm_agree has not made known to

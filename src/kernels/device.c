@@ -45,6 +45,15 @@ static kd_status open_cpu(kd_precision precision, int cores, const char *why, kd
     return KD_OK;
 }
 
+kd_threads kd_threads_now(void) { return (kd_threads){omp_get_max_threads(), openblas_get_num_threads()}; }
+
+void kd_threads_set(kd_threads threads) {
+    openblas_set_num_threads(threads.blas); /* which sets OpenMP's as well */
+    omp_set_num_threads(threads.openmp);
+}
+
+void kd_ctx_use_threads(const kd_ctx *ctx) { kd_threads_set((kd_threads){ctx->threads, ctx->threads}); }
+
 kd_status kd_ctx_open(kd_compute compute, kd_ctx **out) {
     const char *why = NULL;
     kd_status status;
@@ -55,8 +64,7 @@ kd_status kd_ctx_open(kd_compute compute, kd_ctx **out) {
     int cores = omp_get_num_procs();
     int shared = compute.sharing > 1 ? (int)compute.sharing : 1;
     ctx->threads = compute.threads > 0 ? (int)compute.threads : cores > shared ? cores / shared : 1;
-    omp_set_num_threads(ctx->threads);
-    openblas_set_num_threads(ctx->threads);
+    kd_ctx_use_threads(ctx);
     if (compute.device != KD_DEVICE_CPU && compute.sharing > 0) kd_cuda_select(compute.local_rank);
     if (compute.device == KD_DEVICE_CUDA || (compute.device == KD_DEVICE_AUTO && kd_cuda_usable(&why)))
         status = kd_cuda_open(compute.precision, !compute.any_order, ctx);

@@ -11,6 +11,15 @@ typedef struct kd_ctx kd_ctx;
  * kd_ctx_describe says why. KD_ERR_ARGUMENT for CUDA that is not to be had, or a precision that the backend has not. */
 kd_status kd_ctx_open(kd_compute compute, kd_ctx **out);
 
+/* Numbers of threads that OpenMP and OpenBLAS take, which are the process's: a context sets both when it is opened.
+ * Where several are at work in turn, each takes its own before it computes, and a library puts back what it found. */
+typedef struct kd_threads {
+    int openmp, blas;
+} kd_threads;
+kd_threads kd_threads_now(void);
+void kd_threads_set(kd_threads threads);
+void kd_ctx_use_threads(const kd_ctx *ctx);
+
 /* GPUs that this build can see; 0 without CUDA. */
 int64_t kd_gpu_count(void);
 

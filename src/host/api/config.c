@@ -1,4 +1,6 @@
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "host/base/memory.h"
 #include "host/config/keys.h"
@@ -18,7 +20,12 @@ kd_status kd_config_open(const char *yaml_path, int64_t count, const char *const
 void kd_config_close(kd_config *config) { free(config); }
 
 kd_status kd_config_value(const kd_config *config, const char *key, char *text, int64_t size) {
+    static const char weight[] = "guidance_weight.";
     const kd_key *known = kd_key_find(key);
+    if (strncmp(key, weight, sizeof weight - 1) == 0 && key[sizeof weight - 1]) {
+        snprintf(text, (size_t)size, "%.17g", kd_config_guidance_weight(config, key + sizeof weight - 1));
+        return KD_OK;
+    }
     if (!known)
         return KD_FAIL(KD_ERR_ARGUMENT, "unknown key '%s'; the nearest known one is '%s'", key, kd_key_nearest(key));
     kd_key_format(known, config, text, (size_t)size);

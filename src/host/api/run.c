@@ -132,11 +132,14 @@ kd_status kd_run_compute(kd_run *run, const char *device, int64_t threads) {
     return KD_OK;
 }
 
-/* Opens the context that the run has not needed so far. */
+enum { MOST_K = 1000000 }; /* as of the key topk */
+
+/* Opens the context that the run has not needed so far, and gives it its threads. */
 static kd_status need_context(kd_run *run) {
-    if (run->ctx) return KD_OK;
-    return kd_ctx_open((kd_compute){.device = run->device, .threads = run->threads, .precision = KD_PRECISION_FP32},
-                       &run->ctx);
+    const kd_compute compute = {.device = run->device, .threads = run->threads, .precision = KD_PRECISION_FP32};
+    if (!run->ctx) return kd_ctx_open(compute, &run->ctx);
+    kd_ctx_use_threads(run->ctx);
+    return KD_OK;
 }
 
 kd_status kd_run_evaluate(kd_run *run, kd_subset subset, int64_t topk_count, const int64_t *topk, kd_metrics *out) {
@@ -146,22 +149,30 @@ kd_status kd_run_evaluate(kd_run *run, kd_subset subset, int64_t topk_count, con
     if (topk_count < 1 || topk_count > KD_MAX_TOPK)
         return KD_FAIL(KD_ERR_ARGUMENT, "topk: expected 1 to %d cut-offs", (int)KD_MAX_TOPK);
     for (int64_t k = 0; k < topk_count; k++)
-        if (topk[k] <= (k ? topk[k - 1] : 0))
-            return KD_FAIL(KD_ERR_ARGUMENT, "topk: expected ascending whole numbers from 1");
+        if (topk[k] <= (k ? topk[k - 1] : 0) || topk[k] > MOST_K)
+            return KD_FAIL(KD_ERR_ARGUMENT, "topk: expected ascending whole numbers from 1 to %d", (int)MOST_K);
     if (kd_dataset_split(run->data, subset)->count == 0) return KD_OK;
+    kd_threads before = kd_threads_now();
     KD_OR_RETURN(need_context(run));
-    return kd_evaluate(run->ctx, &run->views, run->data, kd_dataset_split(run->data, subset), topk_count, topk, out);
+    kd_status status =
+        kd_evaluate(run->ctx, &run->views, run->data, kd_dataset_split(run->data, subset), topk_count, topk, out);
+    kd_threads_set(before);
+    return status;
 }
 
 kd_status kd_run_recommend(kd_run *run, int64_t count, const int32_t *user, int64_t k, int32_t *item, float *score) {
+    if (k < 1 || k > MOST_K) return KD_FAIL(KD_ERR_ARGUMENT, "k: expected 1 to %d", (int)MOST_K);
+    kd_threads before = kd_threads_now();
     KD_OR_RETURN(need_context(run));
-    return kd_rank(run->ctx, &(kd_rank_args){.views = &run->views,
-                                             .data = run->data,
-                                             .count = count,
-                                             .user = user,
-                                             .k = k,
-                                             .item = item,
-                                             .score = score});
+    kd_status status = kd_rank(run->ctx, &(kd_rank_args){.views = &run->views,
+                                                         .data = run->data,
+                                                         .count = count,
+                                                         .user = user,
+                                                         .k = k,
+                                                         .item = item,
+                                                         .score = score});
+    kd_threads_set(before);
+    return status;
 }
 
 int64_t kd_run_array_count(const kd_run *run) { return run->count; }

@@ -77,6 +77,10 @@ static kd_status on_resumed(void *context, int64_t epoch, int64_t best_epoch) {
 }
 
 static kd_status check_request(const kd_training *asked) {
+    if (asked->checkpoint_epochs < 0 || asked->checkpoint_steps < 0 || asked->checkpoint_keep < 0)
+        return KD_FAIL(KD_ERR_ARGUMENT, "checkpoints: expected whole numbers from 0");
+    if (asked->profile_first < 0 || asked->profile_end < asked->profile_first)
+        return KD_FAIL(KD_ERR_ARGUMENT, "profiled steps: expected 0 <= first <= end");
     if (asked->folder) return KD_OK;
     if (asked->resume) return KD_FAIL(KD_ERR_ARGUMENT, "resume: expected the run's folder");
     if (asked->checkpoint_epochs || asked->checkpoint_steps)
@@ -133,7 +137,6 @@ static kd_status show_plan(const run *r, bool selects_on_test, bool *declined) {
     char unread[1024];
     kd_model_unread_keys(&r->config, unread, sizeof unread);
     const kd_run_plan plan = {.device = kd_ctx_describe(r->ctx),
-                              .library = kd_comm_library(r->comm),
                               .ranks = kd_comm_ranks(r->comm),
                               .model = &r->plan,
                               .available = kd_available(r->ctx),
@@ -183,11 +186,12 @@ static kd_status run_whole(run *r) {
     bool selects_on_test = r->config.select_on == KD_SELECT_ON_VALID && r->data->valid.count == 0, declined = false;
     KD_OR_RETURN(kd_comm_agree(r->comm, prepare(r)));
     KD_OR_RETURN(kd_comm_agree(r->comm, compare_ranks(r)));
-    KD_OR_RETURN(kd_comm_bind(r->comm, r->ctx));
     KD_OR_RETURN(show_plan(r, selects_on_test, &declined));
     if (declined) return KD_OK;
-    KD_OR_RETURN(kd_comm_agree(r->comm, open_outputs(r)));
     const kd_training *t = r->asked;
+    KD_OR_RETURN(kd_comm_bind(r->comm, r->ctx));
+    if (r->comm && r->first && t->connected) t->connected(t->context, kd_comm_library(r->comm));
+    KD_OR_RETURN(kd_comm_agree(r->comm, open_outputs(r)));
     r->checkpoints = (kd_checkpointing){.folder = t->folder,
                                         .data_path = r->data->path,
                                         .epochs = t->checkpoint_epochs,
@@ -220,10 +224,13 @@ kd_status kd_run_train(const kd_dataset *data, const kd_config *config, const kd
     run r = {.asked = training, .data = data, .config = *config, .comm = training->comm, .best_epoch = -1};
     r.first = kd_comm_rank(r.comm) == 0;
     if (out) *out = NULL;
+    kd_threads before = kd_threads_now();
     kd_status status = run_whole(&r);
     if (out && (status == KD_OK || status == KD_ERR_INTERRUPTED || status == KD_ERR_NUMERIC)) {
+        char message[1024];
+        snprintf(message, sizeof message, "%s", kd_last_error());
         kd_status handed = hand_over(&r, out);
-        if (status == KD_OK) status = handed;
+        status = status == KD_OK ? handed : kd_repeat_error(status, message); /* what stopped the run goes first */
     }
     if (summary) {
         *summary = (kd_run_summary){.best_epoch = r.best_epoch, .peak_bytes = peak_bytes()};
@@ -232,5 +239,6 @@ kd_status kd_run_train(const kd_dataset *data, const kd_config *config, const kd
     kd_run_close(r.best);
     kd_run_folder_free(&r.folder);
     if (kd_comm_unbind(r.comm, status)) kd_ctx_close(r.ctx);
+    kd_threads_set(before);
     return status;
 }

@@ -26,6 +26,11 @@ kd_status kd_record_error(kd_status status, const char *file, int line, const ch
     return status;
 }
 
+kd_status kd_repeat_error(kd_status status, const char *message) {
+    snprintf(last_error, sizeof last_error, "%s", message);
+    return status;
+}
+
 void kd_forget_error(void) { last_error[0] = '\0'; }
 
 int kd_exit_code(kd_status status) {

@@ -22,6 +22,9 @@ extern "C" {
 kd_status kd_record_error(kd_status status, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* A message of kd_last_error() again, as it was; returns status. */
+kd_status kd_repeat_error(kd_status status, const char *message);
+
 /* The last failure has been said: kd_last_error() is "" again. */
 void kd_forget_error(void);
 

@@ -68,6 +68,7 @@ static kd_status make_one(const char *part, const char *path) {
 
 kd_status kd_parents_make(const char *path) {
     kd_status status = KD_OK;
+    if (!path[0]) return KD_FAIL(KD_ERR_ARGUMENT, "'': expected a path");
     char *part = strdup(path);
     if (part == NULL) return KD_FAIL(KD_ERR_MEMORY, "%s: out of memory", path);
     size_t length = strlen(part);

@@ -25,7 +25,8 @@ static kd_status take_keys(kd_args *args, kd_config **config) {
     int64_t count = 0;
     for (int64_t i = 0; i < 3; i++) {
         if (!(text = kd_args_take(args, NAMES[i]))) continue;
-        snprintf(word[count], sizeof word[count], "%s=%s", NAMES[i], text);
+        if (snprintf(word[count], sizeof word[count], "%s=%s", NAMES[i], text) >= (int)sizeof word[count])
+            return KD_FAIL(KD_ERR_ARGUMENT, "--%s: the value is too long", NAMES[i]);
         given[count] = word[count];
         count++;
     }

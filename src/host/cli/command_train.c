@@ -36,11 +36,12 @@ static const char HELP[] =
 /* What the callbacks of a run keep. */
 typedef struct show {
     kd_console console;
+    int64_t ranks;
     bool dry;
 } show;
 
 static bool on_planned(void *context, const kd_run_plan *run) {
-    const show *s = context;
+    show *s = context;
     char text[32];
     if (run->selects_on_test) printf("note: no validation split, the best epoch is selected on the test split\n");
     if (run->unread_keys[0]) printf("note: the model does not read %s\n", run->unread_keys);
@@ -48,8 +49,13 @@ static bool on_planned(void *context, const kd_run_plan *run) {
     for (int64_t i = 0; s->dry && i < run->model->parts; i++)
         printf("  %-28s %12s\n", run->model->part[i].what, kd_console_bytes(run->model->part[i].bytes, text));
     printf("memory: %s for the model\n", kd_console_bytes(run->model->total, text));
-    if (run->ranks > 1 && !s->dry) printf("ranks: %" PRId64 ", %s\n", run->ranks, run->library);
+    s->ranks = run->ranks;
     return !s->dry;
+}
+
+static void on_connected(void *context, const char *library) {
+    const show *s = context;
+    printf("ranks: %" PRId64 ", %s\n", s->ranks, library);
 }
 
 static void on_resumed(void *context, int64_t epoch) {
@@ -145,6 +151,7 @@ static kd_status take_request(kd_args *args, kd_training *t, kd_config **config,
     KD_OR_RETURN(kd_cli_config(args, config));
     KD_OR_RETURN(kd_args_finish(args, 1));
     if ((!t->folder || !t->folder[0]) && !*dry) return KD_FAIL(KD_ERR_ARGUMENT, "expected --out=RUN; see --help");
+    if (!t->folder) t->checkpoint_epochs = t->checkpoint_steps = 0; /* a dry run keeps none */
     return KD_OK;
 }
 
@@ -174,6 +181,7 @@ static kd_status train(kd_args *args, kd_comm *comm) {
     kd_training t = {.comm = comm,
                      .context = &s,
                      .planned = on_planned,
+                     .connected = on_connected,
                      .resumed = on_resumed,
                      .progress = on_progress,
                      .epoch = on_epoch};

@@ -29,6 +29,7 @@ kd_status kd_cli_comm(kd_args *args, kd_comm **out) {
     char message[256];
     snprintf(message, sizeof message, "%s", kd_last_error());
     opened = kd_comm_open(rendezvous, timeout_s, out);
+    if (*out) setvbuf(stdout, NULL, _IOLBF, 0); /* the job may end at any time: what was said is to be seen */
     if (status == KD_OK || opened != KD_OK) return opened;
     return kd_comm_agree(*out, KD_FAIL(status, "%s", message)); /* wrong on all ranks alike: one says so */
 }

@@ -124,11 +124,11 @@ cleanup:
 static kd_status apply_override(loading *l, const char *text) {
     char name[256];
     const char *equals = strchr(text, '=');
-    if (!equals) return KD_FAIL(KD_ERR_ARGUMENT, "--%s: expected --key=value", text);
-    if (equals - text >= (int)sizeof name) return KD_FAIL(KD_ERR_ARGUMENT, "--%s: the key is too long", text);
+    if (!equals) return KD_FAIL(KD_ERR_ARGUMENT, "'%s': expected key=value", text);
+    if (equals - text >= (int)sizeof name) return KD_FAIL(KD_ERR_ARGUMENT, "%.80s...: the key is too long", text);
     memcpy(name, text, (size_t)(equals - text));
     name[equals - text] = '\0';
-    return set(l, name, equals + 1, "--");
+    return set(l, name, equals + 1, "");
 }
 
 /* What no single key can check. */

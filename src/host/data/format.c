@@ -234,6 +234,7 @@ kd_status kd_dataset_load(const char *path, kd_dataset *out) {
     }
     out->path = realpath(path, NULL);
     if (out->path) return KD_OK;
+    kd_status status = KD_FAIL(KD_ERR_FORMAT, "%s: cannot be resolved: %s", path, strerror(errno));
     kd_dataset_free(out);
-    return KD_FAIL(KD_ERR_FORMAT, "%s: cannot be resolved: %s", path, strerror(errno));
+    return status;
 }

@@ -30,10 +30,10 @@ kd_status kd_progress_pause(kd_progress *p, kd_position at, int64_t done, int64_
     const kd_observer *o = p->observer;
     bool due = c && c->steps > 0 && p->steps >= c->steps;
     int caught = 0;
+    if (o && o->progress && !o->progress(o->context, at.epoch, at.stage, done, total)) p->asked_to_stop = true;
     if (kd_comm_synchronizes_before(p->comm, p->pauses++)) KD_OR_RETURN(agree_to_stop(p, &caught));
     if (c && (due || caught)) KD_OR_RETURN(p->keep(p->keeper, at));
     p->steps++;
-    if (o && o->progress && !o->progress(o->context, at.epoch, at.stage, done, total)) p->asked_to_stop = true;
     if (caught == ASKED_BY_OBSERVER)
         return KD_FAIL(KD_ERR_INTERRUPTED, "stopped as asked in epoch %lld, stage %s", (long long)at.epoch,
                        kd_stage_name(at.stage));

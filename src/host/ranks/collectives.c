@@ -21,7 +21,8 @@ struct kd_comm {
     int64_t ranks, rank, local_ranks, local_rank, timeout_s;
     int64_t sharing; /* ranks that have the cores of this one */
     bool mpi, ahead;
-    bool settled; /* a failure is known to all */
+    kd_status settled;       /* the last failure that is known to all, */
+    char settled_line[1024]; /* and what this rank has to say of it */
     char host[HOST], who[HOST + 64];
     kd_control *control;
     kd_ctx *ctx;    /* NULL: not bound yet */
@@ -74,7 +75,6 @@ kd_status kd_comm_open(const char *rendezvous, int64_t timeout_s, kd_comm **out)
     *out = NULL;
     KD_TRY(kd_world_of_environment(rendezvous, &world));
     if (world.ranks < 2) return KD_OK;
-    setvbuf(stdout, NULL, _IOLBF, 0); /* the job may end at any time: what was said is to be seen */
     KD_TRY(kd_host_alloc(&c, 1, sizeof *c, "communicator"));
     *c = (kd_comm){.local_rank = world.local_rank, .timeout_s = timeout_s, .mpi = world.mpi};
     KD_TRY(world.mpi ? kd_mpi_open(world.ranks, timeout_s, &c->control) : kd_tcp_open(&world, timeout_s, &c->control));
@@ -108,7 +108,7 @@ cleanup:
 
 kd_status kd_comm_bind(kd_comm *c, kd_ctx *ctx) {
     if (!c) return KD_OK;
-    c->settled = false;
+    c->exchanges = c->bytes = 0;
     KD_OR_RETURN(kd_comm_agree(c, kd_comm_require_same(c, "kind of device", (uint64_t)kd_ctx_is_gpu(ctx))));
     c->ctx = ctx;
     if (kd_ctx_is_gpu(ctx)) return bind_gpu(c, ctx);
@@ -128,16 +128,21 @@ static void unbind(kd_comm *c) {
     c->ahead = false;
 }
 
+/* Whether all ranks know what has happened: it is what they last agreed on. */
+static bool is_known(const kd_comm *c, kd_status status) {
+    return status == KD_OK || (status == c->settled && strcmp(kd_last_error(), c->settled_line) == 0);
+}
+
 bool kd_comm_unbind(kd_comm *c, kd_status status) {
     if (!c) return true;
-    if (status != KD_OK && !c->settled) return false;
+    if (!is_known(c, status)) return false;
     unbind(c);
     return true;
 }
 
 void kd_comm_close(kd_comm *c, kd_status status) {
     if (!c) return;
-    if (status != KD_OK && !c->settled) {
+    if (!is_known(c, status)) {
         char line[LINE];
         fflush(stdout);
         snprintf(line, sizeof line, "%s: %s", c->who, kd_last_error());
@@ -165,15 +170,17 @@ kd_status kd_comm_agree(kd_comm *c, kd_status mine) {
     int *all = NULL, value = (int)mine;
     char message[1024];
     if (!c) return mine;
+    c->settled = KD_OK;
     snprintf(message, sizeof message, "%s", kd_last_error());
     KD_TRY(kd_host_alloc(&all, c->ranks, sizeof *all, "communicator"));
     KD_TRY(c->control->gather(c->control, &value, all, sizeof value));
     for (int64_t r = 0; r < c->ranks && status == KD_OK; r++) {
         if (all[r] == KD_OK) continue;
-        c->settled = true;
         status = r != c->rank ? KD_FAIL((kd_status)all[r], "%s", "")
                  : r == 0     ? KD_FAIL(mine, "%s", message)
                               : KD_FAIL(mine, "%s: %s", c->who, message);
+        c->settled = status;
+        snprintf(c->settled_line, sizeof c->settled_line, "%s", kd_last_error());
     }
 cleanup:
     free(all);

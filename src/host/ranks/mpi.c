@@ -4,6 +4,7 @@
 
 #ifdef KD_WITH_MPI
 #include <mpi.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 typedef struct mpi {
     kd_control control;
     int64_t timeout_s;
+    bool initialized; /* by kd_mpi_open, whose it is then to finalize */
 } mpi;
 
 enum { MOST = 1 << 30 /* elements of one call: MPI counts in int */, UNDER_WAY = 64 };
@@ -59,7 +61,7 @@ static kd_status gather(kd_control *control, const void *mine, void *all, int64_
 }
 
 static void leave(kd_control *control) {
-    MPI_Finalize();
+    if (((const mpi *)control)->initialized) MPI_Finalize();
     free(control);
 }
 
@@ -70,10 +72,13 @@ static void abort_job(kd_control *control, int code, const char *line) {
 }
 
 kd_status kd_mpi_open(int64_t ranks, int64_t timeout_s, kd_control **out) {
-    int provided, rank, size;
+    int provided, rank, size, before, over;
     mpi *m = NULL;
     *out = NULL;
-    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
+    MPI_Initialized(&before);
+    MPI_Finalized(&over);
+    if (over) return KD_FAIL(KD_ERR_MPI, "MPI was finalized and cannot start again in this process");
+    if (!before && MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
         return KD_FAIL(KD_ERR_MPI, "MPI does not start");
     KD_OR_RETURN(kd_host_alloc(&m, 1, sizeof *m, "communicator"));
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
@@ -87,7 +92,7 @@ kd_status kd_mpi_open(int64_t ranks, int64_t timeout_s, kd_control **out) {
                        "than this build's Open MPI",
                        ranks);
     }
-    *m = (mpi){{rank, size, gather, leave, abort_job}, timeout_s};
+    *m = (mpi){{rank, size, gather, leave, abort_job}, timeout_s, !before};
     *out = &m->control;
     return KD_OK;
 }
