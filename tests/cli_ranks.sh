@@ -149,6 +149,13 @@ holds "a rank that hangs: says so" grep -q "kdiffe: rank . of 2 on .*: no answer
 single "a rank that hangs"
 holds "a rank that hangs: no orphans" test -z "$(ranks_of hangs)"
 
+# A program over the library: what one rank alone knows ends the job at once, after failures that all knew of as well.
+begin=$(date +%s)
+ranks 3 "$(dirname "$KDIFFE")/tests/test_library" abandon >out 2>err
+holds "a program's rank that fails alone: ends the job" test $? -ne 0
+holds "a program's rank that fails alone: at once" test $(($(date +%s) - begin)) -le 20
+holds "a program's rank that fails alone: says so" grep -q "kdiffe: rank 2 of 3 on .*: /nowhere: No such file" err
+
 # A signal stops all ranks between the same two steps.
 ranks 3 "$KDIFFE" train data --out=stopped $small --epochs=6 >out 2>err &
 job=$!

@@ -23,8 +23,9 @@ if [ ! -d ../shared/golden ]; then
     skipped=$((skipped + 1))
 fi
 if can_run_ranks "several ranks" "$build/tests/test_ranks"; then
-    for n in 2 3 4; do # published losses and gradients, made by several ranks together
+    for n in 2 3 4; do # published losses and gradients, and the library, by several ranks together
         run_ranks run_program "test_ranks, $n ranks" $n "$build/tests/test_ranks"
+        run_ranks run_program "test_library, $n ranks" $n "$build/tests/test_library"
         for folder in tests/cases/*/; do
             run_ranks run_golden "golden $folder, $n ranks" $n "$build/tests/golden" "$folder"
         done

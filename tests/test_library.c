@@ -1,5 +1,6 @@
 /* The public library through its own headers: runs in memory and in folders, what callbacks may ask for, what is
- * refused. */
+ * refused. Started with mpirun: one communicator for several trainings; with the word `abandon`, a failure of one rank
+ * after one that all knew of, which has to end the job (cli_ranks.sh). */
 #include "data_fixture.h"
 
 #include <math.h>
@@ -8,6 +9,8 @@
 #include "host/data/format.h"
 #include "host/data/synth.h"
 #include "kdiffe/kdiffe.h"
+
+static kd_comm *comm; /* NULL: one rank */
 
 static void assert_ok(kd_status status) {
     if (status != KD_OK) fail_msg("%s", kd_last_error());
@@ -316,7 +319,39 @@ static void what_does_not_fit_is_refused(void **state) {
     kd_config_close(good);
 }
 
-int main(void) {
+/* After a failure that all knew of, too; each run counts its own exchanges. */
+static void trainings_follow_each_other_on_ranks(void **state) {
+    (void)state;
+    kd_run *run[2];
+    kd_run_summary summary[2];
+    kd_config *config = small(NULL);
+    kd_dataset *data = open_data();
+    kd_training refused = {.comm = comm, .checkpoint_keep = -1}, training = {.comm = comm};
+    assert_int_equal(kd_run_train(data, config, &refused, NULL, &run[0]), KD_ERR_ARGUMENT);
+    for (int i = 0; i < 2; i++) assert_ok(kd_run_train(data, config, &training, &summary[i], &run[i]));
+    assert_true(summary[0].exchanges > 0);
+    assert_int_equal(summary[1].exchanges, summary[0].exchanges);
+    if (kd_comm_rank(comm) == 0) assert_same_model(run[0], run[1]);
+    if (kd_comm_rank(comm) > 0) assert_true(!run[0] && !run[1]);
+    for (int i = 0; i < 2; i++) kd_run_close(run[i]);
+    kd_dataset_close(data);
+    kd_config_close(config);
+}
+
+/* The last rank fails alone while the others train on: kd_comm_close ends them all. */
+static int abandon(void) {
+    kd_run *run;
+    kd_dataset *data = NULL, *none;
+    kd_config *config = small(NULL);
+    kd_training refused = {.comm = comm, .checkpoint_keep = -1}, training = {.comm = comm};
+    if (make_data(NULL) || kd_dataset_open(scratch("data"), &data) != KD_OK || remove_scratch(NULL)) return 2;
+    kd_run_train(data, config, &refused, NULL, &run);
+    if (kd_comm_rank(comm) + 1 == kd_comm_ranks(comm)) kd_comm_close(comm, kd_dataset_open("/nowhere", &none));
+    kd_run_train(data, config, &training, NULL, &run);
+    return 0;
+}
+
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(run_in_memory_is_the_one_in_a_folder),
         cmocka_unit_test(lightgcn_trains_too),
@@ -326,5 +361,12 @@ int main(void) {
         cmocka_unit_test(ids_are_found),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
-    return cmocka_run_group_tests(tests, make_data, remove_scratch);
+    const struct CMUnitTest of_ranks[] = {cmocka_unit_test(trainings_follow_each_other_on_ranks)};
+    if (kd_comm_open(NULL, 60, &comm) != KD_OK) return 2;
+    if (argc > 1 && strcmp(argv[1], "abandon") == 0) return abandon();
+    if (!comm) return cmocka_run_group_tests(tests, make_data, remove_scratch);
+    if (kd_comm_rank(comm) > 0 && !freopen("/dev/null", "w", stdout)) return 2;
+    int failed = cmocka_run_group_tests(of_ranks, make_data, remove_scratch);
+    kd_comm_close(comm, KD_OK);
+    return failed;
 }
