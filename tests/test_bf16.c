@@ -73,8 +73,8 @@ static void large_products_are_made_in_parts(void **state) {
 
 static void threads_do_not_matter(void **state) {
     enum { M = 300, N = 200, K = 300 };
-    float *got[2], *a = op_host(M * K, 1), *b = op_host(K * N, 2);
     if (!*state) skip();
+    float *got[2], *a = op_host(M * K, 1), *b = op_host(K * N, 2);
     for (int threads = 1; threads <= 2; threads++) {
         op_fixture f;
         assert_ok(kd_ctx_open((kd_compute){.device = KD_DEVICE_CPU, .threads = threads, .precision = KD_PRECISION_BF16},
