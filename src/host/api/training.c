@@ -27,7 +27,7 @@ typedef struct run {
     kd_run_folder folder; /* empty without one */
     kd_metrics_log log;
     kd_checkpointing checkpoints;
-    int64_t best_epoch;
+    kd_run_summary summary;
     kd_run *best; /* without a folder, the best model so far */
     bool enough;  /* the caller's callback said so */
 } run;
@@ -60,7 +60,7 @@ static kd_status on_best(void *context, int64_t epoch, const kd_snapshot *s) {
     snprintf(hash, sizeof hash, "%016" PRIx64, r->data->hash);
     const char *const metadata[] = {"format", "kdiffe",    "version", KDIFFE_VERSION, "epoch",
                                     number,   "data_hash", hash,      "data_path",    r->data->path};
-    r->best_epoch = epoch;
+    r->summary.best_epoch = epoch;
     if (!r->asked->folder) return kd_run_of_snapshot(s, epoch, r->first, &r->best);
     if (!r->first) return kd_safetensors_ask(s->count, s->tensor, s->source, s->context);
     return kd_safetensors_save(r->folder.model, s->count, s->tensor, r->data->path ? 5 : 4, metadata, s->source,
@@ -69,7 +69,7 @@ static kd_status on_best(void *context, int64_t epoch, const kd_snapshot *s) {
 
 static kd_status on_resumed(void *context, int64_t epoch, int64_t best_epoch) {
     run *r = context;
-    r->best_epoch = best_epoch;
+    r->summary.best_epoch = best_epoch;
     if (!r->first) return KD_OK;
     KD_OR_RETURN(kd_config_save(&r->config, r->folder.config));
     if (r->asked->resumed) r->asked->resumed(r->asked->context, epoch);
@@ -176,7 +176,7 @@ static kd_status train(run *r) {
     }
     status = kd_train(r->ctx, &r->config, r->data, &observer, t->folder ? &r->checkpoints : NULL, r->comm);
     kd_profile_step(r->ctx, INT64_MAX);
-    if (status == KD_OK && writes) status = kd_metrics_log_end(&r->log, r->best_epoch, peak_bytes());
+    if (status == KD_OK && writes) status = kd_metrics_log_end(&r->log, r->summary.best_epoch, peak_bytes());
 cleanup:
     kd_metrics_log_close(&r->log);
     return status;
@@ -200,6 +200,7 @@ static kd_status run_whole(run *r) {
                                         .resume = t->resume};
     if (t->profile_end > t->profile_first) kd_profile_window(r->ctx, t->profile_first, t->profile_end);
     kd_status status = train(r), closed = kd_trace_close(r->ctx); /* also of a run that was stopped */
+    if (!kd_ctx_is_gpu(r->ctx)) kd_comm_traffic(r->comm, &r->summary.exchanges, &r->summary.exchanged_bytes);
     if (status == KD_OK) status = closed;
     /* what ends all ranks at the same place */
     if (status == KD_OK || status == KD_ERR_INTERRUPTED || status == KD_ERR_NUMERIC)
@@ -209,7 +210,7 @@ static kd_status run_whole(run *r) {
 
 /* The best model so far: read back from the folder, or as it was kept. */
 static kd_status hand_over(run *r, kd_run **out) {
-    if (!r->first || r->best_epoch < 0) return KD_OK;
+    if (!r->first || r->summary.best_epoch < 0) return KD_OK;
     if (r->asked->folder) KD_OR_RETURN(kd_run_of_file(r->folder.model, &r->best));
     r->best->data = r->data;
     r->best->device = r->config.device;
@@ -221,7 +222,8 @@ static kd_status hand_over(run *r, kd_run **out) {
 
 kd_status kd_run_train(const kd_dataset *data, const kd_config *config, const kd_training *training,
                        kd_run_summary *summary, kd_run **out) {
-    run r = {.asked = training, .data = data, .config = *config, .comm = training->comm, .best_epoch = -1};
+    run r = {.asked = training, .data = data, .config = *config, .comm = training->comm};
+    r.summary.best_epoch = -1;
     r.first = kd_comm_rank(r.comm) == 0;
     if (out) *out = NULL;
     kd_threads before = kd_threads_now();
@@ -232,10 +234,8 @@ kd_status kd_run_train(const kd_dataset *data, const kd_config *config, const kd
         kd_status handed = hand_over(&r, out);
         status = status == KD_OK ? handed : kd_repeat_error(status, message); /* what stopped the run goes first */
     }
-    if (summary) {
-        *summary = (kd_run_summary){.best_epoch = r.best_epoch, .peak_bytes = peak_bytes()};
-        if (r.ctx && !kd_ctx_is_gpu(r.ctx)) kd_comm_traffic(r.comm, &summary->exchanges, &summary->exchanged_bytes);
-    }
+    r.summary.peak_bytes = peak_bytes();
+    if (summary) *summary = r.summary;
     kd_run_close(r.best);
     kd_run_folder_free(&r.folder);
     if (kd_comm_unbind(r.comm, status)) kd_ctx_close(r.ctx);
