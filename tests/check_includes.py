@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Lists the includes of src/ that run upwards, from a room into one above it, or in circles between files.
 
-Rooms, from the ground up: what stands in one may include its own room and those before it. Exits 1 if any is listed."""
+Rooms, from the ground up: what stands in one may include its own room and those before it. Also type names with two
+meanings. Exits 1 if any is listed."""
 import os
 import re
 import sys
@@ -66,10 +67,25 @@ def circles(edges):
                 yield f"src/{a} and src/{b} include each other in a circle"
 
 
+def types(root):
+    """Names of types that more than one file defines."""
+    found = {}
+    for folder in ("src", "include"):
+        for path, _, names in os.walk(os.path.join(root, folder)):
+            for name in names:
+                if name.endswith((".c", ".h", ".cu")):
+                    with open(os.path.join(path, name), encoding="utf-8") as file:
+                        for kind in re.findall(r"typedef (?:struct|enum|union) (kd_\w+) \{", file.read()):
+                            found.setdefault(kind, []).append(os.path.relpath(os.path.join(path, name), root))
+    for kind, paths in sorted(found.items()):
+        if len(paths) > 1:
+            yield f"{kind} is defined by {' and '.join(sorted(paths))}"
+
+
 def main():
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     edges = read_tree(root)
-    found = list(upward(edges)) + list(circles(edges))
+    found = list(upward(edges)) + list(circles(edges)) + list(types(root))
     for line in found:
         print(line)
     if not found:

@@ -18,25 +18,25 @@ __device__ static inline float margin(const kd_bpr_args &a, int64_t b) {
 
 /* slope[b] = d loss / d x_b, part[block] = the block's sum of -log sigmoid(x_b). KD_SUMS: slope[b] = x_b, which KD_REST
  * reads there, a thread each. */
-template <kd_stage STAGE>
+template <kd_sum_part PART>
 __global__ void __launch_bounds__(KD_BLOCK) margins(kd_bpr_args a, float *slope, double *part) {
     KD_SHARED(double, losses, [KD_WARP]);
-    const int threads = STAGE == KD_REST ? 1 : KD_WARP; /* of a triple */
+    const int threads = PART == KD_REST ? 1 : KD_WARP; /* of a triple */
     bool own = threadIdx.x % threads == 0;
     double loss = 0.0;
     for (int64_t b = ((int64_t)blockIdx.x * KD_BLOCK + threadIdx.x) / threads; b < a.count;
          b += (int64_t)gridDim.x * (KD_BLOCK / threads)) {
-        float sum = STAGE == KD_REST ? slope[b] : margin(a, b);
+        float sum = PART == KD_REST ? slope[b] : margin(a, b);
         double x = (double)sum;
         if (!own) continue;
-        if (STAGE == KD_SUMS) {
+        if (PART == KD_SUMS) {
             slope[b] = sum;
             continue;
         }
         loss += x > 0.0 ? log1p(exp(-x)) : -x + log1p(exp(x)); /* without overflow */
         slope[b] = (float)(-1.0 / (1.0 + exp(x)) / a.batch);
     }
-    if (STAGE == KD_SUMS) return;
+    if (PART == KD_SUMS) return;
     loss = kd_block_sum(loss, losses);
     if (threadIdx.x == 0) part[blockIdx.x] = loss;
 }

@@ -34,7 +34,7 @@ static inline kd_status kd_cuda_launched(const char *op) { return kd_cuda_status
 
 /* What a launch does of an op that sums along rows: all of it, or, where the rows are divided among ranks (kd_split),
  * the sums over the local columns, or the rest, which reads what these are over all ranks. */
-typedef enum kd_stage { KD_WHOLE, KD_SUMS, KD_REST } kd_stage;
+typedef enum kd_sum_part { KD_WHOLE, KD_SUMS, KD_REST } kd_sum_part;
 
 /* Blocks for n independent pieces of work, `per_block` a block; at least 1, since a grid may not be empty. */
 static inline unsigned kd_blocks(int64_t n, int64_t per_block) {

@@ -57,16 +57,16 @@ __device__ static inline void for_rows(int64_t rows, const int64_t *ptr, double 
 }
 
 /* How a team goes through its edges: a warp an edge where dot products are made; where they are read, a thread. */
-template <kd_stage STAGE> struct edges {
+template <kd_sum_part PART> struct edges {
     int64_t first, end, step;
     bool own; /* whether a thread writes what its warp has of an edge */
     __device__ edges(const team &t, const int64_t *ptr, int64_t row)
-        : first(ptr[row] + (STAGE == KD_REST ? t.rank : t.warp())), end(ptr[row + 1]),
-          step(STAGE == KD_REST ? t.size : t.warps), own(STAGE == KD_REST || t.lane() == 0) {}
+        : first(ptr[row] + (PART == KD_REST ? t.rank : t.warp())), end(ptr[row + 1]),
+          step(PART == KD_REST ? t.size : t.warps), own(PART == KD_REST || t.lane() == 0) {}
 };
 
 /* KD_SUMS: logit = the dot products before LeakyReLU, which KD_REST reads there. */
-template <kd_stage STAGE> struct forward_work {
+template <kd_sum_part PART> struct forward_work {
     kd_kg kg;
     float slope;
     kd_mat e, rh, rt, agg;
@@ -82,14 +82,14 @@ template <kd_stage STAGE> struct forward_work {
         int64_t begin = kg.head_ptr[h], end = kg.head_ptr[h + 1], d = e.cols;
         const float *self = e.data + h * e.ld;
         float largest = -INFINITY;
-        edges<STAGE> own(t, kg.head_ptr, h);
+        edges<PART> own(t, kg.head_ptr, h);
         for (int64_t k = own.first; k < own.end; k += own.step) {
-            float x = STAGE == KD_REST ? logit[k] : dots(t, self, k);
-            if (STAGE != KD_SUMS) x = x > 0.0f ? x : slope * x;
+            float x = PART == KD_REST ? logit[k] : dots(t, self, k);
+            if (PART != KD_SUMS) x = x > 0.0f ? x : slope * x;
             if (own.own) logit[k] = x;
             largest = fmaxf(largest, x);
         }
-        if (STAGE == KD_SUMS) return;
+        if (PART == KD_SUMS) return;
         largest = t.max(largest);
         t.sync();
         double total = 0.0;
@@ -112,13 +112,13 @@ template <kd_stage STAGE> struct forward_work {
     }
 };
 
-template <kd_stage STAGE> __global__ void __launch_bounds__(KD_BLOCK) attend(forward_work<STAGE> work) {
+template <kd_sum_part PART> __global__ void __launch_bounds__(KD_BLOCK) attend(forward_work<PART> work) {
     KD_SHARED(double, part, [WARPS * KD_WARP]);
     for_rows(work.agg.rows, work.kg.head_ptr, part, work);
 }
 
-template <kd_stage STAGE> static void launch_attend(kd_ctx *ctx, const forward_work<STAGE> &work) {
-    KD_LAUNCH(attend<STAGE>, kd_blocks(work.agg.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), work);
+template <kd_sum_part PART> static void launch_attend(kd_ctx *ctx, const forward_work<PART> &work) {
+    KD_LAUNCH(attend<PART>, kd_blocks(work.agg.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), work);
 }
 
 extern "C" kd_status kd_cuda_rgat_forward(kd_ctx *ctx, const kd_rgat_forward_args *args) {
@@ -139,7 +139,7 @@ extern "C" kd_status kd_cuda_rgat_forward(kd_ctx *ctx, const kd_rgat_forward_arg
 
 /* Gradient of a head's logits (before LeakyReLU, left in logit), and what the head itself gets. dalpha [edges] = d loss
  * / d alpha: written by KD_SUMS, read by KD_REST. */
-template <kd_stage STAGE> struct head_work {
+template <kd_sum_part PART> struct head_work {
     kd_kg kg;
     float slope;
     kd_mat e, rh, dagg, de;
@@ -148,20 +148,20 @@ template <kd_stage STAGE> struct head_work {
     float *dalpha;
 
     __device__ float dalpha_of(const team &t, const float *up, int64_t k) const {
-        return STAGE == KD_REST ? dalpha[k] : dot(up, e.data + kg.tail[k] * e.ld, e.cols, t.lane());
+        return PART == KD_REST ? dalpha[k] : dot(up, e.data + kg.tail[k] * e.ld, e.cols, t.lane());
     }
 
     __device__ void operator()(const team &t, int64_t h) const {
         int64_t begin = kg.head_ptr[h], end = kg.head_ptr[h + 1], d = e.cols;
         const float *up = dagg.data + h * dagg.ld;
         double mean = 0.0;
-        edges<STAGE> own(t, kg.head_ptr, h);
+        edges<PART> own(t, kg.head_ptr, h);
         for (int64_t k = own.first; k < own.end; k += own.step) {
             float slope_of_alpha = dalpha_of(t, up, k);
-            if (STAGE == KD_SUMS && own.own) dalpha[k] = slope_of_alpha;
-            if (STAGE != KD_SUMS && own.own) mean += (double)alpha[k] * (double)slope_of_alpha;
+            if (PART == KD_SUMS && own.own) dalpha[k] = slope_of_alpha;
+            if (PART != KD_SUMS && own.own) mean += (double)alpha[k] * (double)slope_of_alpha;
         }
-        if (STAGE == KD_SUMS) return;
+        if (PART == KD_SUMS) return;
         mean = t.sum(mean);
         for (int64_t k = own.first; k < own.end; k += own.step) {
             float dlogit = alpha[k] * (dalpha_of(t, up, k) - (float)mean);
@@ -178,13 +178,13 @@ template <kd_stage STAGE> struct head_work {
     }
 };
 
-template <kd_stage STAGE> __global__ void __launch_bounds__(KD_BLOCK) head_gradients(head_work<STAGE> work) {
+template <kd_sum_part PART> __global__ void __launch_bounds__(KD_BLOCK) head_gradients(head_work<PART> work) {
     KD_SHARED(double, part, [WARPS * KD_WARP]);
     for_rows(work.dagg.rows, work.kg.head_ptr, part, work);
 }
 
-template <kd_stage STAGE> static void launch_heads(kd_ctx *ctx, const head_work<STAGE> &work) {
-    KD_LAUNCH(head_gradients<STAGE>, kd_blocks(work.dagg.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), work);
+template <kd_sum_part PART> static void launch_heads(kd_ctx *ctx, const head_work<PART> &work) {
+    KD_LAUNCH(head_gradients<PART>, kd_blocks(work.dagg.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), work);
 }
 
 /* What a tail gets from the edges that end in it. */

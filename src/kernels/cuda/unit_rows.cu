@@ -31,26 +31,26 @@ static int64_t sums_of(const kd_groups *only, int64_t all) { return only ? only-
 
 /* Dropout's scale is drawn again for the second pass over the row rather than kept: Y may be X, and a row is short.
  * pass.sum: of squares; it may be norm. */
-template <kd_stage STAGE>
+template <kd_sum_part PART>
 __global__ void __launch_bounds__(KD_BLOCK) unit_rows(unit_pass pass, kd_mat x, kd_mat y, float *norm) {
     int64_t i = kd_warp_row(), r = warp_row_of(pass.only, x.rows);
     if (r < 0) return;
     int lane = (int)(threadIdx.x % KD_WARP);
     double square = 0.0;
     kd_rng rng = kd_rng_now(pass.rng);
-    for (int64_t c = lane; STAGE != KD_REST && c < x.cols; c += KD_WARP) {
+    for (int64_t c = lane; PART != KD_REST && c < x.cols; c += KD_WARP) {
         float value = x.data[r * x.ld + c] * kd_dropout_at(&rng, r, pass.column + c, pass.p);
         square += (double)value * (double)value;
     }
-    square = STAGE == KD_REST ? (double)pass.sum[i] : kd_lanes_sum(square);
-    if (STAGE == KD_SUMS) {
+    square = PART == KD_REST ? (double)pass.sum[i] : kd_lanes_sum(square);
+    if (PART == KD_SUMS) {
         if (lane == 0) pass.sum[i] = (float)square;
         return;
     }
     float length = fmaxf((float)sqrt(square), SMALLEST_NORM);
     for (int64_t c = lane; c < x.cols; c += KD_WARP)
         y.data[r * y.ld + c] = x.data[r * x.ld + c] * kd_dropout_at(&rng, r, pass.column + c, pass.p) / length;
-    if (STAGE == KD_REST) __syncwarp(); /* every lane has read it */
+    if (PART == KD_REST) __syncwarp(); /* every lane has read it */
     if (lane == 0) norm[r] = length;
 }
 
@@ -71,17 +71,17 @@ extern "C" kd_status kd_cuda_unit_rows_forward(kd_ctx *ctx, const kd_unit_rows_f
 }
 
 /* pass.sum: of Y .* dY. */
-template <kd_stage STAGE>
+template <kd_sum_part PART>
 __global__ void __launch_bounds__(KD_BLOCK)
     unit_rows_gradient(unit_pass pass, float alpha, kd_mat y, const float *norm, kd_mat dy, float beta, kd_mat dx) {
     int64_t i = kd_warp_row(), r = warp_row_of(pass.only, y.rows);
     if (r < 0) return;
     int lane = (int)(threadIdx.x % KD_WARP);
     double along = 0.0;
-    for (int64_t c = lane; STAGE != KD_REST && c < y.cols; c += KD_WARP)
+    for (int64_t c = lane; PART != KD_REST && c < y.cols; c += KD_WARP)
         along += (double)y.data[r * y.ld + c] * (double)dy.data[r * dy.ld + c];
-    along = STAGE == KD_REST ? (double)pass.sum[i] : kd_lanes_sum(along);
-    if (STAGE == KD_SUMS) {
+    along = PART == KD_REST ? (double)pass.sum[i] : kd_lanes_sum(along);
+    if (PART == KD_SUMS) {
         if (lane == 0) pass.sum[i] = (float)along;
         return;
     }
