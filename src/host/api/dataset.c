@@ -4,7 +4,7 @@
 #define uthash_nonfatal_oom(element) (element)->left_out = true
 #include <uthash.h>
 
-#include "host/api/run.h"
+#include "host/api/subset.h"
 #include "host/base/memory.h"
 #include "host/data/dataset_check.h"
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/api/subset.h"
 #include "host/base/memory.h"
 #include "host/config/keys.h"
 #include "host/config/load.h"

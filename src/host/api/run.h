@@ -30,9 +30,4 @@ kd_status kd_run_of_file(const char *model, kd_run **out);
  * with keep false keep nothing. KD_ERR_MEMORY. */
 kd_status kd_run_of_snapshot(const kd_snapshot *snapshot, int64_t epoch, bool keep, kd_run **run);
 
-/* The interactions of a split. */
-static inline const kd_interactions *kd_dataset_split(const kd_dataset *data, kd_subset subset) {
-    return subset == KD_SUBSET_TRAIN ? &data->train : subset == KD_SUBSET_VALID ? &data->valid : &data->test;
-}
-
 #endif
