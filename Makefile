@@ -82,6 +82,10 @@ CPU_SRC  := $(wildcard src/kernels/cpu/*.c)
 CPU_OBJ  := $(CPU_LEVELS:%=$(BUILD)/cpu-%.o)
 LIB_SRC  := $(filter-out src/host/cli/main.c,$(wildcard src/host/*/*.c src/host/*/*/*.c)) $(wildcard src/kernels/*.c) $(CPU_SRC)
 LIB_OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(CPU_SRC),$(LIB_SRC))) $(CPU_OBJ) $(CU_OBJ)
+# The library for programs of others: its soname changes when those that were linked with an older one could no longer run.
+VERSION  := $(shell sed -n 's/^.define KDIFFE_VERSION "\(.*\)"/\1/p' include/kdiffe/version.h)
+SO       := libkdiffe.so.$(VERSION)
+SONAME   := libkdiffe.so.$(firstword $(subst ., ,$(VERSION)))
 # The plain loops that tests compare the columns with are part of no program.
 REF_SRC  := $(wildcard src/kernels/ref/*.c)
 REF_OBJ  := $(REF_SRC:%.c=$(BUILD)/%.o)
@@ -136,11 +140,7 @@ $(BUILD)/libreference.a: $(REF_OBJ) $(BUILD)/sources
 	@rm -f $@
 	@ar rcs $@ $(REF_OBJ)
 
-# For programs of others: what include/kdiffe declares, and none of the commands. Its soname changes when programs that
-# were linked with an older one could no longer run.
-VERSION  := $(shell sed -n 's/^.define KDIFFE_VERSION "\(.*\)"/\1/p' include/kdiffe/version.h)
-SO       := libkdiffe.so.$(VERSION)
-SONAME   := libkdiffe.so.$(firstword $(subst ., ,$(VERSION)))
+# What include/kdiffe declares, and none of the commands.
 SO_OBJ   := $(filter-out $(BUILD)/src/host/cli/% $(BUILD)/src/host/bench/%,$(LIB_OBJ))
 $(BUILD)/$(SO): $(SO_OBJ) $(BUILD)/sources src/host/api/exports.map
 	@echo "  LD $@"
