@@ -101,11 +101,13 @@ bool Peers::is_lost(int rank) const {
 
 Peers::State Peers::state() {
     int attached = 0, gave_up = 0, lost = 0;
+    /* Who is lost is asked first: the last rank may come, do its part and leave while this one looks, and then all have
+     * been there. */
+    for (int r = 0; r < count; r++) lost += is_lost(r);
     for (int r = 0; r < count; r++) {
         attached += shared->member[r].pid.load() != 0;
         gave_up += shared->member[r].gave_up.load();
     }
-    for (int r = 0; r < count && attached < count; r++) lost += is_lost(r);
     State now = attached == count                                       ? gave_up ? Lost : Complete
                 : lost                                                  ? Lost
                 : seconds_now() - attached_at > settings().nccl_timeout ? TooLate
