@@ -80,15 +80,14 @@ STAND_IN := $(if $(and $(wildcard $(CUDA_HOME)/include/cublasLt.h),$(shell comma
 
 CPU_SRC  := $(wildcard src/kernels/cpu/*.c)
 CPU_OBJ  := $(CPU_LEVELS:%=$(BUILD)/cpu-%.o)
-LIB_SRC  := $(filter-out src/host/cli/main.c,$(wildcard src/host/*/*.c src/host/*/*/*.c)) $(wildcard src/kernels/*.c) $(CPU_SRC)
-LIB_OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(CPU_SRC),$(LIB_SRC))) $(CPU_OBJ) $(CU_OBJ)
 # The library for programs of others: its soname changes when those that were linked with an older one could no longer run.
 VERSION  := $(shell sed -n 's/^.define KDIFFE_VERSION "\(.*\)"/\1/p' include/kdiffe/version.h)
 SO       := libkdiffe.so.$(VERSION)
 SONAME   := libkdiffe.so.$(firstword $(subst ., ,$(VERSION)))
-# The plain loops that tests compare the columns with are part of no program.
+# The plain loops that tests and bench compare the columns with.
 REF_SRC  := $(wildcard src/kernels/ref/*.c)
-REF_OBJ  := $(REF_SRC:%.c=$(BUILD)/%.o)
+LIB_SRC  := $(filter-out src/host/cli/main.c,$(wildcard src/host/*/*.c src/host/*/*/*.c)) $(wildcard src/kernels/*.c) $(REF_SRC) $(CPU_SRC)
+LIB_OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(CPU_SRC),$(LIB_SRC))) $(CPU_OBJ) $(CU_OBJ)
 GOLDEN   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/published/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
@@ -121,7 +120,7 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/sources: FORCE
 	@mkdir -p $(@D)
-	@echo '$(LIB_OBJ) $(CPU_SRC) $(REF_SRC)' | cmp -s - $@ || echo '$(LIB_OBJ) $(CPU_SRC) $(REF_SRC)' >$@
+	@echo '$(LIB_OBJ) $(CPU_SRC)' | cmp -s - $@ || echo '$(LIB_OBJ) $(CPU_SRC)' >$@
 
 # What benchmarks say they measured; only the file that says it is compiled anew after a commit.
 $(BUILD)/commit.h: FORCE
@@ -136,12 +135,8 @@ $(BUILD)/libkdiffe.a: $(LIB_OBJ) $(BUILD)/sources
 	@rm -f $@
 	@ar rcs $@ $(LIB_OBJ)
 
-$(BUILD)/libreference.a: $(REF_OBJ) $(BUILD)/sources
-	@rm -f $@
-	@ar rcs $@ $(REF_OBJ)
-
-# What include/kdiffe declares, and none of the commands.
-SO_OBJ   := $(filter-out $(BUILD)/src/host/cli/% $(BUILD)/src/host/bench/%,$(LIB_OBJ))
+# What include/kdiffe declares, and neither the commands nor what they alone need.
+SO_OBJ   := $(filter-out $(BUILD)/src/host/cli/% $(BUILD)/src/host/bench/% $(REF_SRC:%.c=$(BUILD)/%.o),$(LIB_OBJ))
 $(BUILD)/$(SO): $(SO_OBJ) $(BUILD)/sources src/host/api/exports.map
 	@echo "  LD $@"
 	@$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=src/host/api/exports.map $(LDFLAGS) -o $@ $(SO_OBJ) $(LDLIBS)
@@ -156,7 +151,7 @@ $(BUILD)/tests/golden: $(GOLDEN) $(BUILD)/libkdiffe.a
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(TEST_BIN): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libreference.a $(BUILD)/libkdiffe.a
+$(TEST_BIN): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libkdiffe.a
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
@@ -206,7 +201,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	@echo "  CC $<"
 	@$(CC) $(CPPFLAGS) $(if $(filter tests/%,$<),-Itests) $(CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(LIB_OBJ:.o=.d) $(REF_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(GOLDEN:.o=.d) $(BUILD)/src/host/cli/main.d
+-include $(LIB_OBJ:.o=.d) $(TEST_BIN:%=%.d) $(GOLDEN:.o=.d) $(BUILD)/src/host/cli/main.d
 
 setup:
 	@sh tests/setup.sh build
@@ -243,7 +238,7 @@ lint:
 	@cppcheck --quiet -j $(JOBS) --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
 	    --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches --suppress=unknownMacro \
 	    -Iinclude -Isrc -D__GNUC__=12 src
-	@printf '%s\n' $(LIB_SRC) $(REF_SRC) | xargs -P $(JOBS) -n 8 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) $(CSTD) 2>/dev/null' lint
+	@printf '%s\n' $(LIB_SRC) | xargs -P $(JOBS) -n 8 sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) $(CSTD) 2>/dev/null' lint
 	@echo "lint: cppcheck and clang-tidy have no findings"
 
 # Everything under AddressSanitizer, its leak checker and UBSan; what the runtimes of OpenMP and OpenBLAS keep until the

@@ -8,7 +8,8 @@ import re
 import sys
 
 ROOMS = ["kdiffe", "host/base", "kernels", "host/config", "host/ranks", "host/data", "host/graph", "host/attention",
-         "host/eval", "host/loop", "host/model", "host/train", "host/report", "host/api", "host/bench", "host/cli"]
+         "host/eval", "host/loop", "host/model", "host/train", "host/report", "host/api",
+         "kernels/ref", "host/bench", "host/cli"]
 
 
 def room_of(path):

@@ -1,5 +1,7 @@
-/* Measures ops and whole epochs: results are checked before they are timed, and times stand beside the floor that this
- * machine's copy rate and GEMM rate set. docs/bench.md says what every figure is and counts bytes and operations. */
+/* Measures ops and whole epochs: results are checked before they are timed, against the reference (kernels/ref/) on the
+ * same inputs, at their full size or, where that takes a plain loop too long, in a sample of rows; and times stand
+ * beside the floor that this machine's copy rate and GEMM rate set. docs/bench.md says what every figure is and counts
+ * bytes and operations. */
 #ifndef KD_BENCH_BENCH_H
 #define KD_BENCH_BENCH_H
 
@@ -16,10 +18,13 @@ typedef struct kd_bench_setting {
     kd_bipartite graph;   /* the training interactions */
     kd_kdiffe_plan *plan; /* shape, sizes and host copies of the knowledge graphs */
     kd_pool pool;
-    kd_graphs graphs;       /* without attention: A-hat has the same entries with and without */
+    kd_graphs graphs; /* without attention: A-hat has the same entries with and without */
+    kd_ctx *ref;      /* the reference's, */
+    kd_pool ref_pool; /* and its own graphs, which are the same ones where the device's memory is the host's */
+    kd_graphs ref_graphs;
     int64_t rows;           /* of a denoiser's batch: config->batch, or fewer where there are fewer users */
     int64_t entries;        /* of a batch of interactions, likewise */
-    double dense_tolerance; /* of what goes through dense products at the context's precision */
+    double dense_tolerance; /* of what goes through dense products at the context's precision, relative as others */
 } kd_bench_setting;
 
 /* Builds the graphs on the device. KD_ERR_MEMORY, KD_ERR_ARGUMENT as of training; on failure *out is empty. */
@@ -32,11 +37,12 @@ void kd_bench_setting_close(kd_bench_setting *setting);
  * another word. */
 kd_status kd_bench_data(const char *shape, kd_dataset *out);
 
-/* One case while it is measured: what it allocated, what it says about itself, what its check found. */
+/* One case on one context while it is measured: what it allocated, what it says about itself, what its check found. */
 typedef struct kd_bench {
     const kd_bench_setting *setting;
     kd_ctx *ctx;
-    kd_pool pool; /* device blocks of the case */
+    const kd_graphs *graphs; /* the setting's, in memory of this context */
+    kd_pool pool;            /* device blocks of the case */
     int64_t host_count, host_capacity;
     void **host;    /* and its host blocks */
     void *state;    /* one of them: what set_up keeps for run and check */
@@ -45,7 +51,7 @@ typedef struct kd_bench {
     int64_t nnz;
     double bytes, flops; /* the fewest a call must move and do */
     int64_t checked, wrong;
-    double max_err; /* largest error relative to the scale that the check gave; NaN stays */
+    double max_err; /* largest error relative to the largest of what it stands among; NaN stays */
 } kd_bench;
 
 typedef struct kd_bench_case {
@@ -54,8 +60,10 @@ typedef struct kd_bench_case {
     bool needs_kg;
     int64_t parameter; /* a width or a k, where the family has one */
     kd_status (*set_up)(kd_bench *bench, int64_t parameter);
-    kd_status (*run)(kd_bench *bench);   /* one call of the op */
-    kd_status (*check)(kd_bench *bench); /* after the first call */
+    kd_status (*run)(kd_bench *bench); /* one call of the op */
+    /* After the first call: runs the same, or parts of it, on `ref`, which was set up alike for the reference and whose
+     * device memory is the host's, and compares what both left behind. */
+    kd_status (*check)(kd_bench *bench, kd_bench *ref);
 } kd_bench_case;
 
 /* Case i of all of them, NULL beyond the last. */

@@ -1,12 +1,11 @@
 /* Row, column and element-wise ops: unit rows, weight decay, Adam, column sums. */
-#include <math.h>
 #include <stdio.h>
 
 #include "host/bench/cases.h"
 
 typedef struct rows {
-    kd_mat x, y, up; /* up: gradient of y; dx lies in y where there is no other */
-    float *hx, *hy, *hup, *hnorm, *norm;
+    kd_mat x, y, up; /* up: gradient of y, of which x holds that of x */
+    float *norm;
     float dropout;
     kd_rng rng;
     double *loss;
@@ -14,21 +13,15 @@ typedef struct rows {
     kd_adam_config adam;
     int64_t *steps;
     kd_mat p, g, m, v;
-    float *hp, *hg, *hm, *hv;
 } rows;
+
+enum { SAMPLES = 256 };
 
 static kd_status begin(kd_bench *b, int64_t count, int64_t cols, rows **out) {
     kd_status status = kd_bench_host(b, 1, sizeof **out, out);
     b->state = *out;
     snprintf(b->shape, sizeof b->shape, "%lldx%lld", (long long)count, (long long)cols);
     return status;
-}
-
-/* 1 / (1 - p) or 0 for one element, by the rule that every backend draws by. */
-static double kept(const kd_rng *rng, float p, int64_t row, int64_t col) {
-    uint32_t draw[4];
-    kd_rng_draw4(rng, (uint32_t)row, (uint32_t)(col / 4), draw);
-    return p == 0.0f ? 1.0 : kd_uniform(draw[col % 4]) >= p ? 1.0 / (1.0 - p) : 0.0;
 }
 
 static kd_status begin_unit(kd_bench *b, rows **out) {
@@ -43,35 +36,32 @@ static kd_status set_up_unit(kd_bench *b, int64_t parameter) {
     (void)parameter;
     rows *s;
     KD_OR_RETURN(begin_unit(b, &s));
-    KD_OR_RETURN(kd_bench_mat(b, b->setting->graph.nodes, b->setting->config->dim, 1.0f, &s->hx, &s->x));
+    KD_OR_RETURN(kd_bench_mat(b, b->setting->graph.nodes, b->setting->config->dim, 1.0f, &s->x));
     KD_OR_RETURN(kd_pool_mat(&b->pool, s->x.rows, s->x.cols, "bench", &s->y));
     b->bytes = 8.0 * (double)s->x.rows * (double)s->x.cols + 4.0 * (double)s->x.rows;
     b->flops = 3.0 * (double)s->x.rows * (double)s->x.cols;
     return KD_OK;
 }
 
-static kd_status run_unit(kd_bench *b) {
+/* only NULL: of every row. */
+static kd_status unit_rows(kd_bench *b, const kd_groups *only) {
     rows *s = b->state;
     return kd_unit_rows_forward(
-        b->ctx, &(kd_unit_rows_forward_args){.x = s->x, .p = s->dropout, .rng = &s->rng, .y = s->y, .norm = s->norm});
+        b->ctx, &(kd_unit_rows_forward_args){
+                    .only = only, .x = s->x, .p = s->dropout, .rng = &s->rng, .y = s->y, .norm = s->norm});
 }
 
-static kd_status check_unit(kd_bench *b) {
-    enum { SAMPLES = 256 };
-    const rows *s = b->state;
-    float *y, *norm;
-    int64_t d = s->x.cols;
-    KD_OR_RETURN(kd_bench_read(b, s->y.data, s->y.rows * d, sizeof *y, &y));
-    KD_OR_RETURN(kd_bench_read(b, s->norm, s->y.rows, sizeof *norm, &norm));
-    for (int64_t i = 0; i < kd_bench_samples(s->x.rows, SAMPLES); i++) {
-        int64_t r = kd_bench_sample(b, i, s->x.rows, SAMPLES);
-        double square = 0.0, length;
-        for (int64_t c = 0; c < d; c++) square += pow(s->hx[r * d + c] * kept(&s->rng, s->dropout, r, c), 2.0);
-        length = fmax(sqrt(square), 1e-12);
-        kd_bench_real(b, norm[r], length, length, KD_BENCH_FLOAT32);
-        for (int64_t c = 0; c < d; c++)
-            kd_bench_real(b, y[r * d + c], s->hx[r * d + c] * kept(&s->rng, s->dropout, r, c) / length, 1.0,
-                          KD_BENCH_FLOAT32);
+static kd_status run_unit(kd_bench *b) { return unit_rows(b, NULL); }
+
+static kd_status check_unit(kd_bench *b, kd_bench *ref) {
+    const rows *s = b->state, *expected = ref->state;
+    kd_groups some;
+    KD_OR_RETURN(kd_bench_some_rows(ref, s->x.rows, SAMPLES, &some));
+    KD_OR_RETURN(unit_rows(ref, &some));
+    for (int64_t i = 0; i < some.capacity; i++) {
+        int64_t r = some.key[i];
+        KD_OR_RETURN(kd_bench_same_floats(b, s->norm + r, expected->norm + r, 1, KD_BENCH_FLOAT32));
+        KD_OR_RETURN(kd_bench_same_mat(b, kd_mat_rows(s->y, r, 1), kd_mat_rows(expected->y, r, 1), KD_BENCH_FLOAT32));
     }
     return KD_OK;
 }
@@ -80,22 +70,24 @@ static kd_status check_unit(kd_bench *b) {
 static kd_status set_up_unit_backward(kd_bench *b, int64_t parameter) {
     (void)parameter;
     rows *s;
+    float *norm;
     int64_t n = b->setting->graph.nodes, d = b->setting->config->dim;
     KD_OR_RETURN(begin_unit(b, &s));
-    KD_OR_RETURN(kd_bench_unit_mat(b, n, d, &s->hy, &s->y));
-    KD_OR_RETURN(kd_bench_mat(b, n, d, 1.0f, &s->hup, &s->up));
-    KD_OR_RETURN(kd_bench_mat(b, n, d, 1.0f, &s->hx, &s->x)); /* dX before the call */
-    KD_OR_RETURN(kd_bench_host(b, n, sizeof *s->hnorm, &s->hnorm));
-    for (int64_t r = 0; r < n; r++) s->hnorm[r] = 0.5f + (float)(r % 7);
-    KD_OR_RETURN(kd_upload(b->ctx, s->norm, s->hnorm, n * (int64_t)sizeof *s->hnorm));
+    KD_OR_RETURN(kd_bench_unit_mat(b, n, d, &s->y));
+    KD_OR_RETURN(kd_bench_mat(b, n, d, 1.0f, &s->up));
+    KD_OR_RETURN(kd_bench_mat(b, n, d, 1.0f, &s->x)); /* dX before the call */
+    KD_OR_RETURN(kd_bench_host(b, n, sizeof *norm, &norm));
+    for (int64_t r = 0; r < n; r++) norm[r] = 0.5f + (float)(r % 7);
+    KD_OR_RETURN(kd_upload(b->ctx, s->norm, norm, n * (int64_t)sizeof *norm));
     b->bytes = 16.0 * (double)n * (double)d + 4.0 * (double)n;
     b->flops = 6.0 * (double)n * (double)d;
     return KD_OK;
 }
 
-static kd_status run_unit_backward(kd_bench *b) {
+static kd_status unit_rows_backward(kd_bench *b, const kd_groups *only) {
     rows *s = b->state;
-    return kd_unit_rows_backward(b->ctx, &(kd_unit_rows_backward_args){.alpha = 1.0f,
+    return kd_unit_rows_backward(b->ctx, &(kd_unit_rows_backward_args){.only = only,
+                                                                       .alpha = 1.0f,
                                                                        .y = s->y,
                                                                        .norm = s->norm,
                                                                        .dy = s->up,
@@ -105,22 +97,16 @@ static kd_status run_unit_backward(kd_bench *b) {
                                                                        .dx = s->x});
 }
 
-static kd_status check_unit_backward(kd_bench *b) {
-    enum { SAMPLES = 256 };
-    const rows *s = b->state;
-    int64_t d = s->x.cols;
-    float *dx;
-    KD_OR_RETURN(kd_bench_read(b, s->x.data, s->x.rows * d, sizeof *dx, &dx));
-    for (int64_t i = 0; i < kd_bench_samples(s->x.rows, SAMPLES); i++) {
-        int64_t r = kd_bench_sample(b, i, s->x.rows, SAMPLES);
-        const float *y = s->hy + r * d, *up = s->hup + r * d;
-        kd_bench_sum along = {0};
-        for (int64_t c = 0; c < d; c++) kd_bench_add(&along, (double)y[c] * up[c]);
-        for (int64_t c = 0; c < d; c++) {
-            double drop = kept(&s->rng, s->dropout, r, c), old = s->hx[r * d + c];
-            kd_bench_real(b, dx[r * d + c], (up[c] - y[c] * along.value) / s->hnorm[r] * drop + old,
-                          fabs(old) + (fabs(up[c]) + along.magnitude) / s->hnorm[r], KD_BENCH_FLOAT32);
-        }
+static kd_status run_unit_backward(kd_bench *b) { return unit_rows_backward(b, NULL); }
+
+static kd_status check_unit_backward(kd_bench *b, kd_bench *ref) {
+    const rows *s = b->state, *expected = ref->state;
+    kd_groups some;
+    KD_OR_RETURN(kd_bench_some_rows(ref, s->x.rows, SAMPLES, &some));
+    KD_OR_RETURN(unit_rows_backward(ref, &some));
+    for (int64_t i = 0; i < some.capacity; i++) {
+        int64_t r = some.key[i];
+        KD_OR_RETURN(kd_bench_same_mat(b, kd_mat_rows(s->x, r, 1), kd_mat_rows(expected->x, r, 1), KD_BENCH_FLOAT32));
     }
     return KD_OK;
 }
@@ -131,8 +117,8 @@ static kd_status set_up_squared_norm(kd_bench *b, int64_t parameter) {
     rows *s;
     int64_t n = b->setting->graph.nodes, d = b->setting->config->dim;
     KD_OR_RETURN(begin(b, n, d, &s));
-    KD_OR_RETURN(kd_bench_mat(b, n, d, 1.0f, &s->hx, &s->x));
-    KD_OR_RETURN(kd_bench_mat(b, n, d, 1.0f, &s->hy, &s->y));
+    KD_OR_RETURN(kd_bench_mat(b, n, d, 1.0f, &s->x));
+    KD_OR_RETURN(kd_bench_mat(b, n, d, 1.0f, &s->y));
     KD_OR_RETURN(kd_bench_zeros(b, 1, sizeof *s->loss, &s->loss));
     b->bytes = 12.0 * (double)n * (double)d;
     b->flops = 4.0 * (double)n * (double)d;
@@ -146,21 +132,11 @@ static kd_status run_squared_norm(kd_bench *b) {
     return kd_squared_norm(b->ctx, DECAY, s->x, s->y, s->loss);
 }
 
-static kd_status check_squared_norm(kd_bench *b) {
-    enum { SAMPLES = 4096 };
-    const rows *s = b->state;
-    int64_t n = s->x.rows * s->x.cols;
-    double *loss, sum = 0.0;
-    float *dx;
-    KD_OR_RETURN(kd_bench_read(b, s->y.data, n, sizeof *dx, &dx));
-    KD_OR_RETURN(kd_bench_read(b, s->loss, 1, sizeof *loss, &loss));
-    for (int64_t i = 0; i < n; i++) sum += DECAY * (double)s->hx[i] * s->hx[i];
-    kd_bench_real(b, loss[0], sum, sum, KD_BENCH_FLOAT32);
-    for (int64_t i = 0; i < kd_bench_samples(n, SAMPLES); i++) {
-        int64_t at = kd_bench_sample(b, i, n, SAMPLES);
-        kd_bench_real(b, dx[at], s->hy[at] + 2.0 * DECAY * s->hx[at], 2.0, KD_BENCH_FLOAT32);
-    }
-    return KD_OK;
+static kd_status check_squared_norm(kd_bench *b, kd_bench *ref) {
+    const rows *s = b->state, *expected = ref->state;
+    KD_OR_RETURN(run_squared_norm(ref));
+    KD_OR_RETURN(kd_bench_same_loss(b, s->loss, expected->loss, KD_BENCH_FLOAT32));
+    return kd_bench_same_mat(b, s->y, expected->y, KD_BENCH_FLOAT32);
 }
 
 /* Column sums of W1, which the reverse chain starts from. */
@@ -169,7 +145,7 @@ static kd_status set_up_column_sum(kd_bench *b, int64_t parameter) {
     rows *s;
     int64_t n = b->setting->data->items, h = b->setting->config->hidden;
     KD_OR_RETURN(begin(b, n, h, &s));
-    KD_OR_RETURN(kd_bench_mat(b, n, h, 1.0f, &s->hx, &s->x));
+    KD_OR_RETURN(kd_bench_mat(b, n, h, 1.0f, &s->x));
     KD_OR_RETURN(kd_pool_mat(&b->pool, 1, h, "bench", &s->y));
     b->bytes = 4.0 * (double)(n + 1) * (double)h;
     b->flops = (double)n * (double)h;
@@ -181,16 +157,10 @@ static kd_status run_column_sum(kd_bench *b) {
     return kd_column_sum(b->ctx, s->x, 0.0f, s->y);
 }
 
-static kd_status check_column_sum(kd_bench *b) {
-    const rows *s = b->state;
-    float *y;
-    kd_status status = kd_bench_read(b, s->y.data, s->y.cols, sizeof *y, &y);
-    for (int64_t c = 0; status == KD_OK && c < s->x.cols; c++) {
-        kd_bench_sum sum = {0};
-        for (int64_t r = 0; r < s->x.rows; r++) kd_bench_add(&sum, s->hx[r * s->x.cols + c]);
-        kd_bench_real(b, y[c], sum.value, sum.magnitude, KD_BENCH_FLOAT32);
-    }
-    return status;
+static kd_status check_column_sum(kd_bench *b, kd_bench *ref) {
+    const rows *s = b->state, *expected = ref->state;
+    KD_OR_RETURN(run_column_sum(ref));
+    return kd_bench_same_mat(b, s->y, expected->y, kd_bench_float32(s->x.rows));
 }
 
 /* All parameters of a modality's denoiser. */
@@ -201,12 +171,10 @@ static kd_status set_up_adam(kd_bench *b, int64_t parameter) {
     int64_t n = 2 * items * c->hidden + items + (t + 1) * c->hidden + (t + 1) * t;
     rows *s;
     KD_OR_RETURN(begin(b, 1, n, &s));
-    KD_OR_RETURN(kd_bench_mat(b, 1, n, 1.0f, &s->hp, &s->p));
-    KD_OR_RETURN(kd_bench_mat(b, 1, n, 1.0f, &s->hg, &s->g));
-    KD_OR_RETURN(kd_bench_mat(b, 1, n, 1.0f, &s->hm, &s->m));
-    KD_OR_RETURN(kd_bench_mat(b, 1, n, 1.0f, &s->hv, &s->v));
-    for (int64_t i = 0; i < n; i++) s->hv[i] = fabsf(s->hv[i]);
-    KD_OR_RETURN(kd_mat_upload(b->ctx, s->hv, s->v));
+    KD_OR_RETURN(kd_bench_mat(b, 1, n, 1.0f, &s->p));
+    KD_OR_RETURN(kd_bench_mat(b, 1, n, 1.0f, &s->g));
+    KD_OR_RETURN(kd_bench_mat(b, 1, n, 1.0f, &s->m));
+    KD_OR_RETURN(kd_bench_positive_mat(b, 1, n, &s->v));
     KD_OR_RETURN(kd_bench_zeros(b, 1, sizeof *s->steps, &s->steps));
     s->adam = (kd_adam_config){1e-3, 0.9, 0.999, 1e-8};
     b->bytes = 28.0 * (double)n;
@@ -214,34 +182,34 @@ static kd_status set_up_adam(kd_bench *b, int64_t parameter) {
     return KD_OK;
 }
 
-static kd_status run_adam(kd_bench *b) {
+static kd_status step(kd_bench *b, int64_t first, int64_t n) {
     const rows *s = b->state;
     return kd_adam(b->ctx, &(kd_adam_args){.config = &s->adam,
                                            .steps = s->steps,
-                                           .n = s->p.cols,
-                                           .p = s->p.data,
-                                           .g = s->g.data,
-                                           .m = s->m.data,
-                                           .v = s->v.data});
+                                           .n = n,
+                                           .p = s->p.data + first,
+                                           .g = s->g.data + first,
+                                           .m = s->m.data + first,
+                                           .v = s->v.data + first});
 }
 
-static kd_status check_adam(kd_bench *b) {
-    enum { SAMPLES = 4096 };
+static kd_status run_adam(kd_bench *b) {
     const rows *s = b->state;
-    int64_t n = s->p.cols;
-    float *p, *m, *v;
-    KD_OR_RETURN(kd_bench_read(b, s->p.data, n, sizeof *p, &p));
-    KD_OR_RETURN(kd_bench_read(b, s->m.data, n, sizeof *m, &m));
-    KD_OR_RETURN(kd_bench_read(b, s->v.data, n, sizeof *v, &v));
-    for (int64_t i = 0; i < kd_bench_samples(n, SAMPLES); i++) {
-        int64_t at = kd_bench_sample(b, i, n, SAMPLES);
-        double g = s->hg[at], moment = s->adam.beta1 * s->hm[at] + (1.0 - s->adam.beta1) * g;
-        double square = s->adam.beta2 * s->hv[at] + (1.0 - s->adam.beta2) * g * g;
-        double step =
-            s->adam.lr / (1.0 - s->adam.beta1) * moment / (sqrt(square / (1.0 - s->adam.beta2)) + s->adam.eps);
-        kd_bench_real(b, m[at], moment, 1.0, KD_BENCH_FLOAT32);
-        kd_bench_real(b, v[at], square, 1.0, KD_BENCH_FLOAT32);
-        kd_bench_real(b, p[at], s->hp[at] - step, 1.0, KD_BENCH_FLOAT32);
+    return step(b, 0, s->p.cols);
+}
+
+/* Some pieces of the parameters. */
+static kd_status check_adam(kd_bench *b, kd_bench *ref) {
+    enum { PIECE = 64 };
+    const rows *s = b->state, *e = ref->state;
+    int64_t pieces = (s->p.cols + PIECE - 1) / PIECE;
+    for (int64_t i = 0; i < kd_bench_samples(pieces, SAMPLES); i++) {
+        int64_t first = PIECE * kd_bench_sample(b, i, pieces, SAMPLES);
+        int64_t n = s->p.cols - first < PIECE ? s->p.cols - first : PIECE;
+        KD_OR_RETURN(step(ref, first, n));
+        KD_OR_RETURN(kd_bench_same_floats(b, s->p.data + first, e->p.data + first, n, KD_BENCH_FLOAT32));
+        KD_OR_RETURN(kd_bench_same_floats(b, s->m.data + first, e->m.data + first, n, KD_BENCH_FLOAT32));
+        KD_OR_RETURN(kd_bench_same_floats(b, s->v.data + first, e->v.data + first, n, KD_BENCH_FLOAT32));
     }
     return KD_OK;
 }

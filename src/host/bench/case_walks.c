@@ -1,7 +1,5 @@
 /* Walks over the training interactions, and the similarity of what they visit. */
-#include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "host/bench/cases.h"
 
@@ -47,20 +45,16 @@ static kd_status begin(kd_bench *b, walked **out) {
     return KD_OK;
 }
 
-static kd_status read_visits(kd_bench *b, int32_t **node, int64_t **end) {
-    const walked *s = b->state;
-    kd_status status = kd_bench_read(b, s->visits.node, s->ptr[s->visits.starts], sizeof **node, node);
-    return status == KD_OK ? kd_bench_read(b, s->visits.end, b->nnz, sizeof **end, end) : status;
-}
-
-/* Nodes in all lists. */
-static int64_t visited(const kd_bench *b, const int64_t *end) {
+/* Adds the bytes of all lists. */
+static kd_status count_visits(kd_bench *b) {
     const walked *s = b->state;
     const int64_t *row_ptr = b->setting->graph.row_ptr;
-    int64_t total = 0;
+    int64_t *end;
+    KD_OR_RETURN(kd_bench_host(b, b->nnz, sizeof *end, &end));
+    KD_OR_RETURN(kd_download(b->ctx, end, s->visits.end, b->nnz * (int64_t)sizeof *end));
     for (int64_t u = 0; u < s->visits.starts; u++)
-        if (row_ptr[u + 1] > row_ptr[u]) total += end[row_ptr[u + 1] - 1] - s->ptr[u];
-    return total;
+        if (row_ptr[u + 1] > row_ptr[u]) b->bytes += 4.0 * (double)(end[row_ptr[u + 1] - 1] - s->ptr[u]);
+    return KD_OK;
 }
 
 static kd_status set_up_walks(kd_bench *b, int64_t parameter) {
@@ -71,112 +65,65 @@ static kd_status set_up_walks(kd_bench *b, int64_t parameter) {
     return status;
 }
 
-static kd_status run_walks(kd_bench *b) {
-    walked *s = b->state;
-    return kd_walk_cumulative(b->ctx, s->graph, &s->config, &s->rng, &s->visits);
-}
-
-/* One walk from u by the contract's rules; returns how many nodes are left in `list`. */
-static int64_t walk(const kd_bench *b, int64_t u, int64_t number, int32_t *list) {
+static kd_status walk_from(kd_bench *b, int64_t first, int64_t starts) {
     const walked *s = b->state;
-    const kd_bipartite *g = &b->setting->graph;
-    int64_t node = u, previous = u, length = 0, moves = 0, blocks = (s->config.steps + 3) / 4;
-    for (int64_t i = 0; i < s->config.steps; i++) {
-        uint32_t draw[4];
-        int64_t next, degree = g->row_ptr[node + 1] - g->row_ptr[node];
-        kd_rng_draw4(&s->rng, (uint32_t)u, (uint32_t)(number * blocks + i / 4), draw);
-        if ((int64_t)(5.0 * draw[i % 4] / 0x1p32) < moves) {
-            next = previous;
-            length--;
-            moves = 0;
-        } else {
-            next = g->col[g->row_ptr[node] + (int64_t)(fmod(5.0 * draw[i % 4], 0x1p32) * (double)degree / 0x1p32)];
-            list[length++] = (int32_t)next;
-            moves++;
-        }
-        previous = node;
-        node = next;
-    }
-    return length;
+    kd_visits visits = s->visits;
+    visits.first = first;
+    visits.starts = starts;
+    visits.ptr += first;
+    return kd_walk_cumulative(b->ctx, s->graph, &s->config, &s->rng, &visits);
 }
 
-/* The walks of start u against its list and the ends of its ranks. */
-static void check_start(kd_bench *b, int64_t u, const int32_t *node, const int64_t *end, int32_t *list, uint8_t *seen) {
-    const walked *s = b->state;
-    const int64_t *row_ptr = b->setting->graph.row_ptr;
-    int64_t at = s->ptr[u];
-    memset(seen, 0, (size_t)s->graph.rows);
-    for (int64_t k = row_ptr[u]; k < row_ptr[u + 1]; k++) {
-        for (int64_t n = 0; n < s->config.walks; n++) {
-            int64_t length = walk(b, u, (k - row_ptr[u]) * s->config.walks + n, list);
-            for (int64_t i = 0; i < length; i++) {
-                if (seen[list[i]]) continue;
-                seen[list[i]] = 1;
-                kd_bench_integer(b, node[at++], list[i]);
-            }
-        }
-        kd_bench_integer(b, end[k], at);
-    }
+static kd_status run_walks(kd_bench *b) { return walk_from(b, 0, b->setting->graph.nodes); }
+
+/* The list of start u and the ends of its ranks. */
+static kd_status check_start(kd_bench *b, kd_bench *ref, int64_t u) {
+    const kd_visits *v = &((const walked *)b->state)->visits, *e = &((const walked *)ref->state)->visits;
+    int64_t first = b->setting->graph.row_ptr[u], degree = b->setting->graph.row_ptr[u + 1] - first, at = e->ptr[u];
+    if (degree == 0) return KD_OK;
+    KD_OR_RETURN(walk_from(ref, u, 1));
+    KD_OR_RETURN(kd_bench_same_integers(b, v->end + first, e->end + first, degree, sizeof *v->end));
+    return kd_bench_same_integers(b, v->node + at, e->node + at, e->end[first + degree - 1] - at, sizeof *v->node);
 }
 
-static kd_status check_walks(kd_bench *b) {
-    const walked *s = b->state;
-    int32_t *node, *list;
-    int64_t *end;
-    uint8_t *seen;
-    KD_OR_RETURN(read_visits(b, &node, &end));
-    KD_OR_RETURN(kd_bench_host(b, s->config.steps, sizeof *list, &list));
-    KD_OR_RETURN(kd_bench_host(b, s->graph.rows, 1, &seen));
-    for (int64_t i = 0; i < kd_bench_samples(s->graph.rows, SAMPLES); i++)
-        check_start(b, kd_bench_sample(b, i, s->graph.rows, SAMPLES), node, end, list, seen);
-    b->bytes += 4.0 * (double)visited(b, end);
-    return KD_OK;
+static kd_status check_walks(kd_bench *b, kd_bench *ref) {
+    int64_t n = b->setting->graph.nodes;
+    for (int64_t i = 0; i < kd_bench_samples(n, SAMPLES); i++)
+        KD_OR_RETURN(check_start(b, ref, kd_bench_sample(b, i, n, SAMPLES)));
+    return count_visits(b);
 }
 
+/* Walks of the device, which the reference is given. */
 static kd_status set_up_jaccard(kd_bench *b, int64_t parameter) {
     (void)parameter;
     walked *s;
-    kd_status status = begin(b, &s);
-    if (status == KD_OK) status = run_walks(b);
+    KD_OR_RETURN(begin(b, &s));
     b->bytes += 4.0 * (double)b->nnz;
-    return status;
+    return b->ctx == b->setting->ctx ? run_walks(b) : KD_OK;
 }
 
-static kd_status run_jaccard(kd_bench *b) {
+/* Of edges to lower nodes, both ways. */
+static kd_status compare_visits(kd_bench *b, int64_t first, int64_t nodes) {
     const walked *s = b->state;
-    return kd_prefix_jaccard(b->ctx, s->graph, 0, s->graph.rows, &s->visits, s->similarity);
+    return kd_prefix_jaccard(b->ctx, s->graph, first, nodes, &s->visits, s->similarity);
 }
 
-/* Place of `col` in row `row`. */
-static int64_t edge_of(const kd_bipartite *g, int64_t row, int64_t col) {
-    int64_t k = g->row_ptr[row];
-    while (g->col[k] != col) k++;
-    return k;
-}
+static kd_status run_jaccard(kd_bench *b) { return compare_visits(b, 0, b->setting->graph.nodes); }
 
-static kd_status check_jaccard(kd_bench *b) {
-    const walked *s = b->state;
-    const kd_bipartite *g = &b->setting->graph;
-    int32_t *node;
-    int64_t *end;
-    float *similarity;
-    uint8_t *seen;
-    KD_OR_RETURN(read_visits(b, &node, &end));
-    KD_OR_RETURN(kd_bench_read(b, s->similarity, b->nnz, sizeof *similarity, &similarity));
-    KD_OR_RETURN(kd_bench_host(b, g->nodes, 1, &seen));
-    for (int64_t i = 0; i < kd_bench_samples(g->nodes, SAMPLES); i++) {
-        int64_t u = kd_bench_sample(b, i, g->nodes, SAMPLES);
-        for (int64_t k = g->row_ptr[u]; k < g->row_ptr[u + 1]; k++) {
-            int64_t v = g->col[k], l = edge_of(g, v, u), both = 0;
-            for (int64_t j = s->ptr[u]; j < end[k]; j++) seen[node[j]] = 1;
-            for (int64_t j = s->ptr[v]; j < end[l]; j++) both += seen[node[j]];
-            for (int64_t j = s->ptr[u]; j < end[k]; j++) seen[node[j]] = 0;
-            int64_t either = end[k] - s->ptr[u] + end[l] - s->ptr[v] - both;
-            kd_bench_real(b, similarity[k], either > 0 ? (double)both / (double)either : 0.0, 1.0, KD_BENCH_FLOAT32);
-        }
-    }
-    b->bytes += 4.0 * (double)visited(b, end);
-    return KD_OK;
+/* The reference writes some items' edges, both ways: what no similarity can be is what it has not written. */
+static kd_status check_jaccard(kd_bench *b, kd_bench *ref) {
+    const float NOT_WRITTEN = -1.0f;
+    const walked *s = b->state, *e = ref->state;
+    int64_t users = b->setting->data->users, items = b->setting->data->items, nodes = s->ptr[s->visits.starts];
+    KD_OR_RETURN(kd_download(b->ctx, e->visits.node, s->visits.node, nodes * (int64_t)sizeof *s->visits.node));
+    KD_OR_RETURN(kd_download(b->ctx, e->visits.end, s->visits.end, b->nnz * (int64_t)sizeof *s->visits.end));
+    for (int64_t k = 0; k < b->nnz; k++) e->similarity[k] = NOT_WRITTEN;
+    for (int64_t i = 0; i < kd_bench_samples(items, SAMPLES); i++)
+        KD_OR_RETURN(compare_visits(ref, users + kd_bench_sample(b, i, items, SAMPLES), 1));
+    for (int64_t k = 0; k < b->nnz; k++)
+        if (e->similarity[k] != NOT_WRITTEN)
+            KD_OR_RETURN(kd_bench_same_floats(b, s->similarity + k, e->similarity + k, 1, KD_BENCH_FLOAT32));
+    return count_visits(b);
 }
 
 const kd_bench_case kd_bench_walk_cases[] = {

@@ -11,10 +11,12 @@ extern const kd_bench_case kd_bench_product_cases[], kd_bench_spmm_cases[], kd_b
 /* A batch of training interactions, as kd_step_load leaves it on the device: users, positives and negatives. */
 typedef struct kd_bench_entries {
     int64_t count;
-    int32_t *user, *item;       /* host [count], [2 count]: positives, then negatives */
-    int32_t *user_at, *item_at; /* the same on the device */
+    int32_t *user, *item; /* [count]; [2 count]: positives, then negatives */
     kd_groups users, positives, items;
 } kd_bench_entries;
 kd_status kd_bench_entries_make(kd_bench *b, kd_bench_entries *out);
+
+/* How many groups there are. */
+kd_status kd_bench_groups_count(kd_bench *b, const kd_groups *groups, int64_t *out);
 
 #endif

@@ -1,4 +1,5 @@
-/* What the cases share: inputs with their host copies, both freed with the case, and comparisons. */
+/* What the cases share: inputs, alike on the device and for the reference, freed with the case; and comparisons of what
+ * the two left behind. */
 #ifndef KD_BENCH_INPUTS_H
 #define KD_BENCH_INPUTS_H
 
@@ -11,41 +12,32 @@ kd_status kd_bench_host(kd_bench *b, int64_t count, int64_t size, void *out);
 kd_status kd_bench_zeros(kd_bench *b, int64_t count, int64_t size, void *out);
 kd_status kd_bench_upload(kd_bench *b, const void *host, int64_t count, int64_t size, void *out);
 
-/* *out = a host copy of device memory. */
-kd_status kd_bench_read(kd_bench *b, const void *device, int64_t count, int64_t size, void *out);
-
-/* A device matrix, uniform in [-scale, scale), and its host copy (NULL: not wanted). */
-kd_status kd_bench_mat(kd_bench *b, int64_t rows, int64_t cols, float scale, float **host, kd_mat *device);
-
-/* The same with rows of length 1. */
-kd_status kd_bench_unit_mat(kd_bench *b, int64_t rows, int64_t cols, float **host, kd_mat *device);
-
-/* A host copy of a graph on the device; row_ptr begins at 0. */
-kd_status kd_bench_csr(kd_bench *b, kd_csr device, kd_csr *host);
+/* A device matrix, uniform in [-scale, scale); with rows of length 1; uniform in [0, 1). */
+kd_status kd_bench_mat(kd_bench *b, int64_t rows, int64_t cols, float scale, kd_mat *out);
+kd_status kd_bench_unit_mat(kd_bench *b, int64_t rows, int64_t cols, kd_mat *out);
+kd_status kd_bench_positive_mat(kd_bench *b, int64_t rows, int64_t cols, kd_mat *out);
 
 /* The next random number, and one below n. */
 uint64_t kd_bench_draw(kd_bench *b);
 int64_t kd_bench_below(kd_bench *b, int64_t n);
 
-/* Item i of a sample of kd_bench_samples(n, most) out of n: all of them where there are few, else the first, the last
- * and random ones. */
+/* Item i of a sample of kd_bench_samples(n, most) out of n, ascending and distinct: all of them where there are few,
+ * else the first, the last and one of each range between. */
 int64_t kd_bench_samples(int64_t n, int64_t most);
 int64_t kd_bench_sample(kd_bench *b, int64_t i, int64_t n, int64_t most);
 
-/* Compares one output: |actual - expected| <= tolerance * scale, which NaN fails. */
-void kd_bench_real(kd_bench *b, double actual, double expected, double scale, double tolerance);
-void kd_bench_integer(kd_bench *b, int64_t actual, int64_t expected);
+/* Such a sample of n rows for ops of the reference that take `only`. */
+kd_status kd_bench_some_rows(kd_bench *ref, int64_t n, int64_t most, kd_groups *out);
 
-/* A sum and the sum of its terms' magnitudes, which is what its rounding error is relative to. */
-typedef struct kd_bench_sum {
-    double value, magnitude;
-} kd_bench_sum;
-static inline void kd_bench_add(kd_bench_sum *sum, double term) {
-    sum->value += term;
-    sum->magnitude += term < 0.0 ? -term : term;
-}
+/* Compare what the op left on the device with what the reference left in host memory. A real number may be off by
+ * `tolerance` of the largest that is expected beside it, which NaN fails; integers of `size` bytes are equal. */
+kd_status kd_bench_same_mat(kd_bench *b, kd_mat device, kd_mat expected, double tolerance);
+kd_status kd_bench_same_floats(kd_bench *b, const float *device, const float *expected, int64_t n, double tolerance);
+kd_status kd_bench_same_loss(kd_bench *b, const double *device, const double *expected, double tolerance);
+kd_status kd_bench_same_integers(kd_bench *b, const void *device, const void *expected, int64_t n, int64_t size);
 
-/* Tolerance of what is summed in float32, relative to the sum of magnitudes. */
+/* Tolerance of what is summed in float32; and of sums of so many terms, whose rounding errors grow as their root. */
 #define KD_BENCH_FLOAT32 1e-5
+double kd_bench_float32(int64_t terms);
 
 #endif

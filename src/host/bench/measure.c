@@ -69,16 +69,29 @@ static void close_bench(kd_bench *b) {
     free(b->host);
 }
 
+/* The same case, set up from the same random numbers, for the reference. */
+static kd_status check_case(kd_bench *b, const kd_bench_case *c) {
+    kd_status status = KD_OK;
+    const kd_bench_setting *setting = b->setting;
+    kd_bench ref = {.setting = setting, .ctx = setting->ref, .graphs = &setting->ref_graphs};
+    kd_pool_init(&ref.pool, setting->ref);
+    KD_TRY(c->set_up(&ref, c->parameter));
+    KD_TRY(c->check(b, &ref));
+    if (b->checked == 0) b->wrong = 1; /* a check that looked at nothing has found nothing right */
+cleanup:
+    close_bench(&ref);
+    return status;
+}
+
 kd_status kd_bench_measure(const kd_bench_setting *setting, const kd_bench_case *c, int64_t iterations,
                            kd_bench_result *out) {
     kd_status status = KD_OK;
-    kd_bench b = {.setting = setting, .ctx = setting->ctx};
+    kd_bench b = {.setting = setting, .ctx = setting->ctx, .graphs = &setting->graphs};
     *out = (kd_bench_result){0};
     kd_pool_init(&b.pool, setting->ctx);
     KD_TRY(c->set_up(&b, c->parameter));
     KD_TRY(c->run(&b));
-    KD_TRY(c->check(&b));
-    if (b.checked == 0) b.wrong = 1; /* a check that looked at nothing has found nothing right */
+    KD_TRY(check_case(&b, c));
     KD_TRY(time_case(&b, c, iterations, out));
     snprintf(out->name, sizeof out->name, "%s", c->name);
     snprintf(out->shape, sizeof out->shape, "%s", b.shape);
@@ -130,8 +143,8 @@ static kd_status product_rate(kd_bench *b, double *rate) {
     kd_bench_result result = {0};
     for (int64_t shrink = 8; shrink >= 1 && result.min < PRODUCT_LONG; shrink /= 2) {
         int64_t rows = 1024 / shrink, inner = 6710 / shrink, cols = 1000 / shrink;
-        KD_OR_RETURN(kd_bench_mat(b, rows, inner, 1.0f, NULL, &m->a));
-        KD_OR_RETURN(kd_bench_mat(b, inner, cols, 1.0f, NULL, &m->b));
+        KD_OR_RETURN(kd_bench_mat(b, rows, inner, 1.0f, &m->a));
+        KD_OR_RETURN(kd_bench_mat(b, inner, cols, 1.0f, &m->b));
         KD_OR_RETURN(kd_pool_mat(&b->pool, rows, cols, "bench", &m->c));
         KD_OR_RETURN(time_case(b, &PRODUCT, shrink > 1 ? 1 : 15, &result));
         *rate = 2.0 * (double)rows * (double)inner * (double)cols / result.min;

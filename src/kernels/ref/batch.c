@@ -4,11 +4,12 @@
 
 kd_status kd_ref_permutation(kd_ctx *ctx, int64_t n, const kd_rng *rng, int32_t *order) {
     (void)ctx;
-    uint64_t *key = kd_ref_zeros(n, sizeof *key);
+    uint64_t *key;
+    KD_OR_RETURN(kd_ref_zeros(n, sizeof *key, &key));
     for (int64_t i = 0; i < n; i++) key[i] = (uint64_t)kd_ref_draw(rng, i, 0) << 32 | kd_ref_draw(rng, i, 1);
-    kd_ref_order(n, key, order);
+    kd_status status = kd_ref_order(n, key, order);
     free(key);
-    return KD_OK;
+    return status;
 }
 
 kd_status kd_ref_sample_negatives(kd_ctx *ctx, kd_csr train, int64_t n, const int32_t *user, const kd_rng *rng,
@@ -35,10 +36,13 @@ kd_status kd_ref_gather(kd_ctx *ctx, int64_t n, const int64_t *first, const int3
 
 kd_status kd_ref_group(kd_ctx *ctx, int64_t n, const int32_t *key, kd_groups *out) {
     (void)ctx;
-    uint64_t *wide = kd_ref_zeros(n, sizeof *wide);
+    uint64_t *wide;
     int64_t groups = 0;
+    KD_OR_RETURN(kd_ref_zeros(n, sizeof *wide, &wide));
     for (int64_t i = 0; i < n; i++) wide[i] = (uint64_t)key[i];
-    kd_ref_order(n, wide, out->member);
+    kd_status status = kd_ref_order(n, wide, out->member);
+    free(wide);
+    KD_OR_RETURN(status);
     for (int64_t i = 0; i < n; i++)
         if (i == 0 || key[out->member[i]] != key[out->member[i - 1]]) {
             out->key[groups] = key[out->member[i]];
@@ -46,6 +50,5 @@ kd_status kd_ref_group(kd_ctx *ctx, int64_t n, const int32_t *key, kd_groups *ou
         }
     out->ptr[groups] = (int32_t)n;
     out->count[0] = groups;
-    free(wide);
     return KD_OK;
 }

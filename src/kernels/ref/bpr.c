@@ -5,8 +5,9 @@
 
 /* x_b = u_b . (p_b - n_b), over the columns of all ranks. */
 static kd_status margins(kd_ctx *ctx, const kd_bpr_args *a, double *x) {
-    float *passed = kd_ref_zeros(a->count, sizeof *passed);
+    float *passed;
     kd_status status = KD_OK;
+    KD_OR_RETURN(kd_ref_zeros(a->count, sizeof *passed, &passed));
     for (int64_t b = 0; b < a->count; b++) {
         for (int64_t c = 0; c < a->user_view.cols; c++)
             x[b] += (double)*kd_ref_at(a->user_view, a->user[b], c) *
@@ -22,9 +23,13 @@ static kd_status margins(kd_ctx *ctx, const kd_bpr_args *a, double *x) {
 }
 
 kd_status kd_ref_bpr(kd_ctx *ctx, const kd_bpr_args *a) {
-    double *x = kd_ref_zeros(a->count, sizeof *x), *duser = kd_ref_widen(a->duser), *ditem = kd_ref_widen(a->ditem);
+    double *x = NULL, *duser = NULL, *ditem = NULL;
     int64_t w = a->user_view.cols;
-    kd_status status = margins(ctx, a, x);
+    kd_status status = KD_OK;
+    KD_TRY(kd_ref_zeros(a->count, sizeof *x, &x));
+    KD_TRY(kd_ref_widen(a->duser, &duser));
+    KD_TRY(kd_ref_widen(a->ditem, &ditem));
+    KD_TRY(margins(ctx, a, x));
     for (int64_t b = 0; b < a->count; b++) {
         double slope = -1.0 / (1.0 + exp(x[b])) / a->batch; /* d loss / d x_b */
         if (a->loss) a->loss[0] += log1p(exp(-x[b])) / a->batch;
@@ -38,6 +43,9 @@ kd_status kd_ref_bpr(kd_ctx *ctx, const kd_bpr_args *a) {
     }
     kd_ref_narrow(duser, a->duser);
     kd_ref_narrow(ditem, a->ditem);
+cleanup:
     free(x);
+    free(duser);
+    free(ditem);
     return status;
 }

@@ -1,4 +1,5 @@
 #include <math.h>
+#include <stdlib.h>
 
 #include "kernels/ref/ref.h"
 
@@ -42,7 +43,8 @@ kd_status kd_ref_hidden_forward(kd_ctx *ctx, kd_mat p, kd_mat table, const int32
 
 kd_status kd_ref_hidden_backward(kd_ctx *ctx, kd_mat h, const int32_t *t, kd_mat dh, kd_mat dtable) {
     (void)ctx;
-    double *sums = kd_ref_widen(dtable);
+    double *sums;
+    KD_OR_RETURN(kd_ref_widen(dtable, &sums));
     for (int64_t i = 0; i < h.rows; i++)
         for (int64_t c = 0; c < h.cols; c++) {
             double out = *kd_ref_at(h, i, c), gradient = *kd_ref_at(dh, i, c) * (1.0 - out * out);
@@ -50,6 +52,7 @@ kd_status kd_ref_hidden_backward(kd_ctx *ctx, kd_mat h, const int32_t *t, kd_mat
             sums[t[i] * dtable.cols + c] += gradient;
         }
     kd_ref_narrow(sums, dtable);
+    free(sums);
     return KD_OK;
 }
 

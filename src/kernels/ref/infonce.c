@@ -27,16 +27,22 @@ static double close_group(const kd_infonce_args *a, int64_t g, const double *e, 
 
 kd_status kd_ref_infonce(kd_ctx *ctx, const kd_infonce_args *a) {
     int64_t groups = a->nodes.count[0], keys = a->b.rows;
-    double *e = kd_ref_zeros(groups * keys, sizeof *e), *total = kd_ref_zeros(groups, sizeof *total);
-    double *da = kd_ref_widen(a->da), *db = kd_ref_widen(a->db);
+    double *e = NULL, *total = NULL, *da = NULL, *db = NULL;
     kd_status status = KD_OK;
+    KD_TRY(kd_ref_zeros(groups * keys, sizeof *e, &e));
+    KD_TRY(kd_ref_zeros(groups, sizeof *total, &total));
+    KD_TRY(kd_ref_widen(a->da, &da));
+    KD_TRY(kd_ref_widen(a->db, &db));
     for (int64_t g = 0; g < groups; g++)
         for (int64_t j = 0; j < keys; j++) total[g] += e[g * keys + j] = exp(logit(a, g, j));
-    if (a->sum) status = a->sum(a->sum_context, ctx, groups, total);
+    if (a->sum) KD_TRY(a->sum(a->sum_context, ctx, groups, total));
     for (int64_t g = 0; g < groups; g++) a->loss[0] += close_group(a, g, e + g * keys, total[g], da, db);
     kd_ref_narrow(da, a->da);
     kd_ref_narrow(db, a->db);
+cleanup:
     free(e);
     free(total);
+    free(da);
+    free(db);
     return status;
 }

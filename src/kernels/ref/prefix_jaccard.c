@@ -19,7 +19,8 @@ static int64_t edge_between(kd_csr graph, int64_t from, int64_t to) {
 kd_status kd_ref_prefix_jaccard(kd_ctx *ctx, kd_csr graph, int64_t first, int64_t count, const kd_visits *visits,
                                 float *val) {
     (void)ctx;
-    uint8_t *mark = kd_ref_zeros(graph.rows, sizeof *mark);
+    uint8_t *mark;
+    KD_OR_RETURN(kd_ref_zeros(graph.rows, sizeof *mark, &mark));
     for (int64_t v = first; v < first + count; v++)
         for (int64_t k = graph.row_ptr[v]; k < graph.row_ptr[v + 1] && graph.col[k] < v; k++) {
             int64_t u = graph.col[k], back = edge_between(graph, u, v);

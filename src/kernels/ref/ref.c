@@ -1,13 +1,15 @@
 #include "kernels/ref/ref.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "host/base/memory.h"
 #include "kernels/device.h"
 
 kd_status kd_ref_open(kd_ctx **out) {
     static kd_ops table;
+    kd_threads threads = kd_threads_now();
     KD_OR_RETURN(kd_ctx_open((kd_compute){.device = KD_DEVICE_CPU, .threads = 1}, out));
+    kd_threads_set(threads);
     table = *(*out)->ops;
     table.name = "ref";
 #define KD_OP(op) table.op = kd_ref_##op;
@@ -17,26 +19,18 @@ kd_status kd_ref_open(kd_ctx **out) {
     return KD_OK;
 }
 
-void *kd_ref_zeros(int64_t n, int64_t size) {
-    void *block = calloc((size_t)(n > 0 ? n : 1), (size_t)size);
-    if (!block) {
-        fprintf(stderr, "reference: out of memory\n");
-        abort();
-    }
-    return block;
-}
+kd_status kd_ref_zeros(int64_t n, int64_t size, void *out) { return kd_host_alloc(out, n, size, "reference"); }
 
-double *kd_ref_widen(kd_mat m) {
-    double *sums = kd_ref_zeros(m.rows * m.cols, sizeof *sums);
+kd_status kd_ref_widen(kd_mat m, double **sums) {
+    KD_OR_RETURN(kd_ref_zeros(m.rows * m.cols, sizeof **sums, sums));
     for (int64_t r = 0; r < m.rows; r++)
-        for (int64_t c = 0; c < m.cols; c++) sums[r * m.cols + c] = *kd_ref_at(m, r, c);
-    return sums;
+        for (int64_t c = 0; c < m.cols; c++) (*sums)[r * m.cols + c] = *kd_ref_at(m, r, c);
+    return KD_OK;
 }
 
-void kd_ref_narrow(double *sums, kd_mat m) {
+void kd_ref_narrow(const double *sums, kd_mat m) {
     for (int64_t r = 0; r < m.rows; r++)
         for (int64_t c = 0; c < m.cols; c++) *kd_ref_at(m, r, c) = (float)sums[r * m.cols + c];
-    free(sums);
 }
 
 uint32_t kd_ref_draw(const kd_rng *rng, int64_t row, int64_t col) {
@@ -74,10 +68,12 @@ static int by_key(const void *left, const void *right) {
     return a->position < b->position ? -1 : a->position > b->position;
 }
 
-void kd_ref_order(int64_t n, const uint64_t *key, int32_t *order) {
-    keyed *list = kd_ref_zeros(n, sizeof *list);
+kd_status kd_ref_order(int64_t n, const uint64_t *key, int32_t *order) {
+    keyed *list;
+    KD_OR_RETURN(kd_ref_zeros(n, sizeof *list, &list));
     for (int64_t i = 0; i < n; i++) list[i] = (keyed){key[i], i};
     qsort(list, (size_t)n, sizeof *list, by_key);
     for (int64_t i = 0; i < n; i++) order[i] = (int32_t)list[i].position;
     free(list);
+    return KD_OK;
 }

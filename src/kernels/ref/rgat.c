@@ -13,7 +13,8 @@ static double dot(kd_mat x, int64_t i, kd_mat y, int64_t j) {
 static kd_status over_ranks(kd_ctx *ctx, const kd_split *split, const kd_kg *kg, int64_t heads, double *x) {
     if (!split) return KD_OK;
     int64_t edges = kg->head_ptr[heads];
-    float *passed = kd_ref_zeros(kg->capacity, sizeof *passed);
+    float *passed;
+    KD_OR_RETURN(kd_ref_zeros(kg->capacity, sizeof *passed, &passed));
     for (int64_t k = 0; k < edges; k++) passed[k] = (float)x[k];
     kd_status status = kd_split_sum(split, ctx, kg->capacity, passed);
     for (int64_t k = 0; k < edges; k++) x[k] = passed[k];
@@ -23,7 +24,8 @@ static kd_status over_ranks(kd_ctx *ctx, const kd_split *split, const kd_kg *kg,
 
 kd_status kd_ref_rgat_forward(kd_ctx *ctx, const kd_rgat_forward_args *a) {
     const kd_kg *kg = a->kg;
-    double *score = kd_ref_zeros(kg->capacity, sizeof *score);
+    double *score;
+    KD_OR_RETURN(kd_ref_zeros(kg->capacity, sizeof *score, &score));
     for (int64_t h = 0; h < a->agg.rows; h++)
         for (int64_t k = kg->head_ptr[h]; k < kg->head_ptr[h + 1]; k++)
             score[k] = dot(a->e, h, a->rh, kg->relation[k]) + dot(a->e, kg->tail[k], a->rt, kg->relation[k]);
@@ -37,10 +39,10 @@ kd_status kd_ref_rgat_forward(kd_ctx *ctx, const kd_rgat_forward_args *a) {
             a->logit[k] = (float)score[k];
             sum += exp(score[k]);
         }
-        for (int64_t k = begin; k < end; k++) a->alpha[k] = (float)(exp(score[k]) / sum);
+        for (int64_t k = begin; k < end; k++) a->alpha[k] = (float)(score[k] = exp(score[k]) / sum);
         for (int64_t c = 0; c < a->agg.cols; c++) {
             double value = *kd_ref_at(a->e, h, c);
-            for (int64_t k = begin; k < end; k++) value += exp(score[k]) / sum * *kd_ref_at(a->e, kg->tail[k], c);
+            for (int64_t k = begin; k < end; k++) value += score[k] * *kd_ref_at(a->e, kg->tail[k], c);
             *kd_ref_at(a->agg, h, c) = (float)value;
         }
     }
@@ -61,12 +63,17 @@ static void logit_gradients(const kd_kg *kg, int64_t heads, double slope, const 
 
 kd_status kd_ref_rgat_backward(kd_ctx *ctx, const kd_rgat_backward_args *a) {
     const kd_kg *kg = a->kg;
-    double *dalpha = kd_ref_zeros(kg->capacity, sizeof *dalpha), *dlogit = kd_ref_zeros(kg->capacity, sizeof *dlogit);
-    double *to_e = kd_ref_widen(a->de), *to_rh = kd_ref_widen(a->drh), *to_rt = kd_ref_widen(a->drt);
+    double *dalpha = NULL, *dlogit = NULL, *to_e = NULL, *to_rh = NULL, *to_rt = NULL;
     int64_t d = a->e.cols;
+    kd_status status = KD_OK;
+    KD_TRY(kd_ref_zeros(kg->capacity, sizeof *dalpha, &dalpha));
+    KD_TRY(kd_ref_zeros(kg->capacity, sizeof *dlogit, &dlogit));
+    KD_TRY(kd_ref_widen(a->de, &to_e));
+    KD_TRY(kd_ref_widen(a->drh, &to_rh));
+    KD_TRY(kd_ref_widen(a->drt, &to_rt));
     for (int64_t h = 0; h < a->dagg.rows; h++)
         for (int64_t k = kg->head_ptr[h]; k < kg->head_ptr[h + 1]; k++) dalpha[k] = dot(a->dagg, h, a->e, kg->tail[k]);
-    kd_status status = over_ranks(ctx, a->split, kg, a->dagg.rows, dalpha);
+    KD_TRY(over_ranks(ctx, a->split, kg, a->dagg.rows, dalpha));
     logit_gradients(kg, a->dagg.rows, a->slope, a->logit, a->alpha, dalpha, dlogit);
     for (int64_t h = 0; h < a->dagg.rows; h++)
         for (int64_t c = 0; c < d; c++) {
@@ -84,7 +91,11 @@ kd_status kd_ref_rgat_backward(kd_ctx *ctx, const kd_rgat_backward_args *a) {
     kd_ref_narrow(to_e, a->de);
     kd_ref_narrow(to_rh, a->drh);
     kd_ref_narrow(to_rt, a->drt);
+cleanup:
     free(dalpha);
     free(dlogit);
+    free(to_e);
+    free(to_rh);
+    free(to_rt);
     return status;
 }

@@ -13,7 +13,8 @@ static int64_t row_of(const kd_groups *only, int64_t i) { return only ? only->ke
  * them. */
 static kd_status over_ranks(kd_ctx *ctx, const kd_split *split, int64_t rows, int64_t sums, double *sum) {
     if (!split) return KD_OK;
-    float *passed = kd_ref_zeros(sums, sizeof *passed);
+    float *passed;
+    KD_OR_RETURN(kd_ref_zeros(sums, sizeof *passed, &passed));
     for (int64_t i = 0; i < rows; i++) passed[i] = (float)sum[i];
     kd_status status = kd_split_sum(split, ctx, sums, passed);
     for (int64_t i = 0; i < rows; i++) sum[i] = passed[i];
@@ -23,7 +24,8 @@ static kd_status over_ranks(kd_ctx *ctx, const kd_split *split, int64_t rows, in
 
 kd_status kd_ref_unit_rows_forward(kd_ctx *ctx, const kd_unit_rows_forward_args *a) {
     int64_t rows = rows_of(a->only, a->x.rows), first = a->split ? a->split->first : 0;
-    double *square = kd_ref_zeros(rows, sizeof *square);
+    double *square;
+    KD_OR_RETURN(kd_ref_zeros(rows, sizeof *square, &square));
     for (int64_t i = 0; i < rows; i++)
         for (int64_t c = 0; c < a->x.cols; c++) {
             int64_t r = row_of(a->only, i);
@@ -45,7 +47,8 @@ kd_status kd_ref_unit_rows_forward(kd_ctx *ctx, const kd_unit_rows_forward_args 
 
 kd_status kd_ref_unit_rows_backward(kd_ctx *ctx, const kd_unit_rows_backward_args *a) {
     int64_t rows = rows_of(a->only, a->y.rows), first = a->split ? a->split->first : 0;
-    double *along = kd_ref_zeros(rows, sizeof *along);
+    double *along;
+    KD_OR_RETURN(kd_ref_zeros(rows, sizeof *along, &along));
     for (int64_t i = 0; i < rows; i++)
         for (int64_t c = 0; c < a->y.cols; c++)
             along[i] += (double)*kd_ref_at(a->y, row_of(a->only, i), c) * *kd_ref_at(a->dy, row_of(a->only, i), c);

@@ -67,7 +67,8 @@ static int64_t add_visits(kd_visits *visits, int64_t i, int64_t visited, const i
 kd_status kd_ref_walk_cumulative(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
                                  kd_visits *visits) {
     (void)ctx;
-    int32_t *list = kd_ref_zeros(config->steps, sizeof *list);
+    int32_t *list;
+    KD_OR_RETURN(kd_ref_zeros(config->steps, sizeof *list, &list));
     for (int64_t i = 0; i < visits->starts; i++) {
         int64_t u = visits->first + i, visited = 0;
         for (int64_t k = 0; k < degree_of(graph, u); k++) {
@@ -85,7 +86,8 @@ kd_status kd_ref_walk_cumulative(kd_ctx *ctx, kd_csr graph, const kd_walk_config
 kd_status kd_ref_walk_node(kd_ctx *ctx, kd_csr graph, const kd_walk_config *config, const kd_rng *rng,
                            kd_visits *visits) {
     (void)ctx;
-    int32_t *list = kd_ref_zeros(config->steps, sizeof *list);
+    int32_t *list;
+    KD_OR_RETURN(kd_ref_zeros(config->steps, sizeof *list, &list));
     for (int64_t i = 0; i < visits->starts; i++) {
         int64_t u = visits->first + i, visited = 0;
         for (int64_t n = 0; n < config->walks && degree_of(graph, u) > 0; n++)
