@@ -94,7 +94,7 @@ static kd_status run_gram(kd_bench *b) {
     return kd_gram(b->ctx, s->a, s->c);
 }
 
-enum { EDGE = 8, TILES = 32 };
+enum { EDGE = 8, TILES = 16 };
 
 static int64_t within(int64_t first, int64_t n) { return n - first < EDGE ? n - first : EDGE; }
 
