@@ -176,8 +176,9 @@ static void callbacks_end_a_run(void **state) {
 
     /* before any epoch: there is none */
     stop = (watch){.stop_before = 1};
-    assert_failed(kd_run_train(data, config, &training, &summary, &run), KD_ERR_INTERRUPTED, "epoch 0");
+    assert_failed(kd_run_train(data, config, &training, &summary, &run), KD_ERR_INTERRUPTED, "before the first epoch");
     assert_null(run);
+    assert_int_equal(stop.steps, 1);
     kd_dataset_close(data);
     kd_config_close(config);
 }

@@ -29,17 +29,17 @@ static void copy(golden_case *c, kd_mat from, kd_mat to) {
 }
 
 /* The rows of a whole array that are this rank's. */
-static kd_mat rows_here(const kd_denoiser *n, kd_mat whole) {
+static kd_mat local_rows(const kd_denoiser *n, kd_mat whole) {
     return kd_mat_rows(whole, n->columns.first, n->columns.count);
 }
 
 /* An array, of which this rank takes its rows. */
-static void upload_rows(golden_case *c, const char *name, const kd_denoiser *n, kd_mat here) {
+static void upload_rows(golden_case *c, const char *name, const kd_denoiser *n, kd_mat local) {
     kd_pool pool;
     kd_pool_init(&pool, c->ctx);
-    kd_mat whole = zeros(c, &pool, n->shape.width, here.cols);
+    kd_mat whole = zeros(c, &pool, n->shape.width, local.cols);
     golden_upload(c, name, whole, false);
-    copy(c, rows_here(n, whole), here);
+    copy(c, local_rows(n, whole), local);
     kd_pool_free(&pool);
 }
 
@@ -51,7 +51,7 @@ static void upload_weights(golden_case *c, const char *d, kd_denoiser *n) {
     golden_upload(c, golden_name("%s_param_emb_layer_weight", d), n->time_w, false);
     golden_upload(c, golden_name("%s_param_emb_layer_bias", d), n->time_b, false);
     golden_upload(c, golden_name("%s_param_in_layers_0_weight", d), input, true);
-    copy(c, rows_here(n, input), n->w1);
+    copy(c, local_rows(n, input), n->w1);
     copy(c, kd_mat_rows(input, n->shape.width, n->shape.time_dim), n->w1_time);
     golden_upload(c, golden_name("%s_param_in_layers_0_bias", d), n->b1, false);
     upload_rows(c, golden_name("%s_param_out_layers_0_weight", d), n, n->w2);
@@ -65,12 +65,12 @@ static kd_mat gradient_of(const kd_denoiser *n, kd_mat value) {
 }
 
 /* Rows of ranks, put together; time: the first rank's rows after them, or data NULL. */
-static void compare_rows(golden_case *c, const char *name, const kd_denoiser *n, kd_mat here, kd_mat time,
+static void compare_rows(golden_case *c, const char *name, const kd_denoiser *n, kd_mat local, kd_mat time,
                          bool transpose) {
     kd_pool pool;
     kd_pool_init(&pool, c->ctx);
-    kd_mat whole = zeros(c, &pool, n->shape.width + time.rows, here.cols);
-    copy(c, here, rows_here(n, whole));
+    kd_mat whole = zeros(c, &pool, n->shape.width + time.rows, local.cols);
+    copy(c, local, local_rows(n, whole));
     if (time.data && kd_comm_rank(c->comm) == 0) copy(c, time, kd_mat_rows(whole, n->shape.width, time.rows));
     golden_join(c, whole);
     golden_compare_mat(c, name, whole, transpose);
@@ -107,11 +107,11 @@ static float *device_columns(golden_case *c, kd_pool *pool, const char *name, co
     float *host = golden_floats(c, name, shape), *whole;
     if (!host) exit(1);
     golden_require(kd_pool_upload(pool, host, shape[0] * shape[1], sizeof *host, "test", &whole), name);
-    kd_mat here = zeros(c, pool, shape[0], n->columns.count);
-    copy(c, kd_mat_cols(kd_mat_make(whole, shape[0], shape[1]), n->columns.first, n->columns.count), here);
+    kd_mat local = zeros(c, pool, shape[0], n->columns.count);
+    copy(c, kd_mat_cols(kd_mat_make(whole, shape[0], shape[1]), n->columns.first, n->columns.count), local);
     c->inputs++;
     free(host);
-    return here.data;
+    return local.data;
 }
 
 /* The rows' losses: of the reconstruction ranks have shares, and of the guidance where columns are divided. */
@@ -151,7 +151,7 @@ static void reverse_all(golden_case *c, kd_kdiffe *m, kd_denoiser *n, kd_reverse
     kd_pool pool;
     kd_pool_init(&pool, c->ctx);
     kd_mat whole = zeros(c, &pool, rows.x0.rows, n->shape.width);
-    kd_mat here = kd_mat_cols(whole, n->columns.first, n->columns.count);
+    kd_mat local = kd_mat_cols(whole, n->columns.first, n->columns.count);
     golden_require(kd_reverse_prepare(c->ctx, n), "reverse");
     const float *noise = rows.noise;
     for (; rows.first < rows.x0.rows; rows.first += rows.count) {
@@ -159,7 +159,7 @@ static void reverse_all(golden_case *c, kd_kdiffe *m, kd_denoiser *n, kd_reverse
         rows.count = rows.x0.rows - rows.first < m->diffusion.batch ? rows.x0.rows - rows.first : m->diffusion.batch;
         rows.noise = noise ? noise + rows.first * n->columns.count : NULL;
         golden_require(kd_reverse_chain(c->ctx, &rows, n, &x), "reverse");
-        copy(c, x, kd_mat_rows(here, rows.first, rows.count));
+        copy(c, x, kd_mat_rows(local, rows.first, rows.count));
         golden_require(kd_reverse_best(c->ctx, n, x, c->config.q, m->top + rows.first * c->config.q), "top-q");
     }
     golden_join(c, whole);

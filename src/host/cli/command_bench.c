@@ -12,7 +12,7 @@
 static const char HELP[] =
     "usage: kdiffe bench [DATA|--shape=NAME] [--ops=NAMES] [--iterations=N] [--json=FILE] [--compare=OLD.json] "
     "[--key=value ...]\n\n"
-    "Checks hot ops against plain sums in double precision, then times them, and whole epochs, beside the floor that\n"
+    "Checks hot ops against plain loops in double precision, then times them, and whole epochs, beside the floor that\n"
     "this machine's copy and GEMM rates set. DATA is a folder as of kdiffe train; without it a data set of a known\n"
     "shape is made. docs/bench.md says what every column is. What does not fit in memory is left out, with a line\n"
     "that says so. Exit code 1 if a result was wrong.\n\n"

@@ -6,8 +6,8 @@
 #include "host/config/config.h"
 #include "kdiffe/kdiffe.h"
 
-/* --config=FILE and every remaining --key=value as a configuration; they are taken from args. Close
- * it. */
+/* --config=FILE and every remaining --key=value as a configuration; they are taken from args. To be
+ * closed. */
 kd_status kd_cli_config(kd_args *args, kd_config **out);
 
 /* The same over a given file (NULL: the defaults). */

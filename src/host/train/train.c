@@ -102,6 +102,13 @@ static kd_status run_epochs(kd_trainer *m, const kd_observer *observer, double a
     return KD_OK;
 }
 
+/* The attention-aware matrix is one long step, before which there is nothing to keep. */
+static kd_status ask_before_attention(kd_comm *comm, const kd_observer *observer) {
+    int stop = observer->progress && !observer->progress(observer->context, 0, KD_STAGE_ATTENTION, 0, 1);
+    KD_OR_RETURN(kd_comm_allreduce_max(comm, &stop));
+    return stop ? KD_FAIL(KD_ERR_INTERRUPTED, "stopped as asked before the first epoch") : KD_OK;
+}
+
 static kd_status keep(void *keeper, kd_position at) { return kd_checkpoint_save(keeper, at); }
 
 kd_status kd_train(kd_ctx *ctx, const kd_config *config, const kd_dataset *data, const kd_observer *observer,
@@ -110,10 +117,9 @@ kd_status kd_train(kd_ctx *ctx, const kd_config *config, const kd_dataset *data,
     kd_trainer trainer = {0};
     kd_progress *progress = &trainer.progress;
     double attention_seconds;
-    bool go_on = !observer->progress || observer->progress(observer->context, 0, KD_STAGE_ATTENTION, 0, 1);
+    KD_OR_RETURN(ask_before_attention(comm, observer));
     KD_TRY(set_up(ctx, config, data, comm, &trainer, &attention_seconds));
     progress->observer = observer;
-    progress->asked_to_stop = !go_on;
     progress->checkpoints = checkpoints;
     progress->keep = keep;
     progress->keeper = &trainer;
