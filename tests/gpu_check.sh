@@ -16,7 +16,7 @@ record=bench/results/$(date -u +%Y-%m-%d)-gpu-check-$card.txt
 [ -n "$card" ] || record=$build/gpu-check.txt # the stand-in proves the script, not a GPU
 commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)$(git diff --quiet HEAD 2>/dev/null || echo " with changes")
 run=$(mktemp -d)
-trap 'rm -rf "$run" "$log"' EXIT
+trap 'rm -rf "$run" "$logs"' EXIT
 
 check() {
     echo "# gpu-check of commit $commit, $(date -u +%Y-%m-%dT%H:%MZ)"

@@ -5,6 +5,7 @@ set -u
 build=$1 stand_in=${2:-}
 export OMP_WAIT_POLICY=passive # other processes may want the cores
 . tests/report.sh
+together=$(nproc)
 
 export KDIFFE_EMU_DEVICES=0 # a build with the stand-in computes on the CPU here
 for source in tests/test_*.c; do

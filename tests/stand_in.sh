@@ -8,6 +8,8 @@ plain) orders="ascending descending random:7" ;;
 esac
 # ThreadSanitizer cannot see into OpenMP's runtime: the CPU column, which is not what it is asked about, keeps to one thread.
 [ "$kind" != tsan ] || export OMP_THREAD_LIMIT=1
+together=$(nproc)
+[ "$kind" != plain ] || begin script "the stand-in itself" bash tests/emu/run.sh "$build" # long, and beside the others
 for order in $orders; do
     export KDIFFE_EMU_ORDER=$order
     filter=
@@ -47,4 +49,3 @@ if [ "$kind" = plain ] && can_run_ranks "$kind: several ranks under MPI" "$build
         done
     done
 fi
-[ "$kind" != plain ] || run_script "the stand-in itself" bash tests/emu/run.sh "$build"

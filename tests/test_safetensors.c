@@ -33,7 +33,7 @@ static void what_is_saved_reads_back(void **state) {
     const char *const metadata[] = {"format", "kdiffe", "data_path", "/a \"folder\"\\ \xc3\xa9"};
     kd_safetensors file;
     const char *path = scratch("model.safetensors");
-    assert_int_equal(kd_safetensors_save(path, 4, tensor, 2, metadata, NULL, NULL), KD_OK);
+    assert_int_equal(kd_safetensors_save(path, &(kd_snapshot){4, tensor, NULL, NULL, NULL}, 2, metadata), KD_OK);
     if (kd_safetensors_open(path, false, &file) != KD_OK) fail_msg("%s", kd_last_error());
     assert_int_equal(file.count, 4);
     for (int i = 0; i < 4; i++) assert_tensor(&file, &tensor[i]);
@@ -54,7 +54,9 @@ static void the_bytes_are_the_format(void **state) {
                                  "\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}";
     char bytes[256];
     size_t padded = (strlen(header) + 7) / 8 * 8;
-    assert_int_equal(kd_safetensors_save(scratch("bytes.safetensors"), 1, &tensor, 1, metadata, NULL, NULL), KD_OK);
+    assert_int_equal(
+        kd_safetensors_save(scratch("bytes.safetensors"), &(kd_snapshot){1, &tensor, NULL, NULL, NULL}, 1, metadata),
+        KD_OK);
     FILE *f = fopen(scratch("bytes.safetensors"), "rb");
     assert_non_null(f);
     size_t got = fread(bytes, 1, sizeof bytes, f);
@@ -70,7 +72,8 @@ static void the_bytes_are_the_format(void **state) {
 static void an_empty_model_is_a_file(void **state) {
     (void)state;
     kd_safetensors file;
-    assert_int_equal(kd_safetensors_save(scratch("empty.safetensors"), 0, NULL, 0, NULL, NULL, NULL), KD_OK);
+    assert_int_equal(
+        kd_safetensors_save(scratch("empty.safetensors"), &(kd_snapshot){0, NULL, NULL, NULL, NULL}, 0, NULL), KD_OK);
     assert_int_equal(kd_safetensors_open(scratch("empty.safetensors"), false, &file), KD_OK);
     assert_int_equal(file.count, 0);
     assert_null(kd_safetensors_metadata(&file, "format"));
@@ -85,12 +88,16 @@ static void what_cannot_be_saved_leaves_the_old_file(void **state) {
     kd_safetensors file;
     const char *path = scratch("kept.safetensors");
     rank.rank = 3;
-    assert_int_equal(kd_safetensors_save(path, 1, &good, 0, NULL, NULL, NULL), KD_OK);
-    assert_failed(kd_safetensors_save(path, 1, &negative, 0, NULL, NULL, NULL), KD_ERR_ARGUMENT, "'w'");
-    assert_failed(kd_safetensors_save(path, 1, &rank, 0, NULL, NULL, NULL), KD_ERR_ARGUMENT, "'w'");
-    assert_failed(kd_safetensors_save(path, 2, twice, 0, NULL, NULL, NULL), KD_ERR_ARGUMENT, "'w'");
-    assert_failed(kd_safetensors_save(scratch("absent/m.safetensors"), 1, &good, 0, NULL, NULL, NULL), KD_ERR_IO,
-                  "absent");
+    assert_int_equal(kd_safetensors_save(path, &(kd_snapshot){1, &good, NULL, NULL, NULL}, 0, NULL), KD_OK);
+    assert_failed(kd_safetensors_save(path, &(kd_snapshot){1, &negative, NULL, NULL, NULL}, 0, NULL), KD_ERR_ARGUMENT,
+                  "'w'");
+    assert_failed(kd_safetensors_save(path, &(kd_snapshot){1, &rank, NULL, NULL, NULL}, 0, NULL), KD_ERR_ARGUMENT,
+                  "'w'");
+    assert_failed(kd_safetensors_save(path, &(kd_snapshot){2, twice, NULL, NULL, NULL}, 0, NULL), KD_ERR_ARGUMENT,
+                  "'w'");
+    assert_failed(
+        kd_safetensors_save(scratch("absent/m.safetensors"), &(kd_snapshot){1, &good, NULL, NULL, NULL}, 0, NULL),
+        KD_ERR_IO, "absent");
     assert_int_equal(kd_safetensors_open(scratch("kept.safetensors"), false, &file), KD_OK);
     assert_tensor(&file, &good);
     kd_safetensors_close(&file);
@@ -201,7 +208,9 @@ static void files_damaged_at_every_byte(void **state) {
     const kd_tensor tensor[] = {vector("w", 2, TWO), matrix("m", 3, 2, SIX)};
     const char *const metadata[] = {"format", "kdiffe"};
     unsigned char whole[512], copy[512];
-    assert_int_equal(kd_safetensors_save(scratch("whole.safetensors"), 2, tensor, 1, metadata, NULL, NULL), KD_OK);
+    assert_int_equal(
+        kd_safetensors_save(scratch("whole.safetensors"), &(kd_snapshot){2, tensor, NULL, NULL, NULL}, 1, metadata),
+        KD_OK);
     FILE *f = fopen(scratch("whole.safetensors"), "rb");
     assert_non_null(f);
     size_t bytes = fread(whole, 1, sizeof whole, f);

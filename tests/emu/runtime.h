@@ -21,6 +21,7 @@ struct Settings {
     Streams streams;
     unsigned seed;
     double nccl_timeout; /* seconds */
+    uint64_t nccl_death; /* the last rank is killed as it comes to this collective; 0: never */
 };
 const Settings &settings();
 

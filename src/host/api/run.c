@@ -64,6 +64,7 @@ kd_status kd_run_of_snapshot(const kd_snapshot *s, int64_t epoch, bool keep, kd_
         KD_TRY(s->source(s->context, i, 0, n * (int64_t)sizeof *to, to));
         if (keep) to += n;
     }
+    if (s->confirm) KD_TRY(s->confirm(s->context));
     if (!keep) goto cleanup;
     KD_TRY(take_views("the model", r));
     kd_run_close(*run);

@@ -62,9 +62,8 @@ static kd_status on_best(void *context, int64_t epoch, const kd_snapshot *s) {
                                     number,   "data_hash", hash,      "data_path",    r->data->path};
     r->summary.best_epoch = epoch;
     if (!r->asked->folder) return kd_run_of_snapshot(s, epoch, r->first, &r->best);
-    if (!r->first) return kd_safetensors_ask(s->count, s->tensor, s->source, s->context);
-    return kd_safetensors_save(r->folder.model, s->count, s->tensor, r->data->path ? 5 : 4, metadata, s->source,
-                               s->context);
+    if (!r->first) return kd_safetensors_ask(s);
+    return kd_safetensors_save(r->folder.model, s, r->data->path ? 5 : 4, metadata);
 }
 
 static kd_status on_resumed(void *context, int64_t epoch, int64_t best_epoch) {

@@ -65,9 +65,10 @@ static cJSON *describe(int64_t count, const kd_tensor *tensors, int64_t metadata
     return root;
 }
 
-/* One array's bytes into the stream, whose failures are found when it is committed; NULL: they are only asked for. */
-static kd_status write_array(FILE *stream, const kd_tensor *t, int64_t i, kd_tensor_source *source, void *context) {
+/* Array i's bytes into the stream, whose failures are found when it is committed; NULL: they are only asked for. */
+static kd_status write_array(FILE *stream, const kd_snapshot *s, int64_t i) {
     kd_status status = KD_OK;
+    const kd_tensor *t = &s->tensor[i];
     int64_t bytes = bytes_of(t);
     char *piece = NULL;
     if (t->data || bytes == 0) {
@@ -77,7 +78,7 @@ static kd_status write_array(FILE *stream, const kd_tensor *t, int64_t i, kd_ten
     if (stream) KD_TRY(kd_host_alloc(&piece, bytes < PIECE ? bytes : PIECE, 1, "a piece of a file"));
     for (int64_t at = 0; at < bytes; at += PIECE) {
         int64_t some = bytes - at < PIECE ? bytes - at : PIECE;
-        KD_TRY(source(context, i, at, some, piece));
+        KD_TRY(s->source(s->context, i, at, some, piece));
         if (stream) fwrite(piece, 1, (size_t)some, stream);
     }
 cleanup:
@@ -85,21 +86,22 @@ cleanup:
     return status;
 }
 
-kd_status kd_safetensors_ask(int64_t count, const kd_tensor *tensors, kd_tensor_source *source, void *context) {
-    kd_status status = KD_OK;
-    for (int64_t i = 0; i < count && status == KD_OK; i++) status = write_array(NULL, &tensors[i], i, source, context);
-    return status;
+static kd_status write_arrays(FILE *stream, const kd_snapshot *s) {
+    for (int64_t i = 0; i < s->count; i++) KD_OR_RETURN(write_array(stream, s, i));
+    return s->confirm ? s->confirm(s->context) : KD_OK;
 }
 
-kd_status kd_safetensors_save(const char *path, int64_t count, const kd_tensor *tensors, int64_t metadata_count,
-                              const char *const *metadata, kd_tensor_source *source, void *context) {
+kd_status kd_safetensors_ask(const kd_snapshot *arrays) { return write_arrays(NULL, arrays); }
+
+kd_status kd_safetensors_save(const char *path, const kd_snapshot *arrays, int64_t metadata_count,
+                              const char *const *metadata) {
     kd_status status = KD_OK;
     kd_atomic_file file = {0};
     unsigned char length[8];
     cJSON *root = NULL;
     char *header = NULL;
-    KD_TRY(check_tensors(path, count, tensors));
-    root = describe(count, tensors, metadata_count, metadata);
+    KD_TRY(check_tensors(path, arrays->count, arrays->tensor));
+    root = describe(arrays->count, arrays->tensor, metadata_count, metadata);
     header = cJSON_PrintUnformatted(root);
     if (!header) KD_FAIL_TO_CLEANUP(KD_ERR_MEMORY, "%s: out of memory for its header", path);
     uint64_t text = strlen(header), padded = (text + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -107,7 +109,7 @@ kd_status kd_safetensors_save(const char *path, int64_t count, const kd_tensor *
     KD_TRY(kd_atomic_open(path, &file));
     fwrite(length, 1, sizeof length, file.stream);
     fprintf(file.stream, "%s%*s", header, (int)(padded - text), "");
-    for (int64_t i = 0; i < count; i++) KD_TRY(write_array(file.stream, &tensors[i], i, source, context));
+    KD_TRY(write_arrays(file.stream, arrays));
     KD_TRY(kd_atomic_commit(&file)); /* checks the stream for any failed write */
 cleanup:
     kd_atomic_abort(&file);

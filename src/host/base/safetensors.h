@@ -15,15 +15,15 @@ typedef struct kd_safetensors {
 
 /* Writes `path` (temporary file, fsync, rename, fsync of the folder). metadata: pairs key, value (2 * metadata_count).
  * KD_ERR_ARGUMENT for a rank other than 1 or 2, a size that is negative or overflows, a name that is given twice;
- * KD_ERR_IO, KD_ERR_MEMORY. On failure a file that was there stays. Arrays whose data is NULL come from `source` in
- * pieces.
+ * KD_ERR_IO, KD_ERR_MEMORY, what the snapshot's source and confirm say. On failure a file that was there stays. Arrays
+ * without data come from the source in pieces.
  */
-kd_status kd_safetensors_save(const char *path, int64_t count, const kd_tensor *tensors, int64_t metadata_count,
-                              const char *const *metadata, kd_tensor_source *source, void *context);
+kd_status kd_safetensors_save(const char *path, const kd_snapshot *arrays, int64_t metadata_count,
+                              const char *const *metadata);
 
-/* Asks `source` for what kd_safetensors_save would ask it for, in the same order, with `to` NULL: for the other ranks
- * of a job in which one writes. */
-kd_status kd_safetensors_ask(int64_t count, const kd_tensor *tensors, kd_tensor_source *source, void *context);
+/* Asks the source for what kd_safetensors_save would ask it for, in the same order, with `to` NULL, and for the same
+ * confirmation: for the other ranks of a job in which one writes. */
+kd_status kd_safetensors_ask(const kd_snapshot *arrays);
 
 /* Checks header, offsets, overlaps and sizes before anything is used; only arrays of rank 1 or 2 are accepted, of type
  * F32 or, with `any_type`, F64, I32 and I64. *out is overwritten; on failure, KD_ERR_FORMAT with the array's name or

@@ -20,12 +20,15 @@ typedef struct kd_tensor {
  * Where several ranks hold it, all ask for the same in the same order, those that have no use for it with `to` NULL. */
 typedef kd_status kd_tensor_source(void *context, int64_t i, int64_t first, int64_t bytes, void *to);
 
-/* Arrays without data, and their source. */
+/* Arrays, and the source of those without data. */
 typedef struct kd_snapshot {
     int64_t count;
     const kd_tensor *tensor;
-    kd_tensor_source *source;
-    void *context; /* of source */
+    kd_tensor_source *source; /* NULL: all have data */
+    /* Called by all ranks once everything has been read and before it is used: KD_OK if every rank is still there, and
+     * so what they handed over is whole. NULL: one rank has it all. */
+    kd_status (*confirm)(void *context);
+    void *context; /* of both */
 } kd_snapshot;
 
 #endif

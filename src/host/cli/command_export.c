@@ -58,7 +58,7 @@ static kd_status write_arrays(const char *folder, const kd_run *run) {
         snprintf(tensor[i].name, sizeof tensor[i].name, "%s", a.name);
     }
     KD_TRY(kd_path_join(folder, "embeddings.safetensors", &path));
-    KD_TRY(kd_safetensors_save(path, count, tensor, 1, metadata, NULL, NULL));
+    KD_TRY(kd_safetensors_save(path, &(kd_snapshot){.count = count, .tensor = tensor}, 1, metadata));
     for (int64_t i = 0; i < count; i++) {
         kd_array a = kd_run_array(run, i);
         KD_TRY(write_array(folder, &a));

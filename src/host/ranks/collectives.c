@@ -211,6 +211,7 @@ kd_status kd_comm_allreduce_max(kd_comm *c, int *value) {
     int *all = NULL;
     if (!c) return KD_OK;
     if (c->ctx) KD_TRY(kd_synchronize(c->ctx)); /* others may wait for a sum that this rank has only enqueued */
+    if (c->sums) KD_TRY(c->sums->health(c->sums));
     KD_TRY(kd_host_alloc(&all, c->ranks, sizeof *all, "communicator"));
     KD_TRY(c->control->gather(c->control, value, all, sizeof *value));
     for (int64_t r = 0; r < c->ranks; r++)
@@ -218,6 +219,11 @@ kd_status kd_comm_allreduce_max(kd_comm *c, int *value) {
 cleanup:
     free(all);
     return status;
+}
+
+kd_status kd_comm_confirm(kd_comm *c) {
+    int nothing = 0;
+    return kd_comm_allreduce_max(c, &nothing);
 }
 
 bool kd_comm_synchronizes_before(const kd_comm *c, int64_t step) { return !c || !c->ahead || step % AHEAD == 0; }

@@ -75,6 +75,11 @@ kd_status kd_comm_require_same(kd_comm *comm, const char *what, uint64_t hash);
 /* *value = the largest of all ranks', after what they have enqueued is done. */
 kd_status kd_comm_allreduce_max(kd_comm *comm, int *value);
 
+/* KD_OK once all ranks have come here with all their sums done: those were whole then. Where a rank is lost, the
+ * others' sums end without its part, which by itself is no error; nothing made of them may be kept before it is
+ * confirmed. */
+kd_status kd_comm_confirm(kd_comm *comm);
+
 /* Whether ranks agree on what to do next (kd_comm_allreduce_max) before step `step` of a run: before every one on CPUs;
  * where GPUs are given work ahead of time, before every sixteenth, and what was given is waited for first. */
 bool kd_comm_synchronizes_before(const kd_comm *comm, int64_t step);

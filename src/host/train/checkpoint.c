@@ -93,6 +93,8 @@ static void list_arrays(kd_trainer *m, kd_position at, kd_run_arrays *a) {
     kd_run_arrays_sort(a);
 }
 
+static kd_status confirm(void *context) { return kd_comm_confirm(((const kd_run_arrays *)context)->comm); }
+
 /* Rank 0 writes; the others hand over what it has not. */
 static kd_status write_checkpoint(kd_trainer *m, kd_position at) {
     kd_status status = KD_OK;
@@ -101,13 +103,13 @@ static kd_status write_checkpoint(kd_trainer *m, kd_position at) {
     kd_run_arrays arrays;
     metadata about;
     list_arrays(m, at, &arrays);
-    if (kd_comm_rank(m->comm) > 0) return kd_safetensors_ask(arrays.count, arrays.tensor, kd_run_arrays_read, &arrays);
+    kd_snapshot all = {arrays.count, arrays.tensor, kd_run_arrays_read, confirm, &arrays};
+    if (kd_comm_rank(m->comm) > 0) return kd_safetensors_ask(&all);
     KD_TRY(kd_config_identity(m->config, &identity));
     format_name(at, name, sizeof name);
     KD_TRY(kd_path_join(c->folder, name, &path));
     describe(m, at, identity, &about);
-    KD_TRY(
-        kd_safetensors_save(path, arrays.count, arrays.tensor, about.count, about.pair, kd_run_arrays_read, &arrays));
+    KD_TRY(kd_safetensors_save(path, &all, about.count, about.pair));
     kd_checkpoint_prune(c->folder, c->keep);
 cleanup:
     free(path);
@@ -116,12 +118,10 @@ cleanup:
 }
 
 kd_status kd_checkpoint_save(kd_trainer *m, kd_position at) {
-    int done = 0;
     m->progress.steps = 0;
     if (at.batch > 0) KD_OR_RETURN(collect_losses(m));
     KD_OR_RETURN(write_checkpoint(m, at));
-    KD_OR_RETURN(kd_comm_allreduce_max(m->comm, &done)); /* none stops, and ends the job, before it is written */
-    return KD_OK;
+    return kd_comm_confirm(m->comm); /* none stops, and ends the job, before it is written */
 }
 
 /* The first key in which the configurations differ, both as kd_config_identity writes them. */

@@ -48,12 +48,14 @@ static kd_status read_piece(void *context, int64_t i, int64_t first, int64_t byt
                           to);
 }
 
+static kd_status confirm(void *context) { return kd_comm_confirm(((const source *)context)->model->plan->comm); }
+
 kd_status kd_snapshot_hand_over(const kd_model *model, int64_t epoch, const kd_observer *observer) {
     source s = {.model = model};
     kd_tensor tensor[KD_MAX_NAMED];
     if (!observer->best) return KD_OK;
     model->plan->kind->matrices(model, &s.matrices);
     for (int64_t i = 0; i < s.matrices.count; i++) tensor[i] = tensor_of(&s, i);
-    kd_snapshot snapshot = {s.matrices.count, tensor, read_piece, &s};
+    kd_snapshot snapshot = {s.matrices.count, tensor, read_piece, confirm, &s};
     return observer->best(observer->context, epoch, &snapshot);
 }

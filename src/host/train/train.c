@@ -91,6 +91,7 @@ static kd_status run_epochs(kd_trainer *m, const kd_observer *observer, double a
         begin_record(m, epoch);
         if (epoch == 0) record->seconds[KD_STAGE_ATTENTION] = record->total_seconds = attention_seconds;
         KD_OR_RETURN(kd_train_epoch(m, epoch));
+        KD_OR_RETURN(kd_comm_confirm(m->comm)); /* no record of an epoch in which a rank was lost */
         KD_OR_RETURN(select_epoch(m, observer, record));
         if (observer->epoch) KD_OR_RETURN(observer->epoch(observer->context, record));
         stop = m->config->patience > 0 && run->since_best >= m->config->patience;
