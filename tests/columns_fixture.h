@@ -162,6 +162,23 @@ static inline kd_csr sparse(op_fixture *f, int64_t rows, int64_t cols, bool valu
     return a;
 }
 
+/* A CSR of rows of these lengths, in columns that are spread over all. */
+static inline kd_csr sparse_rows(op_fixture *f, int64_t rows, const int64_t *length, int64_t cols, uint32_t what) {
+    int64_t n = 0, *ptr = malloc((size_t)(rows + 1) * sizeof *ptr);
+    ptr[0] = 0;
+    for (int64_t r = 0; r < rows; r++) ptr[r + 1] = ptr[r] + length[r];
+    int32_t *col = malloc((size_t)(ptr[rows] + 1) * sizeof *col);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t k = 0; k < length[r]; k++) col[n++] = (int32_t)(k * cols / length[r]);
+    float *val = op_host(n, what);
+    kd_csr a = {rows, cols, op_copy(f, ptr, rows + 1, sizeof *ptr), op_copy(f, col, n, sizeof *col),
+                op_copy(f, val, n, sizeof *val)};
+    free(ptr);
+    free(col);
+    free(val);
+    return a;
+}
+
 /* `n` entities; entity 0 without edges, entity 1 the head of many and entity 2 the tail of many. */
 static inline kd_kg knowledge_graph(op_fixture *f, int64_t n, int64_t relations) {
     int64_t hub = n > 3 ? 600 : 3, most = hub * 2 + n * 4 + 8, edges = 0;

@@ -17,6 +17,36 @@ static void message_passing(op_fixture *f, int64_t n, outputs *out) {
 }
 COMPARE_ON_SIZES(message_passing)
 
+/* Rows that a GPU divides over many blocks, beside empty and short ones, ones that end with a block or a warp, and at
+ * both ends; all of them, listed ones, and some columns. n is the width. */
+static void hubs(op_fixture *f, int64_t n, outputs *out) {
+    enum { ROWS = 24, COLUMNS = 6000 };
+    static const int64_t LENGTH[ROWS] = {5000, 0, 0, 64, 65, 513, 1, 2047, 2048, 2049, 0,  447,
+                                         3,    3, 3, 0,  0,  0,   0, 511,  6000, 0,    31, 4097};
+    static const int32_t LISTED[] = {20, 0, 2, 23, 7, 6, 19, 22};
+    enum { COUNT = sizeof LISTED / sizeof LISTED[0] };
+    int32_t *row = op_copy(f, LISTED, COUNT, sizeof *row), *place = op_zeros(f, COLUMNS, sizeof *place);
+    int32_t *some = random_ints(f, 500, COLUMNS, 9);
+    kd_groups only = op_groups(f, COUNT, row), places = op_groups(f, 500, some);
+    int64_t distinct = last_of(f, places.count, 0);
+    kd_csr a = sparse_rows(f, ROWS, LENGTH, COLUMNS, 1);
+    kd_mat x = random_mat(f, COLUMNS, n, 0, 2), y = random_mat(f, ROWS, n, 3, 3), c = random_mat(f, ROWS, n, 0, 4);
+    kd_mat listed = random_mat(f, COUNT, n, 0, 5);
+    assert_ok(kd_spmm(f->ctx, 0.5f, a, x, 2.0f, c, y));
+    keep(f, y, out);
+    assert_ok(kd_spmm_rows(
+        f->ctx, &(kd_spmm_rows_args){.only = &only, .alpha = 1.0f, .a = a, .x = x, .beta = 1.0f, .c = c, .y = y}));
+    keep(f, y, out);
+    assert_ok(kd_spmm_batch(
+        f->ctx, &(kd_spmm_batch_args){.alpha = 1.0f, .a = a, .row = row, .x = x, .beta = 1.0f, .y = listed}));
+    keep(f, listed, out);
+    assert_ok(kd_place_rows(f->ctx, distinct, places.key, COLUMNS, place));
+    assert_ok(kd_spmm_batch(
+        f->ctx, &(kd_spmm_batch_args){.alpha = 1.0f, .a = a, .place = place, .x = x, .beta = 1.0f, .y = y}));
+    keep(f, y, out);
+}
+COMPARE_ON_SIZES(hubs)
+
 /* Unit rows, also of divided rows, their gradients and products of the rows that a batch names, some of them twice, and
  * these rows apart; the others stay. */
 static void rows_of_a_batch(op_fixture *f, int64_t n, outputs *out) {

@@ -5,6 +5,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(message_passing_agree),
                                        cmocka_unit_test(rows_of_a_batch_agree),
                                        cmocka_unit_test(message_passing_of_a_batch_agree),
+                                       cmocka_unit_test(hubs_agree),
                                        cmocka_unit_test(attention_agree),
                                        cmocka_unit_test(rebuilt_graphs_agree),
                                        cmocka_unit_test(walks_agree)};

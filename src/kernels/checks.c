@@ -185,8 +185,7 @@ kd_status kd_rgat_backward(kd_ctx *ctx, const kd_rgat_backward_args *a) {
     REQUIRE_OR_RETURN(rgat_fits(a->kg, a->e, a->rh, a->rt) && sane(a->dagg) && a->dagg.rows <= a->e.rows &&
                       a->dagg.cols == a->e.cols && same_shape(a->e, a->de));
     REQUIRE_OR_RETURN(split_fits(a->split) && same_shape(a->rh, a->drh) && same_shape(a->rt, a->drt));
-    REQUIRE_WORKSPACE_OR_RETURN(
-        kd_rgat_backward_workspace(a->kg->relations, a->e.cols, a->split ? a->kg->capacity : 0));
+    REQUIRE_WORKSPACE_OR_RETURN(kd_rgat_backward_workspace(a->kg->relations, a->e.cols, a->kg->capacity));
     return FORWARDED(rgat_backward, ctx, a);
 }
 kd_status kd_modality_graph_build(kd_ctx *ctx, const int32_t *top, float keep_rate, const kd_rng *rng,

@@ -13,10 +13,9 @@ static int64_t round_up(int64_t n, int64_t of) { return (n + of - 1) / of * of; 
 /* A sum for each row or group: what ranks add up. */
 int64_t kd_unit_rows_workspace(int64_t sums) { return sums * FLOAT; }
 
-/* [ranges, 2, relations, width] partial sums; what is summed over ranks, [split_edges], is used up before they take its
- * place. */
-int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width, int64_t split_edges) {
-    return larger(kd_rgat_ranges(relations, width) * 2 * relations * width, split_edges) * FLOAT;
+/* [ranges, 2, relations, width] partial sums; d loss / d alpha of each edge is used up before they take its place. */
+int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width, int64_t edges) {
+    return larger(kd_rgat_ranges(relations, width) * 2 * relations * width, edges) * FLOAT;
 }
 
 /* Where each row's next entry goes. */

@@ -82,7 +82,8 @@ static kd_status set_up_backward(kd_bench *b, int64_t parameter) {
     KD_OR_RETURN(kd_bench_mat(b, s->e.rows, s->e.cols, 1.0f, &s->de));
     KD_OR_RETURN(kd_bench_mat(b, s->rh.rows, s->e.cols, 1.0f, &s->drh));
     KD_OR_RETURN(kd_bench_mat(b, s->rh.rows, s->e.cols, 1.0f, &s->drt));
-    KD_OR_RETURN(kd_workspace_reserve(b->ctx, kd_rgat_backward_workspace(s->rh.rows, s->e.cols, 0)));
+    KD_OR_RETURN(
+        kd_workspace_reserve(b->ctx, kd_rgat_backward_workspace(s->rh.rows, s->e.cols, b->graphs->capped.capacity)));
     double n = (double)s->e.rows, d = (double)s->e.cols, r = (double)s->rh.rows, edges = (double)b->nnz;
     b->bytes = 32.0 * edges + 16.0 * (n + 1.0) + 16.0 * n * d + 24.0 * r * d;
     b->flops = 12.0 * d * edges;

@@ -68,6 +68,11 @@ static kd_status open_parts(kd_precision precision, bool deterministic, kd_ctx *
     cuda->multiprocessors = properties.multiProcessorCount;
     KD_CUDA_OR_RETURN(cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
     KD_CUDA_OR_RETURN(cudaMalloc((void **)&cuda->partial, KD_PARTIALS * sizeof *cuda->partial));
+    KD_CUDA_OR_RETURN(cudaMalloc((void **)&cuda->row_parts, KD_ROW_PARTS * sizeof *cuda->row_parts));
+    KD_CUDA_OR_RETURN(cudaMalloc((void **)&cuda->row_arrivals, KD_ROW_ARRIVALS * sizeof *cuda->row_arrivals));
+    KD_CUDA_OR_RETURN(
+        cudaMemsetAsync(cuda->row_arrivals, 0, KD_ROW_ARRIVALS * sizeof *cuda->row_arrivals, cuda->stream));
+    KD_CUDA_OR_RETURN(cudaMalloc((void **)&cuda->row_list, (KD_ROW_LIST + 2) * sizeof *cuda->row_list));
     kd_status status = kd_cuda_blas_open(precision, deterministic, &cuda->blas);
     if (status == KD_OK) status = kd_cuda_staging_open(&cuda->staging);
     snprintf(ctx->description, sizeof ctx->description, "cuda: %.128s, %.0f GB, CUDA %d.%d, driver %d.%d, %s%s",
@@ -96,6 +101,9 @@ extern "C" void kd_cuda_close(kd_ctx *ctx) {
     kd_cuda_blas_close(cuda->blas);
     cudaFree(ctx->workspace);
     cudaFree(cuda->partial);
+    cudaFree(cuda->row_parts);
+    cudaFree(cuda->row_arrivals);
+    cudaFree(cuda->row_list);
     if (cuda->stream) cudaStreamDestroy(cuda->stream);
     free(cuda);
     ctx->workspace = NULL;

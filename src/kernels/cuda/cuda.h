@@ -7,13 +7,23 @@
 #include "kernels/ctx.h"
 #include "kernels/cuda/launch.h"
 
-enum { KD_WARP = 32, KD_BLOCK = 256, KD_PARTIALS = 512 };
+enum {
+    KD_WARP = 32,
+    KD_BLOCK = 256,
+    KD_PARTIALS = 512,
+    KD_ROW_PARTS = 4 << 20, /* floats: 16 MB */
+    KD_ROW_ARRIVALS = 1 << 16,
+    KD_ROW_LIST = 1 << 18
+};
 
 /* What a CUDA context has beyond kd_ctx. */
 typedef struct kd_cuda {
     cudaStream_t stream;
     int multiprocessors;
-    double *partial; /* [KD_PARTIALS] partial sums of one op; ops of a stream follow each other */
+    double *partial;       /* [KD_PARTIALS] partial sums of one op; ops of a stream follow each other */
+    float *row_parts;      /* [KD_ROW_PARTS] of rows that several blocks sum up (row_sums.h) */
+    int32_t *row_arrivals; /* [KD_ROW_ARRIVALS] of those blocks; 0 between ops */
+    int64_t *row_list;     /* [KD_ROW_LIST + 2] of rows that a list names (spmm.cu) */
     struct kd_cuda_blas *blas;
     struct kd_cuda_staging *staging;
 } kd_cuda;

@@ -1,18 +1,111 @@
-/* Relation-aware attention, forward and backward. A team works on a head (or a tail): a warp where its edges are few,
- * all warps of the block where they are many, so that the hubs of a knowledge graph do not hold one warp for long. Sums
- * are added in an order that only the edges decide. */
-#include "kernels/cuda/reduce.h"
+/* Relation-aware attention, forward and backward. What is made of rows of X for each edge is divided by edges
+ * (edge_dots; row_sums.h), so that the hubs of a knowledge graph are nobody's bottleneck; what remains for a head, a
+ * few numbers an edge, is done by a warp, or by a block where its edges are many. Sums are added in an order that only
+ * the edges decide. */
+#include "kernels/cuda/row_sums.h"
 #include "kernels/workspace.h"
 
 enum { WARPS = KD_BLOCK / KD_WARP, LONG = 256, MOST_SHARED = 46 << 10 /* of 48 KB, with what stands beside it */ };
 
-/* The threads that share a head. part: shared memory of the block, [WARPS * 32] doubles. */
+/* The factors of an edge's logit: e_h . rh_r + e_t . rt_r. */
+struct logit_dots {
+    enum { COUNT = 2 };
+    kd_kg kg;
+    kd_mat e, rh, rt;
+
+    __device__ const float *left(int i, int64_t head, int64_t tail) const {
+        return e.data + (i == 0 ? head : tail) * e.ld;
+    }
+    __device__ const float *right(int i, int64_t relation, int64_t tail) const {
+        (void)tail;
+        return i == 0 ? rh.data + relation * rh.ld : rt.data + relation * rt.ld;
+    }
+    bool aligned() const { return kd_is_aligned(e) && kd_is_aligned(rh) && kd_is_aligned(rt); }
+};
+
+/* And of d loss / d alpha: dagg_h . e_t. */
+struct slope_dots {
+    enum { COUNT = 1 };
+    kd_kg kg;
+    kd_mat e, dagg;
+
+    __device__ const float *left(int i, int64_t head, int64_t tail) const {
+        (void)i, (void)tail;
+        return dagg.data + head * dagg.ld;
+    }
+    __device__ const float *right(int i, int64_t relation, int64_t tail) const {
+        (void)i, (void)relation;
+        return e.data + tail * e.ld;
+    }
+    bool aligned() const { return kd_is_aligned(e) && kd_is_aligned(dagg); }
+};
+
+enum { STEPS = 8, TOGETHER_DOTS = 4 };
+
+/* out [k] = sum over the factors of left . right, for the edges k of the first `heads` entities. A warp takes STEPS
+ * edges for each of its slots, which each take a share of the columns; the rows of several are on their way together.
+ */
+template <int VEC, class Dots>
+__global__ void __launch_bounds__(KD_BLOCK) edge_dots(Dots dots, int64_t heads, int lanes, float *out) {
+    enum { AHEAD = TOGETHER_DOTS / Dots::COUNT };
+    int lane = (int)(threadIdx.x % KD_WARP), slots = KD_WARP / lanes, slot = lane / lanes;
+    int64_t edges = dots.kg.head_ptr[heads], d = dots.e.cols;
+    int each = STEPS * slots < KD_WARP ? STEPS * slots : (int)KD_WARP;
+    for (int64_t first = kd_warp_row() * each; first < edges; first += (int64_t)gridDim.x * WARPS * each) {
+        const int64_t *ptr = dots.kg.head_ptr;
+        int count = (int)(edges - first < each ? edges - first : (int64_t)each);
+        int64_t k = first + (lane < count ? lane : 0), last = first + count - 1;
+        int64_t low = kd_warp_bound(0, heads, [&](int64_t h) { return ptr[h + 1] <= first; });
+        int64_t high = kd_warp_bound(low, heads, [&](int64_t h) { return ptr[h + 1] <= last; });
+        int64_t head = kd_lower_bound(ptr, low, high + 1, k + 1) - 1;
+        int32_t tail = dots.kg.tail[k], relation = dots.kg.relation[k];
+        for (int at = 0; at < count; at += AHEAD * slots) {
+            float sum[AHEAD] = {};
+            for (int64_t c = lane % lanes * VEC; c - lane % lanes * VEC < d; c += (int64_t)lanes * VEC) {
+                kd_columns<VEC> left[AHEAD][Dots::COUNT], right[AHEAD][Dots::COUNT];
+                KD_UNROLL(4)
+                for (int u = 0; u < AHEAD; u++) {
+                    int from = (at + u * slots + slot) % KD_WARP;
+                    int64_t h = __shfl_sync(KD_FULL_WARP, head, from);
+                    int32_t t = __shfl_sync(KD_FULL_WARP, tail, from), r = __shfl_sync(KD_FULL_WARP, relation, from);
+                    bool there = c < d && at + u * slots + slot < count;
+                    KD_UNROLL(4)
+                    for (int i = 0; i < Dots::COUNT; i++) {
+                        left[u][i] = there ? kd_load_columns<VEC>(dots.left(i, h, t) + c) : kd_columns<VEC>{};
+                        right[u][i] = there ? kd_load_columns<VEC>(dots.right(i, r, t) + c) : kd_columns<VEC>{};
+                    }
+                }
+                KD_UNROLL(4)
+                for (int u = 0; u < AHEAD; u++)
+                    for (int i = 0; i < Dots::COUNT; i++)
+                        for (int j = 0; j < VEC; j++) sum[u] += left[u][i].at[j] * right[u][i].at[j];
+            }
+            KD_UNROLL(4)
+            for (int u = 0; u < AHEAD; u++) {
+                float all = kd_lanes_sum(sum[u], lanes);
+                int edge = at + u * slots + slot;
+                if (lane % lanes == 0 && edge < count) out[first + edge] = all;
+            }
+        }
+    }
+}
+
+template <class Dots> static void launch_dots(kd_ctx *ctx, const Dots &dots, int64_t heads, float *out) {
+    unsigned blocks = kd_strided_blocks(ctx, dots.kg.capacity * (KD_WARP / STEPS));
+    int64_t d = dots.e.cols;
+    if (heads == 0) return;
+    if (dots.aligned())
+        KD_LAUNCH((edge_dots<4, Dots>), blocks, KD_BLOCK, 0, kd_stream(ctx), dots, heads, kd_slot_lanes((d + 3) / 4),
+                  out);
+    else
+        KD_LAUNCH((edge_dots<1, Dots>), blocks, KD_BLOCK, 0, kd_stream(ctx), dots, heads, kd_slot_lanes(d), out);
+}
+
+/* The threads that share a head. part: shared memory of the block, [KD_WARP] doubles. */
 struct team {
     int rank, size; /* of a thread */
     int warps;
     double *part;
-    __device__ int lane() const { return rank % KD_WARP; }
-    __device__ int warp() const { return rank / KD_WARP; }
     __device__ void sync() const {
         if (warps > 1)
             __syncthreads();
@@ -25,26 +118,6 @@ struct team {
     }
 };
 
-/* x . y by the lanes of a warp; every lane gets it. */
-__device__ static inline float dot(const float *x, const float *y, int64_t n, int lane) {
-    float sum = 0.0f;
-    for (int64_t c = lane; c < n; c += KD_WARP) sum += x[c] * y[c];
-    return kd_lanes_sum(sum);
-}
-
-/* to[c] += own[c] summed over the team's warps in their order, for the columns c = lane, lane + 32, ... of one pass. */
-__device__ static inline void add_over_warps(const team &t, float own, float *to, bool on) {
-    float *part = reinterpret_cast<float *>(t.part);
-    if (t.warps > 1) {
-        part[t.warp() * KD_WARP + t.lane()] = own;
-        __syncthreads();
-        if (t.warp() == 0)
-            for (int w = 1; w < t.warps; w++) own += part[w * KD_WARP + t.lane()];
-        __syncthreads();
-    }
-    if (t.warp() == 0 && on) *to += own;
-}
-
 /* Runs work(team, row) for the WARPS neighbouring rows of the block: long rows by the block, then the others by a warp
  * each. */
 template <class Work>
@@ -56,164 +129,113 @@ __device__ static inline void for_rows(int64_t rows, const int64_t *ptr, double 
     if (own < rows && ptr[own + 1] - ptr[own] <= LONG) work(warp, own);
 }
 
-/* How a team goes through its edges: a warp an edge where dot products are made; where they are read, a thread. */
-template <kd_sum_part PART> struct edges {
-    int64_t first, end, step;
-    bool own; /* whether a thread writes what its warp has of an edge */
-    __device__ edges(const team &t, const int64_t *ptr, int64_t row)
-        : first(ptr[row] + (PART == KD_REST ? t.rank : t.warp())), end(ptr[row + 1]),
-          step(PART == KD_REST ? t.size : t.warps), own(PART == KD_REST || t.lane() == 0) {}
-};
-
-/* KD_SUMS: logit = the dot products before LeakyReLU, which KD_REST reads there. */
-template <kd_sum_part PART> struct forward_work {
-    kd_kg kg;
+/* Logits through LeakyReLU, and their softmax over the edges of a head. */
+struct softmax_work {
+    const int64_t *ptr;
     float slope;
-    kd_mat e, rh, rt, agg;
     float *logit, *alpha;
 
-    __device__ float dots(const team &t, const float *self, int64_t k) const {
-        int64_t r = kg.relation[k], d = e.cols;
-        return dot(self, rh.data + r * rh.ld, d, t.lane()) +
-               dot(e.data + kg.tail[k] * e.ld, rt.data + r * rt.ld, d, t.lane());
-    }
-
     __device__ void operator()(const team &t, int64_t h) const {
-        int64_t begin = kg.head_ptr[h], end = kg.head_ptr[h + 1], d = e.cols;
-        const float *self = e.data + h * e.ld;
+        int64_t begin = ptr[h], end = ptr[h + 1];
         float largest = -INFINITY;
-        edges<PART> own(t, kg.head_ptr, h);
-        for (int64_t k = own.first; k < own.end; k += own.step) {
-            float x = PART == KD_REST ? logit[k] : dots(t, self, k);
-            if (PART != KD_SUMS) x = x > 0.0f ? x : slope * x;
-            if (own.own) logit[k] = x;
+        double total = 0.0;
+        KD_UNROLL(4)
+        for (int64_t k = begin + t.rank; k < end; k += t.size) {
+            float x = logit[k];
+            x = x > 0.0f ? x : slope * x;
+            logit[k] = x;
             largest = fmaxf(largest, x);
         }
-        if (PART == KD_SUMS) return;
         largest = t.max(largest);
-        t.sync();
-        double total = 0.0;
-        for (int64_t k = begin + t.rank; k < end; k += t.size) {
-            float x = expf(logit[k] - largest);
-            alpha[k] = x;
-            total += (double)x;
-        }
+        KD_UNROLL(4)
+        for (int64_t k = begin + t.rank; k < end; k += t.size) total += (double)expf(logit[k] - largest);
         total = t.sum(total);
-        for (int64_t k = begin + t.rank; k < end; k += t.size) alpha[k] = (float)((double)alpha[k] / total);
-        t.sync();
-        for (int64_t pass = 0; pass < d; pass += KD_WARP) {
-            int64_t c = pass + t.lane();
-            float sum = 0.0f;
-            for (int64_t k = begin + t.warp(); k < end && c < d; k += t.warps)
-                sum += alpha[k] * e.data[kg.tail[k] * e.ld + c];
-            if (t.warp() == 0 && c < d) agg.data[h * agg.ld + c] = self[c];
-            add_over_warps(t, sum, agg.data + h * agg.ld + c, c < d);
-        }
+        KD_UNROLL(4)
+        for (int64_t k = begin + t.rank; k < end; k += t.size)
+            alpha[k] = (float)((double)expf(logit[k] - largest) / total);
     }
 };
 
-template <kd_sum_part PART> __global__ void __launch_bounds__(KD_BLOCK) attend(forward_work<PART> work) {
-    KD_SHARED(double, part, [WARPS * KD_WARP]);
-    for_rows(work.agg.rows, work.kg.head_ptr, part, work);
+__global__ void __launch_bounds__(KD_BLOCK) softmax_heads(int64_t heads, softmax_work work) {
+    KD_SHARED(double, part, [KD_WARP]);
+    for_rows(heads, work.ptr, part, work);
 }
 
-template <kd_sum_part PART> static void launch_attend(kd_ctx *ctx, const forward_work<PART> &work) {
-    KD_LAUNCH(attend<PART>, kd_blocks(work.agg.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), work);
-}
+/* Adds weight times the row of X that `index` names, for each edge of a head. */
+struct head_terms {
+    enum { COUNT = 1 };
+    kd_mat x[COUNT];
+    const int32_t *index;
+    const float *weight;
+
+    __device__ void read(int64_t k, int64_t low, int64_t high, float *w, int64_t *from) const {
+        (void)low, (void)high;
+        w[0] = weight[k];
+        from[0] = __ldg(index + k) * x[0].ld;
+    }
+};
 
 extern "C" kd_status kd_cuda_rgat_forward(kd_ctx *ctx, const kd_rgat_forward_args *args) {
     const kd_kg *kg = args->kg;
-    if (!args->split) {
-        launch_attend(ctx, forward_work<KD_WHOLE>{*kg, args->slope, args->e, args->rh, args->rt, args->agg, args->logit,
-                                                  args->alpha});
-        return kd_cuda_launched(__func__);
-    }
-    KD_CUDA_OR_RETURN(cudaMemsetAsync(args->logit, 0, (size_t)kg->capacity * sizeof *args->logit, kd_stream(ctx)));
-    launch_attend(
-        ctx, forward_work<KD_SUMS>{*kg, args->slope, args->e, args->rh, args->rt, args->agg, args->logit, args->alpha});
-    KD_OR_RETURN(kd_split_sum(args->split, ctx, kg->capacity, args->logit));
-    launch_attend(
-        ctx, forward_work<KD_REST>{*kg, args->slope, args->e, args->rh, args->rt, args->agg, args->logit, args->alpha});
-    return kd_cuda_launched(__func__);
+    int64_t heads = args->agg.rows;
+    softmax_work softmax = {kg->head_ptr, args->slope, args->logit, args->alpha};
+    head_terms terms = {{args->e}, kg->tail, args->alpha};
+    kd_row_sums sums = {heads, NULL, kg->head_ptr, NULL, 1.0f, 1.0f, args->e, args->agg};
+    if (args->split)
+        KD_CUDA_OR_RETURN(cudaMemsetAsync(args->logit, 0, (size_t)kg->capacity * sizeof *args->logit, kd_stream(ctx)));
+    launch_dots(ctx, logit_dots{*kg, args->e, args->rh, args->rt}, heads, args->logit);
+    if (args->split) KD_OR_RETURN(kd_split_sum(args->split, ctx, kg->capacity, args->logit));
+    KD_LAUNCH(softmax_heads, kd_blocks(heads, WARPS), KD_BLOCK, 0, kd_stream(ctx), heads, softmax);
+    return kd_launch_row_sums(ctx, sums, terms);
 }
 
-/* Gradient of a head's logits (before LeakyReLU, left in logit), and what the head itself gets. dalpha [edges] = d loss
- * / d alpha: written by KD_SUMS, read by KD_REST. */
-template <kd_sum_part PART> struct head_work {
+/* Gradients of a head's logits (before LeakyReLU, left in logit), and what it gets of its own: de_h += dagg_h. */
+struct slope_work {
     kd_kg kg;
     float slope;
-    kd_mat e, rh, dagg, de;
+    kd_mat dagg, de;
     float *logit;
-    const float *alpha;
-    float *dalpha;
-
-    __device__ float dalpha_of(const team &t, const float *up, int64_t k) const {
-        return PART == KD_REST ? dalpha[k] : dot(up, e.data + kg.tail[k] * e.ld, e.cols, t.lane());
-    }
+    const float *alpha, *dalpha;
 
     __device__ void operator()(const team &t, int64_t h) const {
-        int64_t begin = kg.head_ptr[h], end = kg.head_ptr[h + 1], d = e.cols;
-        const float *up = dagg.data + h * dagg.ld;
+        int64_t begin = kg.head_ptr[h], end = kg.head_ptr[h + 1];
         double mean = 0.0;
-        edges<PART> own(t, kg.head_ptr, h);
-        for (int64_t k = own.first; k < own.end; k += own.step) {
-            float slope_of_alpha = dalpha_of(t, up, k);
-            if (PART == KD_SUMS && own.own) dalpha[k] = slope_of_alpha;
-            if (PART != KD_SUMS && own.own) mean += (double)alpha[k] * (double)slope_of_alpha;
-        }
-        if (PART == KD_SUMS) return;
+        for (int64_t c = t.rank; c < de.cols; c += t.size) de.data[h * de.ld + c] += dagg.data[h * dagg.ld + c];
+        KD_UNROLL(4)
+        for (int64_t k = begin + t.rank; k < end; k += t.size) mean += (double)alpha[k] * (double)dalpha[k];
         mean = t.sum(mean);
-        for (int64_t k = own.first; k < own.end; k += own.step) {
-            float dlogit = alpha[k] * (dalpha_of(t, up, k) - (float)mean);
-            if (own.own) logit[k] = logit[k] > 0.0f ? dlogit : slope * dlogit;
-        }
-        t.sync();
-        for (int64_t pass = 0; pass < d; pass += KD_WARP) {
-            int64_t c = pass + t.lane();
-            float sum = t.warp() == 0 && c < d ? up[c] : 0.0f;
-            for (int64_t k = begin + t.warp(); k < end && c < d; k += t.warps)
-                sum += logit[k] * rh.data[kg.relation[k] * rh.ld + c];
-            add_over_warps(t, sum, de.data + h * de.ld + c, c < d);
+        KD_UNROLL(4)
+        for (int64_t k = begin + t.rank; k < end; k += t.size) {
+            float dlogit = alpha[k] * (dalpha[k] - (float)mean);
+            logit[k] = logit[k] > 0.0f ? dlogit : slope * dlogit;
         }
     }
 };
 
-template <kd_sum_part PART> __global__ void __launch_bounds__(KD_BLOCK) head_gradients(head_work<PART> work) {
-    KD_SHARED(double, part, [WARPS * KD_WARP]);
+__global__ void __launch_bounds__(KD_BLOCK) logit_gradients(slope_work work) {
+    KD_SHARED(double, part, [KD_WARP]);
     for_rows(work.dagg.rows, work.kg.head_ptr, part, work);
 }
 
-template <kd_sum_part PART> static void launch_heads(kd_ctx *ctx, const head_work<PART> &work) {
-    KD_LAUNCH(head_gradients<PART>, kd_blocks(work.dagg.rows, WARPS), KD_BLOCK, 0, kd_stream(ctx), work);
-}
-
-/* What a tail gets from the edges that end in it. */
-struct tail_work {
+/* What a tail gets of each edge that ends in it: alpha dagg_h + dlogit rt_r, nothing of heads that are not computed. */
+struct tail_terms {
+    enum { COUNT = 2 };
+    kd_mat x[COUNT]; /* dagg, rt */
     kd_kg kg;
-    kd_mat rt, dagg, de;
-    const float *dlogit, *alpha;
+    const float *alpha, *dlogit;
 
-    __device__ void operator()(const team &t, int64_t tail) const {
-        for (int64_t pass = 0; pass < de.cols; pass += KD_WARP) {
-            int64_t c = pass + t.lane();
-            float sum = 0.0f;
-            for (int64_t i = kg.tail_ptr[tail] + t.warp(); i < kg.tail_ptr[tail + 1] && c < de.cols; i += t.warps) {
-                int64_t k = kg.in_edge[i], head = kg.in_head[i];
-                if (head >= dagg.rows) break; /* heads ascend */
-                sum += alpha[k] * dagg.data[head * dagg.ld + c];
-                sum += dlogit[k] * rt.data[kg.relation[k] * rt.ld + c];
-            }
-            add_over_warps(t, sum, de.data + tail * de.ld + c, c < de.cols);
-        }
+    __device__ void read(int64_t i, int64_t low, int64_t high, float *weight, int64_t *from) const {
+        (void)low, (void)high;
+        int64_t edge = kg.in_edge[i], head = kg.in_head[i];
+        bool there = head < x[0].rows;
+        weight[0] = there ? alpha[edge] : 0.0f;
+        weight[1] = there ? dlogit[edge] : 0.0f;
+        from[0] = there ? head * x[0].ld : -1;
+        from[1] = there ? kg.relation[edge] * x[1].ld : -1;
     }
 };
 
-__global__ void __launch_bounds__(KD_BLOCK) tail_gradients(tail_work work) {
-    KD_SHARED(double, part, [WARPS * KD_WARP]);
-    for_rows(work.kg.entities, work.kg.tail_ptr, part, work);
-}
-
-/* part [ranges, 2, relations, d]: a block sums its range of heads, a thread its columns, so that nobody else writes
+/* part [ranges, 2, relations, d]: a block sums its range of edges, a thread its columns, so that nobody else writes
  * there. The sums stand in shared memory where they fit. What a chunk of edges names is read side by side first, and
  * the rows of TOGETHER edges are on their way before the first is added: one edge after the other would wait for memory
  * twice an edge. */
@@ -227,18 +249,20 @@ __global__ void relation_parts(kd_kg kg, int64_t heads, kd_mat e, const float *_
     KD_SHARED(int64_t, head_row, [CHUNK]);
     KD_SHARED(int64_t, tail_row, [CHUNK]);
     int64_t d = e.cols, range = blockIdx.x, ranges = gridDim.x;
-    int64_t head = heads * range / ranges, head_end = heads * (range + 1) / ranges;
+    int64_t edges = kg.head_ptr[heads], begin = edges * range / ranges, end = edges * (range + 1) / ranges;
+    int64_t head = kd_lower_bound(kg.head_ptr, 0, heads + 1, begin + 1) - 1;
+    int64_t head_end = kd_lower_bound(kg.head_ptr, head, heads + 1, end);
     const float *__restrict__ rows = e.data;
     float *__restrict__ sums = in_shared ? shared : part + range * size;
     for (int64_t i = threadIdx.x; i < size; i += blockDim.x) sums[i] = 0.0f;
     __syncthreads();
-    for (int64_t first = kg.head_ptr[head], end = kg.head_ptr[head_end]; first < end; first += CHUNK) {
+    for (int64_t first = begin; first < end; first += CHUNK) {
         int count = (int)(end - first < CHUNK ? end - first : (int64_t)CHUNK);
         for (int i = threadIdx.x; i < CHUNK; i += blockDim.x) {
             int64_t k = first + (i < count ? i : 0); /* places beyond the edges add nothing to relation 0 */
             slope[i] = i < count ? dlogit[k] : 0.0f;
             relation[i] = i < count ? kg.relation[k] : 0;
-            head_row[i] = (kd_lower_bound(kg.head_ptr, head, head_end, k + 1) - 1) * e.ld;
+            head_row[i] = (kd_lower_bound(kg.head_ptr, head, head_end + 1, k + 1) - 1) * e.ld;
             tail_row[i] = kg.tail[k] * e.ld;
         }
         __syncthreads();
@@ -272,28 +296,27 @@ __global__ void __launch_bounds__(KD_BLOCK) relation_sums(int64_t ranges, const 
 
 extern "C" kd_status kd_cuda_rgat_backward(kd_ctx *ctx, const kd_rgat_backward_args *args) {
     const kd_kg *kg = args->kg;
-    kd_mat e = args->e;
-    tail_work tail = {*kg, args->rt, args->dagg, args->de, args->logit, args->alpha};
-    float *part = (float *)ctx->workspace;
+    kd_mat e = args->e, de = args->de;
+    int64_t heads = args->dagg.rows;
+    float *dalpha = (float *)ctx->workspace, *part = dalpha; /* dalpha is used up before the ranges' sums come */
+    slope_work slopes = {*kg, args->slope, args->dagg, de, args->logit, args->alpha, dalpha};
+    head_terms of_heads = {{args->rh}, kg->relation, args->logit};
+    tail_terms of_tails = {{args->dagg, args->rt}, *kg, args->alpha, args->logit};
+    kd_row_sums head_sums = {heads, NULL, kg->head_ptr, NULL, 1.0f, 1.0f, de, de};
+    kd_row_sums tail_sums = {kg->entities, NULL, kg->tail_ptr, NULL, 1.0f, 1.0f, de, de};
     int64_t size = 2 * kg->relations * e.cols, bytes = size * (int64_t)sizeof(float);
     int64_t ranges = kd_rgat_ranges(kg->relations, e.cols);
     int in_shared = bytes <= MOST_SHARED;
     unsigned width = (unsigned)(e.cols < 32 ? 32 : e.cols > KD_BLOCK ? (int64_t)KD_BLOCK : (e.cols + 31) / 32 * 32);
-    if (args->split) {
-        float *dalpha = part; /* used up before the ranges' sums come */
+    if (args->split)
         KD_CUDA_OR_RETURN(cudaMemsetAsync(dalpha, 0, (size_t)kg->capacity * sizeof *dalpha, kd_stream(ctx)));
-        launch_heads(ctx, head_work<KD_SUMS>{*kg, args->slope, e, args->rh, args->dagg, args->de, args->logit,
-                                             args->alpha, dalpha});
-        KD_OR_RETURN(kd_split_sum(args->split, ctx, kg->capacity, dalpha));
-        launch_heads(ctx, head_work<KD_REST>{*kg, args->slope, e, args->rh, args->dagg, args->de, args->logit,
-                                             args->alpha, dalpha});
-    } else {
-        launch_heads(ctx, head_work<KD_WHOLE>{*kg, args->slope, e, args->rh, args->dagg, args->de, args->logit,
-                                              args->alpha, NULL});
-    }
-    KD_LAUNCH(tail_gradients, kd_blocks(kg->entities, WARPS), KD_BLOCK, 0, kd_stream(ctx), tail);
-    KD_LAUNCH(relation_parts, (unsigned)ranges, width, in_shared ? (size_t)bytes : 0, kd_stream(ctx), *kg,
-              args->dagg.rows, e, args->logit, size, in_shared, part);
+    launch_dots(ctx, slope_dots{*kg, e, args->dagg}, heads, dalpha);
+    if (args->split) KD_OR_RETURN(kd_split_sum(args->split, ctx, kg->capacity, dalpha));
+    KD_LAUNCH(logit_gradients, kd_blocks(heads, WARPS), KD_BLOCK, 0, kd_stream(ctx), slopes);
+    KD_OR_RETURN(kd_launch_row_sums(ctx, head_sums, of_heads));
+    KD_OR_RETURN(kd_launch_row_sums(ctx, tail_sums, of_tails));
+    KD_LAUNCH(relation_parts, (unsigned)ranges, width, in_shared ? (size_t)bytes : 0, kd_stream(ctx), *kg, heads, e,
+              args->logit, size, in_shared, part);
     KD_LAUNCH(relation_sums, kd_blocks(size, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), ranges, part, args->drh,
               args->drt);
     return kd_cuda_launched(__func__);

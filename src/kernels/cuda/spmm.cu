@@ -1,149 +1,93 @@
-/* Sparse message passing: Y = alpha A X + beta C for widths 1..1024 and rows from empty to hubs of many thousands.
- *
- * A warp takes a row. Its lanes are dealt out in slots of `lanes` lanes that cover the width together (VEC columns
- * each), so that a narrow width works on several entries of the row at once. Rows longer than LONG_ROW are taken by all
- * warps of their block one after the other, with partial sums in shared memory: a hub costs its block entries / 8 and
- * nobody else anything. No atomics: entries are added in an order that only the row and the width decide. */
-#include "kernels/cuda/reduce.h"
+/* Sparse message passing: Y = alpha A X + beta C for widths 1..1024 and rows from empty to hubs of many thousands, by
+ * the sums of row_sums.h. */
+#include "kernels/cuda/row_sums.h"
 
-enum { WARPS = KD_BLOCK / KD_WARP, LONG_ROW = 512 };
-
-struct product {
-    float alpha, beta;
+/* An entry adds its value times the row of X that its column names. */
+template <bool BATCH> struct product_terms {
+    enum { COUNT = 1 };
+    kd_mat x[COUNT];
     kd_csr a;
-    kd_mat x, c, y;
-    const int32_t *row, *place; /* of kd_spmm_batch */
-    int64_t rows;               /* of Y, or the most keys of kd_spmm_rows */
-    const int64_t *keys;        /* of kd_spmm_rows: how many, in `row` */
-};
+    const int32_t *row, *place; /* of a batch of A's rows, of its columns; NULL: all */
+    const int64_t *ptr;         /* where the listed rows' entries begin */
 
-template <int VEC> struct columns { float at[VEC]; };
-
-template <int VEC> __device__ static inline columns<VEC> load(const float *from) {
-    columns<VEC> v;
-    if (VEC == 4) {
-        float4 four = __ldg(reinterpret_cast<const float4 *>(from));
-        v.at[0] = four.x;
-        v.at[VEC > 1 ? 1 : 0] = four.y;
-        v.at[VEC > 2 ? 2 : 0] = four.z;
-        v.at[VEC > 3 ? 3 : 0] = four.w;
-    } else {
-        v.at[0] = __ldg(from);
-    }
-    return v;
-}
-
-/* Sum over entries first, first + step, ... of this slot, then over the slots of the warp; every slot gets it. */
-template <int VEC, bool BATCH>
-__device__ static inline columns<VEC> gather(const product &p, int64_t first, int64_t end, int64_t step, int lanes,
-                                             int64_t col, bool on) {
-    columns<VEC> sum = {};
-    for (int64_t k = first; k < end; k += step) {
-        float weight = p.a.val ? __ldg(p.a.val + k) : 1.0f;
-        int64_t from = __ldg(p.a.col + k);
-        if (BATCH && p.place) from = __ldg(p.place + from);
-        if (!on || (BATCH && from < 0)) continue;
-        columns<VEC> v = load<VEC>(p.x.data + from * p.x.ld + col);
-        for (int i = 0; i < VEC; i++) sum.at[i] += weight * v.at[i];
-    }
-    for (int i = 0; i < VEC; i++)
-        for (int offset = lanes; offset < KD_WARP; offset *= 2)
-            sum.at[i] += __shfl_xor_sync(KD_FULL_WARP, sum.at[i], offset);
-    return sum;
-}
-
-template <int VEC>
-__device__ static inline void store(const product &p, const columns<VEC> &sum, int64_t row, int64_t col) {
-    for (int i = 0; i < VEC; i++) {
-        float value = p.alpha * sum.at[i];
-        if (p.beta != 0.0f) value += p.beta * p.c.data[row * p.c.ld + col + i];
-        p.y.data[row * p.y.ld + col + i] = value;
-    }
-}
-
-/* The i-th row of a product: where it lies in Y, and where its entries begin and end. */
-struct entries {
-    int64_t row, begin, end;
-};
-template <bool BATCH> __device__ static inline entries entries_of(const product &p, int64_t i) {
-    int64_t row = BATCH && p.row ? p.row[i] : i;
-    return {BATCH && p.keys ? row : i, p.a.row_ptr[row], p.a.row_ptr[row + 1]};
-}
-
-/* All warps of the block on one long row. */
-template <int VEC, bool BATCH>
-__device__ static void long_row(const product &p, const entries &e, int lanes, float *part) {
-    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP), slots = KD_WARP / lanes;
-    int width = lanes * VEC; /* columns of a pass */
-    for (int64_t pass = 0; pass < p.y.cols; pass += width) {
-        int64_t col = pass + lane % lanes * VEC;
-        bool on = col < p.y.cols;
-        columns<VEC> sum =
-            gather<VEC, BATCH>(p, e.begin + warp * slots + lane / lanes, e.end, (int64_t)WARPS * slots, lanes, col, on);
-        if (lane < lanes)
-            for (int i = 0; i < VEC; i++) part[warp * width + lane * VEC + i] = sum.at[i];
-        __syncthreads();
-        if (warp == 0 && lane < lanes && on) {
-            for (int w = 1; w < WARPS; w++)
-                for (int i = 0; i < VEC; i++) sum.at[i] += part[w * width + lane * VEC + i];
-            store<VEC>(p, sum, e.row, col);
+    __device__ void read(int64_t k, int64_t low, int64_t high, float *weight, int64_t *from) const {
+        if (BATCH && row) {
+            int64_t i = kd_lower_bound(ptr, low, high + 1, k + 1) - 1;
+            k += a.row_ptr[row[i]] - ptr[i];
         }
-        __syncthreads();
+        int64_t at = __ldg(a.col + k);
+        if (BATCH && place) at = __ldg(place + at);
+        weight[0] = a.val ? __ldg(a.val + k) : 1.0f;
+        from[0] = at * x[0].ld;
     }
-}
-
-/* A block takes WARPS neighbouring rows. */
-template <int VEC, bool BATCH> __global__ void __launch_bounds__(KD_BLOCK, 4) spmm_rows(product p, int lanes) {
-    KD_SHARED(float, part, [WARPS * KD_WARP * VEC]);
-    int64_t first = (int64_t)blockIdx.x * WARPS, rows = BATCH && p.keys ? p.keys[0] : p.rows;
-    for (int64_t i = first; i < first + WARPS && i < rows; i++) {
-        entries e = entries_of<BATCH>(p, i);
-        if (e.end - e.begin > LONG_ROW) long_row<VEC, BATCH>(p, e, lanes, part);
-    }
-    int lane = (int)(threadIdx.x % KD_WARP), slots = KD_WARP / lanes;
-    int64_t own = first + threadIdx.x / KD_WARP;
-    if (own >= rows) return;
-    entries e = entries_of<BATCH>(p, own);
-    if (e.end - e.begin > LONG_ROW) return;
-    for (int64_t pass = 0; pass < p.y.cols; pass += lanes * VEC) {
-        int64_t col = pass + lane % lanes * VEC;
-        columns<VEC> sum = gather<VEC, BATCH>(p, e.begin + lane / lanes, e.end, slots, lanes, col, col < p.y.cols);
-        if (lane < lanes && col < p.y.cols) store<VEC>(p, sum, e.row, col);
-    }
-}
-
-/* Lanes of a slot: the most that leave at most a fifth of a pass idle; that is cheaper than many short passes. */
-static int lanes_for(int64_t pieces) {
-    int best = 1;
-    for (int lanes = 2; lanes <= KD_WARP; lanes *= 2)
-        if ((pieces + lanes - 1) / lanes * lanes * 4 <= pieces * 5) best = lanes;
-    return best;
-}
-
-template <bool BATCH> static kd_status multiply(kd_ctx *ctx, const product &p) {
-    bool whole = p.x.cols % 4 == 0 && p.x.ld % 4 == 0 && (uintptr_t)p.x.data % 16 == 0;
-    unsigned blocks = kd_blocks(p.rows, WARPS);
-    if (p.rows == 0 || p.y.cols == 0) return KD_OK;
-    if (whole)
-        KD_LAUNCH((spmm_rows<4, BATCH>), blocks, KD_BLOCK, 0, kd_stream(ctx), p, lanes_for(p.y.cols / 4));
-    else
-        KD_LAUNCH((spmm_rows<1, BATCH>), blocks, KD_BLOCK, 0, kd_stream(ctx), p, lanes_for(p.y.cols));
-    return kd_cuda_launched(__func__);
-}
+};
 
 extern "C" kd_status kd_cuda_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c, kd_mat y) {
-    return multiply<false>(ctx, product{alpha, beta, a, x, c, y, NULL, NULL, y.rows, NULL});
+    product_terms<false> terms = {{x}, a, NULL, NULL, NULL};
+    kd_row_sums sums = {y.rows, NULL, a.row_ptr, NULL, alpha, beta, c, y};
+    return kd_launch_row_sums(ctx, sums, terms);
+}
+
+enum { LIST_BLOCK = 1024 };
+
+/* What a product of listed rows goes through: their number, then where the entries of each begin if they follow one
+ * another, [rows + 1]. One block, whose threads take neighbours. The rows are those of the list after `skip`, at most
+ * `most`; count: how many the list has, NULL if as many as that. */
+__global__ void __launch_bounds__(LIST_BLOCK) list_rows(int64_t most, const int64_t *count, int64_t skip,
+                                                        const int32_t *row, const int64_t *row_ptr, int64_t *list) {
+    KD_SHARED(int64_t, part, [KD_WARP]);
+    int64_t left = count ? count[0] - skip : most, n = left < 0 ? 0 : left < most ? left : most, sum = 0;
+    int64_t begin = n * threadIdx.x / LIST_BLOCK, end = n * (threadIdx.x + 1) / LIST_BLOCK;
+    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
+    for (int64_t i = begin; i < end; i++) sum += row_ptr[row[i] + 1] - row_ptr[row[i]];
+    int64_t at = sum;
+    for (int offset = 1; offset < KD_WARP; offset *= 2) {
+        int64_t before = __shfl_up_sync(KD_FULL_WARP, at, (unsigned)offset);
+        if (lane >= offset) at += before;
+    }
+    if (lane == KD_WARP - 1) part[warp] = at;
+    __syncthreads();
+    for (int w = 0; w < warp; w++) at += part[w];
+    if (threadIdx.x == LIST_BLOCK - 1) {
+        list[0] = n;
+        list[1 + n] = at;
+    }
+    at -= sum;
+    for (int64_t i = begin; i < end; i++) {
+        list[1 + i] = at;
+        at += row_ptr[row[i] + 1] - row_ptr[row[i]];
+    }
+}
+
+/* Y [out or i] = alpha A[row[i]] X + beta C for the listed rows, as many at a time as there is room for. */
+static kd_status multiply_listed(kd_ctx *ctx, kd_csr a, const int32_t *row, const int64_t *count, bool in_place,
+                                 kd_mat x, kd_row_sums sums) {
+    int64_t *list = kd_cuda_of(ctx)->row_list, all = sums.rows;
+    for (int64_t skip = 0; skip < all; skip += KD_ROW_LIST) {
+        sums.rows = all - skip < KD_ROW_LIST ? all - skip : (int64_t)KD_ROW_LIST;
+        product_terms<true> terms = {{x}, a, row + skip, NULL, list + 1};
+        sums.row_count = list;
+        sums.ptr = list + 1;
+        if (in_place) sums.out = row + skip;
+        KD_LAUNCH(list_rows, 1, LIST_BLOCK, 0, kd_stream(ctx), sums.rows, count, skip, row + skip, a.row_ptr, list);
+        KD_OR_RETURN(kd_launch_row_sums(ctx, sums, terms));
+        if (!in_place) sums.y = sums.c = kd_mat_rows(sums.y, KD_ROW_LIST, sums.y.rows - KD_ROW_LIST);
+    }
+    return KD_OK;
 }
 
 extern "C" kd_status kd_cuda_spmm_rows(kd_ctx *ctx, const kd_spmm_rows_args *args) {
-    int64_t most = args->only->capacity < args->y.rows ? args->only->capacity : args->y.rows;
-    return multiply<true>(ctx, product{args->alpha, args->beta, args->a, args->x, args->c, args->y, args->only->key,
-                                       NULL, most, args->only->count});
+    const kd_groups *only = args->only;
+    int64_t most = only->capacity < args->y.rows ? only->capacity : args->y.rows;
+    kd_row_sums sums = {most, NULL, NULL, NULL, args->alpha, args->beta, args->c, args->y};
+    return multiply_listed(ctx, args->a, only->key, only->count, true, args->x, sums);
 }
 
 extern "C" kd_status kd_cuda_spmm_batch(kd_ctx *ctx, const kd_spmm_batch_args *args) {
-    return multiply<true>(ctx, product{args->alpha, args->beta, args->a, args->x, args->y, args->y, args->row,
-                                       args->place, args->y.rows, NULL});
+    kd_row_sums sums = {args->y.rows, NULL, args->a.row_ptr, NULL, args->alpha, args->beta, args->y, args->y};
+    if (args->row) return multiply_listed(ctx, args->a, args->row, NULL, false, args->x, sums);
+    product_terms<true> terms = {{args->x}, args->a, NULL, args->place, NULL};
+    return kd_launch_row_sums(ctx, sums, terms);
 }
 
 __global__ void __launch_bounds__(KD_BLOCK) place_rows(int64_t n, const int32_t *row, int32_t *place) {

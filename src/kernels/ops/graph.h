@@ -62,9 +62,10 @@ typedef struct kd_rgat_forward_args {
 typedef kd_status kd_rgat_forward_fn(kd_ctx *ctx, const kd_rgat_forward_args *args);
 
 /* Gradients of one hop, dagg [heads, d]: de [entities, d] += , drh +=, drt += . logit and alpha from the forward pass;
- * logit is overwritten by its own gradient. Deterministic: gathers by tail, relation sums over fixed ranges of heads.
- * split: d loss / d alpha = dagg_h . e_t is over all ranks' columns and passes through kg->capacity floats of the
- * workspace; de, drh and drt are of this rank's columns, and whole. Workspace: kd_rgat_backward_workspace. */
+ * logit is overwritten by its own gradient. Deterministic: gathers by tail, relation sums over fixed ranges.
+ * d loss / d alpha = dagg_h . e_t stands in kg->capacity floats of the workspace; with a split it is over all ranks'
+ * columns and passes through there; de, drh and drt are of this rank's columns, and whole. Workspace:
+ * kd_rgat_backward_workspace. */
 typedef struct kd_rgat_backward_args {
     const kd_split *split; /* NULL: whole rows */
     const kd_kg *kg;
@@ -77,8 +78,8 @@ typedef struct kd_rgat_backward_args {
     kd_mat drh, drt;    /* [relations, d], added to */
 } kd_rgat_backward_args;
 typedef kd_status kd_rgat_backward_fn(kd_ctx *ctx, const kd_rgat_backward_args *args);
-/* split_edges: kg->capacity where rows are split, else 0. */
-int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width, int64_t split_edges);
+/* edges: kg->capacity. */
+int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width, int64_t edges);
 
 /* A_m from each user's q generated items top [users, q] (distinct within a user): both directions, plus I, D^-1/2 .
  * D^-1/2 by its own degrees; then each stored entry is kept with probability keep_rate and divided by it, else 0, keyed

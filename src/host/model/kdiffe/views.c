@@ -87,8 +87,8 @@ kd_status kd_views_allocate(kd_pool *pool, kd_comm *comm, const kd_model_shape *
 
 int64_t kd_views_workspace(const kd_model_shape *s, const kd_graph_sizes *sizes, int64_t batch) {
     int64_t nodes = s->users + s->items, rows = nodes > s->entities ? nodes : s->entities;
-    if (!kd_is_divided(s)) return kd_rgat_backward_workspace(s->relations, s->local_dim, 0);
     int64_t attention = kd_rgat_backward_workspace(s->relations, s->local_dim, sizes->kg_edges);
+    if (!kd_is_divided(s)) return attention;
     int64_t units = kd_unit_rows_workspace(rows > 2 * batch ? rows : 2 * batch);
     return attention > units ? attention : units;
 }
