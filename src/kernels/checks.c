@@ -191,7 +191,7 @@ kd_status kd_rgat_backward(kd_ctx *ctx, const kd_rgat_backward_args *a) {
 kd_status kd_modality_graph_build(kd_ctx *ctx, const int32_t *top, float keep_rate, const kd_rng *rng,
                                   kd_modality_graph *out) {
     REQUIRE_OR_RETURN(out->users >= 0 && out->q >= 1 && out->q <= out->nodes - out->users && keep_rate > 0.0f);
-    REQUIRE_WORKSPACE_OR_RETURN(kd_modality_graph_workspace(out->nodes));
+    REQUIRE_WORKSPACE_OR_RETURN(kd_modality_graph_workspace(out->nodes, out->users * out->q));
     return FORWARDED(modality_graph_build, ctx, top, keep_rate, rng, out);
 }
 kd_status kd_kg_generate(kd_ctx *ctx, const kd_kg *full, int64_t q, const int32_t *top, float keep_rate,

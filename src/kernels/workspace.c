@@ -18,11 +18,13 @@ int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width, int64_t edg
     return larger(kd_rgat_ranges(relations, width) * 2 * relations * width, edges) * FLOAT;
 }
 
-/* Where each row's next entry goes. */
-int64_t kd_modality_graph_workspace(int64_t nodes) { return nodes * INTEGER; }
+/* Where each row's next entry goes, or the sampled pairs, sorted. */
+int64_t kd_modality_graph_workspace(int64_t nodes, int64_t pairs) {
+    return larger(nodes * INTEGER, pairs * KD_SORT_ENTRY + KD_SORT_TAIL);
+}
 
-/* A byte an edge: is it kept? */
-int64_t kd_kg_generate_workspace(int64_t capacity) { return capacity; }
+/* Of each edge, by head and by tail: how many are kept before it. */
+int64_t kd_kg_generate_workspace(int64_t capacity) { return (2 * capacity + 1) * INTEGER; }
 
 int64_t kd_permutation_workspace(int64_t n) { return n * KD_SORT_ENTRY + KD_SORT_TAIL; }
 

@@ -40,7 +40,7 @@ static kd_status set_up_modality(kd_bench *b, int64_t parameter) {
     KD_OR_RETURN(kd_bench_zeros(b, b->nnz, sizeof(int32_t), &s->graph.col));
     KD_OR_RETURN(kd_bench_zeros(b, b->nnz, sizeof(float), &s->graph.val));
     KD_OR_RETURN(kd_bench_zeros(b, b->nnz, sizeof(float), &s->graph.val_transpose));
-    KD_OR_RETURN(kd_workspace_reserve(b->ctx, kd_modality_graph_workspace(s->graph.nodes)));
+    KD_OR_RETURN(kd_workspace_reserve(b->ctx, kd_modality_graph_workspace(s->graph.nodes, users * s->q)));
     b->bytes = 4.0 * (double)(users * s->q) + 8.0 * (double)(s->graph.nodes + 1) + 12.0 * (double)b->nnz;
     b->flops = 2.0 * (double)b->nnz;
     return KD_OK;

@@ -1,93 +1,7 @@
 /* Orders, negatives and groups of a training epoch. */
 #include "kernels/cuda/reduce.h"
-#include "kernels/cuda/scan.h"
+#include "kernels/cuda/sort.h"
 #include "kernels/workspace.h"
-
-enum { WARPS = KD_BLOCK / KD_WARP, DIGITS = 256, DIGIT_BITS = 8, KEYS_A_WARP = 256, TILE = WARPS * KEYS_A_WARP };
-
-/* Memory of a stable least-significant-digit radix sort of (64-bit key, 32-bit index) pairs. */
-typedef struct sort_arrays {
-    uint64_t *key[2]; /* [n] */
-    int32_t *index[2];
-    int64_t *place; /* [DIGITS, tiles] how many keys of a tile have a digit, then where they begin */
-} sort_arrays;
-
-static_assert(2 * (sizeof(uint64_t) + sizeof(int32_t)) + (DIGITS * sizeof(int64_t) + TILE - 1) / TILE <= KD_SORT_ENTRY,
-              "keys and indices, twice, and a key's share of its tile's counts fit the workspace");
-static_assert(DIGITS * sizeof(int64_t) <= KD_SORT_TAIL, "so do the counts of a tile that is not full");
-
-static int64_t tiles_of(int64_t n) { return n > 0 ? (n + TILE - 1) / TILE : 1; }
-
-static sort_arrays lay_out(void *workspace, int64_t n) {
-    sort_arrays s;
-    s.key[0] = (uint64_t *)workspace;
-    s.key[1] = s.key[0] + n;
-    s.place = (int64_t *)(s.key[1] + n);
-    s.index[0] = (int32_t *)(s.place + DIGITS * tiles_of(n));
-    s.index[1] = s.index[0] + n;
-    return s;
-}
-
-/* digits [WARPS][DIGITS] = how often each digit stands among a warp's keys; a warp's keys are neighbours. */
-__device__ static inline void count_digits(const uint64_t *key, int64_t n, int shift, int (*digits)[DIGITS]) {
-    int warp = (int)(threadIdx.x / KD_WARP);
-    for (int i = threadIdx.x; i < WARPS * DIGITS; i += KD_BLOCK) digits[i / DIGITS][i % DIGITS] = 0;
-    __syncthreads();
-    int64_t begin = (int64_t)blockIdx.x * TILE + (int64_t)warp * KEYS_A_WARP;
-    for (int64_t i = begin + threadIdx.x % KD_WARP; i < begin + KEYS_A_WARP && i < n; i += KD_WARP)
-        atomicAdd(&digits[warp][key[i] >> shift & (DIGITS - 1)], 1);
-    __syncthreads();
-}
-
-__global__ void __launch_bounds__(KD_BLOCK) tile_digits(int64_t n, const uint64_t *key, int shift, int64_t *place) {
-    KD_SHARED(int, digits, [WARPS][DIGITS]);
-    count_digits(key, n, shift, digits);
-    int64_t count = 0;
-    for (int w = 0; w < WARPS; w++) count += digits[w][threadIdx.x];
-    place[(int64_t)threadIdx.x * gridDim.x + blockIdx.x] = count;
-}
-
-/* Every key to its place: that of its tile and digit, then the order of its warp, then its own in the warp. */
-__global__ void __launch_bounds__(KD_BLOCK)
-    scatter_keys(int64_t n, const uint64_t *key, const int32_t *index, int shift, const int64_t *place,
-                 uint64_t *to_key, int32_t *to_index) {
-    KD_SHARED(int, digits, [WARPS][DIGITS]);
-    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP), before = 0;
-    count_digits(key, n, shift, digits);
-    for (int w = 0; w < WARPS; w++) { /* thread i turns digit i's counts into where each warp begins */
-        int own = digits[w][threadIdx.x];
-        digits[w][threadIdx.x] = before;
-        before += own;
-    }
-    __syncthreads();
-    int64_t begin = (int64_t)blockIdx.x * TILE + (int64_t)warp * KEYS_A_WARP;
-    for (int64_t first = begin; first < begin + KEYS_A_WARP && first < n; first += KD_WARP) {
-        int64_t i = first + lane;
-        bool there = i < n;
-        int digit = there ? (int)(key[i] >> shift & (DIGITS - 1)) : DIGITS;
-        unsigned same = __match_any_sync(KD_FULL_WARP, digit), earlier = same & ((1u << lane) - 1);
-        int own = there ? digits[warp][digit] + __popc(earlier) : 0;
-        __syncwarp();
-        if (there && earlier == 0) digits[warp][digit] += __popc(same);
-        __syncwarp();
-        if (!there) continue;
-        int64_t to = place[(int64_t)digit * gridDim.x + blockIdx.x] + own;
-        to_key[to] = key[i];
-        to_index[to] = index[i];
-    }
-}
-
-/* Sorts pair 0 of the arrays by all 64 bits of key; the result is in pair 0 again. */
-static void sort_pairs(kd_ctx *ctx, int64_t n, sort_arrays s) {
-    unsigned tiles = (unsigned)tiles_of(n);
-    for (int digit = 0; digit < 64 / DIGIT_BITS; digit++) {
-        int from = digit % 2, shift = digit * DIGIT_BITS;
-        KD_LAUNCH(tile_digits, tiles, KD_BLOCK, 0, kd_stream(ctx), n, s.key[from], shift, s.place);
-        kd_cuda_scan(ctx, (int64_t)DIGITS * tiles, s.place, false, NULL);
-        KD_LAUNCH(scatter_keys, tiles, KD_BLOCK, 0, kd_stream(ctx), n, s.key[from], s.index[from], shift, s.place,
-                  s.key[1 - from], s.index[1 - from]);
-    }
-}
 
 __global__ void __launch_bounds__(KD_BLOCK) draw_keys(int64_t n, kd_rng rng, uint64_t *key, int32_t *index) {
     int64_t i = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x;
@@ -100,12 +14,12 @@ __global__ void __launch_bounds__(KD_BLOCK) draw_keys(int64_t n, kd_rng rng, uin
 }
 
 extern "C" kd_status kd_cuda_permutation(kd_ctx *ctx, int64_t n, const kd_rng *rng, int32_t *order) {
-    sort_arrays s = lay_out(ctx->workspace, n);
+    kd_sort_arrays s = kd_sort_lay_out(ctx->workspace, n);
     if (n == 0) return KD_OK;
     KD_LAUNCH(draw_keys, kd_blocks(n, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), n, *rng, s.key[0], s.index[0]);
-    sort_pairs(ctx, n, s);
+    int sorted = kd_cuda_sort(ctx, n, 64, &s);
     KD_CUDA_OR_RETURN(
-        cudaMemcpyAsync(order, s.index[0], (size_t)n * sizeof *order, cudaMemcpyDeviceToDevice, kd_stream(ctx)));
+        cudaMemcpyAsync(order, s.index[sorted], (size_t)n * sizeof *order, cudaMemcpyDeviceToDevice, kd_stream(ctx)));
     return kd_cuda_launched(__func__);
 }
 

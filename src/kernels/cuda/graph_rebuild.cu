@@ -1,49 +1,16 @@
-/* Graphs rebuilt from sampled rows, all on the device: degrees are counted and places handed out with integer atomics,
- * whose order does not matter, since every row is sorted afterwards. */
+/* Graphs rebuilt from sampled rows, all on the device and divided by edges, since a sampled item or a tail may have
+ * nearly every user or head: what a row holds follows from prefix sums and a stable sort, in its order at once. */
 #include "kernels/cuda/reduce.h"
 #include "kernels/cuda/scan.h"
+#include "kernels/cuda/sort.h"
 
-enum { WARPS = KD_BLOCK / KD_WARP, SHORT_ROW = 32 };
-
-__device__ static inline int64_t take_place(int64_t *end) {
-    return (int64_t)atomicAdd((unsigned long long *)end, ~0ull) - 1; /* adds -1: a row fills from its end */
-}
-
-/* Sorts the rows of a block: short ones by a thread each, long ones by all threads. */
-template <class T> __global__ void __launch_bounds__(KD_BLOCK) sort_rows(int64_t rows, const int64_t *ptr, T *x) {
-    int64_t first = (int64_t)blockIdx.x * KD_BLOCK, own = first + threadIdx.x;
-    if (own < rows && ptr[own + 1] - ptr[own] <= SHORT_ROW)
-        for (int64_t i = ptr[own] + 1; i < ptr[own + 1]; i++) {
-            T value = x[i];
-            int64_t at = i;
-            for (; at > ptr[own] && x[at - 1] > value; at--) x[at] = x[at - 1];
-            x[at] = value;
-        }
-    for (int64_t r = first; r < first + KD_BLOCK && r < rows; r++)
-        if (ptr[r + 1] - ptr[r] > SHORT_ROW) kd_block_sort(x + ptr[r], ptr[r + 1] - ptr[r]);
-}
-
-/* row_ptr[r] = entries of row r: itself, and what was sampled. */
-__global__ void __launch_bounds__(KD_BLOCK) own_degrees(kd_modality_graph g) {
-    int64_t r = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x;
-    if (r < g.nodes) g.row_ptr[r] = r < g.users ? g.q + 1 : 1;
-}
-
-__global__ void __launch_bounds__(KD_BLOCK) item_degrees(const int32_t *top, kd_modality_graph g) {
-    int64_t k = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x;
-    if (k < g.users * g.q) atomicAdd((unsigned long long *)(g.row_ptr + g.users + top[k]), 1ull);
-}
-
-/* row_ptr holds the rows' ends before, their begins afterwards. */
-__global__ void __launch_bounds__(KD_BLOCK) place_edges(const int32_t *top, kd_modality_graph g) {
-    int64_t k = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x, edges = g.users * g.q;
-    if (k < edges) {
-        int64_t user = k / g.q, item = g.users + top[k];
-        g.col[take_place(g.row_ptr + user)] = (int32_t)item;
-        g.col[take_place(g.row_ptr + item)] = (int32_t)user;
-    } else if (k < edges + g.nodes) {
-        g.col[take_place(g.row_ptr + (k - edges))] = (int32_t)(k - edges);
-    }
+/* Pairs (user, item), as users sampled them. */
+__global__ void __launch_bounds__(KD_BLOCK)
+    sampled_pairs(int64_t pairs, const int32_t *top, uint64_t *item, int32_t *pair) {
+    int64_t i = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x;
+    if (i >= pairs) return;
+    item[i] = (uint64_t)top[i];
+    pair[i] = (int32_t)i;
 }
 
 __device__ static inline float thinned(float value, int64_t row, int64_t col, float keep_rate, const kd_rng *rng) {
@@ -52,30 +19,63 @@ __device__ static inline float thinned(float value, int64_t row, int64_t col, fl
     return kd_uniform(draw[0]) < keep_rate ? value / keep_rate : 0.0f;
 }
 
-__global__ void __launch_bounds__(KD_BLOCK) edge_values(kd_modality_graph g, float keep_rate, kd_rng rng) {
-    int64_t r = ((int64_t)blockIdx.x * KD_BLOCK + threadIdx.x) / KD_WARP;
+/* What thins a graph. */
+struct thinning {
+    float keep_rate;
+    kd_rng rng;
+};
+
+__device__ static inline void put_edge(const kd_modality_graph &g, int64_t at, int64_t row, int64_t col, float value,
+                                       const thinning &t) {
+    g.col[at] = (int32_t)col;
+    g.val[at] = thinned(value, row, col, t.keep_rate, &t.rng);
+    g.val_transpose[at] = thinned(value, col, row, t.keep_rate, &t.rng);
+}
+
+/* Where every row begins, and its own entry: the first of a user's, which items follow, the last of an item's. item
+ * [pairs] ascends. */
+__global__ void __launch_bounds__(KD_BLOCK) own_entries(kd_modality_graph g, const uint64_t *item, thinning t) {
+    int64_t r = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x, pairs = g.users * g.q, i = r - g.users;
     if (r >= g.nodes) return;
-    const int64_t *ptr = g.row_ptr;
-    rng = kd_rng_now(rng);
-    for (int64_t k = ptr[r] + threadIdx.x % KD_WARP; k < ptr[r + 1]; k += KD_WARP) {
-        int64_t c = g.col[k];
-        float value = (float)(1.0 / sqrt((double)(ptr[r + 1] - ptr[r]) * (double)(ptr[c + 1] - ptr[c])));
-        g.val[k] = thinned(value, r, c, keep_rate, &rng);
-        g.val_transpose[k] = thinned(value, c, r, keep_rate, &rng);
+    t.rng = kd_rng_now(t.rng);
+    int64_t begin = r * (g.q + 1), end = begin + g.q + 1;
+    if (i >= 0) { /* before an item's entries are those of users, of the items before and these items' own */
+        int64_t first = kd_lower_bound(item, 0, pairs, (uint64_t)i);
+        begin = g.users * (g.q + 1) + first + i;
+        end = begin + kd_lower_bound(item, first, pairs, (uint64_t)i + 1) - first + 1;
     }
+    g.row_ptr[r] = begin;
+    if (r == g.nodes - 1) g.row_ptr[g.nodes] = end;
+    put_edge(g, i < 0 ? begin : end - 1, r, r, (float)(1.0 / sqrt((double)(end - begin) * (double)(end - begin))), t);
+}
+
+/* Both entries of each pair, which are sorted by item and stand in the order of users among those of one. */
+__global__ void __launch_bounds__(KD_BLOCK)
+    pair_entries(kd_modality_graph g, const int32_t *top, const uint64_t *item, const int32_t *pair, thinning t) {
+    int64_t at = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x, before = 0;
+    if (at >= g.users * g.q) return;
+    t.rng = kd_rng_now(t.rng);
+    int64_t user = pair[at] / g.q, i = (int64_t)item[at], row = g.users + i;
+    for (int64_t k = user * g.q; k < (user + 1) * g.q; k++) before += top[k] < i;
+    int64_t degree = g.row_ptr[row + 1] - g.row_ptr[row];
+    float value = (float)(1.0 / sqrt((double)(g.q + 1) * (double)degree));
+    put_edge(g, g.users * (g.q + 1) + at + i, row, user, value, t);
+    put_edge(g, user * (g.q + 1) + 1 + before, user, row, value, t);
 }
 
 extern "C" kd_status kd_cuda_modality_graph_build(kd_ctx *ctx, const int32_t *top, float keep_rate, const kd_rng *rng,
                                                   kd_modality_graph *out) {
     cudaStream_t stream = kd_stream(ctx);
-    int64_t edges = out->users * out->q;
-    KD_LAUNCH(own_degrees, kd_blocks(out->nodes, KD_BLOCK), KD_BLOCK, 0, stream, *out);
-    KD_LAUNCH(item_degrees, kd_blocks(edges, KD_BLOCK), KD_BLOCK, 0, stream, top, *out);
-    kd_cuda_scan(ctx, out->nodes, out->row_ptr, true, out->row_ptr + out->nodes);
-    KD_LAUNCH(place_edges, kd_blocks(edges + out->nodes, KD_BLOCK), KD_BLOCK, 0, stream, top, *out);
-    KD_LAUNCH(sort_rows<int32_t>, kd_blocks(out->nodes, KD_BLOCK), KD_BLOCK, 0, stream, out->nodes, out->row_ptr,
-              out->col);
-    KD_LAUNCH(edge_values, kd_blocks(out->nodes, WARPS), KD_BLOCK, 0, stream, *out, keep_rate, *rng);
+    int64_t pairs = out->users * out->q;
+    kd_sort_arrays s = kd_sort_lay_out(ctx->workspace, pairs);
+    thinning t = {keep_rate, *rng};
+    int bits = 0;
+    while (bits < 32 && (out->nodes - out->users) >> bits > 0) bits++;
+    KD_LAUNCH(sampled_pairs, kd_blocks(pairs, KD_BLOCK), KD_BLOCK, 0, stream, pairs, top, s.key[0], s.index[0]);
+    int sorted = kd_cuda_sort(ctx, pairs, bits, &s);
+    KD_LAUNCH(own_entries, kd_blocks(out->nodes, KD_BLOCK), KD_BLOCK, 0, stream, *out, s.key[sorted], t);
+    KD_LAUNCH(pair_entries, kd_blocks(pairs, KD_BLOCK), KD_BLOCK, 0, stream, *out, top, s.key[sorted], s.index[sorted],
+              t);
     return kd_cuda_launched(__func__);
 }
 
@@ -85,87 +85,53 @@ __device__ static inline bool contains(const int32_t *list, int64_t n, int32_t w
     return false;
 }
 
-/* keep[k]: edge (h, t) was sampled from either end and survives thinning. A warp a head. */
+/* keep [2 capacity]: 1 for each edge that was sampled from either end and survives thinning, by head and then by tail;
+ * 0 beyond the edges. */
 __global__ void __launch_bounds__(KD_BLOCK)
-    choose_edges(kd_kg full, int64_t q, const int32_t *top, float keep_rate, kd_rng rng, uint8_t *keep) {
-    int64_t h = ((int64_t)blockIdx.x * KD_BLOCK + threadIdx.x) / KD_WARP;
-    if (h >= full.entities) return;
-    rng = kd_rng_now(rng);
-    for (int64_t k = full.head_ptr[h] + threadIdx.x % KD_WARP; k < full.head_ptr[h + 1]; k += KD_WARP) {
-        int32_t t = full.tail[k];
+    choose_edges(kd_kg full, int64_t q, const int32_t *top, thinning t, int64_t *keep) {
+    int64_t i = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x, k = i;
+    bool kept = false;
+    if (i >= full.capacity) return;
+    if (i < full.head_ptr[full.entities]) {
+        k = full.in_edge[i];
+        int32_t head = full.in_head[i], tail = full.tail[k];
         uint32_t draw[4];
-        kd_rng_draw4(&rng, (uint32_t)h, (uint32_t)t, draw);
-        keep[k] =
-            kd_uniform(draw[0]) < keep_rate && (contains(top + h * q, q, t) || contains(top + t * q, q, (int32_t)h));
+        t.rng = kd_rng_now(t.rng);
+        kd_rng_draw4(&t.rng, (uint32_t)head, (uint32_t)tail, draw);
+        kept = kd_uniform(draw[0]) < t.keep_rate &&
+               (contains(top + head * q, q, tail) || contains(top + tail * q, q, head));
     }
+    keep[k] = kept;
+    keep[full.capacity + i] = kept;
 }
 
-__global__ void __launch_bounds__(KD_BLOCK) count_kept(kd_kg full, const uint8_t *keep, kd_kg out) {
-    int64_t h = ((int64_t)blockIdx.x * KD_BLOCK + threadIdx.x) / KD_WARP, count = 0;
-    if (h >= full.entities) return;
-    for (int64_t k = full.head_ptr[h] + threadIdx.x % KD_WARP; k < full.head_ptr[h + 1]; k += KD_WARP)
-        count += keep[k] != 0;
-    count = kd_lanes_sum(count);
-    if (threadIdx.x % KD_WARP == 0) {
-        out.head_ptr[h] = count;
-        out.tail_ptr[h] = 0;
+/* before [2 capacity + 1] = how many were kept before each edge by head, and, after as many as there are in all, by
+ * tail; what is kept is where the next one has one more before it. */
+__global__ void __launch_bounds__(KD_BLOCK) take_kept(kd_kg full, const int64_t *before, kd_kg out) {
+    int64_t i = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x, edges = full.head_ptr[full.entities];
+    const int64_t *by_tail = before + full.capacity, all = by_tail[0];
+    if (i <= full.entities) {
+        out.head_ptr[i] = before[full.head_ptr[i]];
+        out.tail_ptr[i] = by_tail[full.tail_ptr[i]] - all;
     }
-}
-
-/* A head's kept edges in their order, counted by tail on the way. */
-__global__ void __launch_bounds__(KD_BLOCK) copy_kept(kd_kg full, const uint8_t *keep, kd_kg out) {
-    int64_t h = ((int64_t)blockIdx.x * KD_BLOCK + threadIdx.x) / KD_WARP;
-    int lane = (int)(threadIdx.x % KD_WARP);
-    if (h >= full.entities) return;
-    int64_t end = full.head_ptr[h + 1], at = out.head_ptr[h];
-    for (int64_t first = full.head_ptr[h]; first < end; first += KD_WARP) {
-        int64_t k = first + lane;
-        bool kept = k < end && keep[k] != 0;
-        unsigned all = __ballot_sync(KD_FULL_WARP, kept);
-        if (kept) {
-            int64_t to = at + __popc(all & ((1u << lane) - 1));
-            out.tail[to] = full.tail[k];
-            out.relation[to] = full.relation[k];
-            atomicAdd((unsigned long long *)(out.tail_ptr + full.tail[k]), 1ull);
-        }
-        at += __popc(all);
+    if (i >= edges) return;
+    if (before[i + 1] > before[i]) {
+        out.tail[before[i]] = full.tail[i];
+        out.relation[before[i]] = full.relation[i];
     }
-}
-
-/* tail_ptr holds the tails' ends before, their begins afterwards. A warp a head. */
-__global__ void __launch_bounds__(KD_BLOCK) place_by_tail(kd_kg out) {
-    int64_t h = ((int64_t)blockIdx.x * KD_BLOCK + threadIdx.x) / KD_WARP;
-    if (h >= out.entities) return;
-    for (int64_t k = out.head_ptr[h] + threadIdx.x % KD_WARP; k < out.head_ptr[h + 1]; k += KD_WARP)
-        out.in_edge[take_place(out.tail_ptr + out.tail[k])] = k;
-}
-
-/* Edges of a tail ascend, so its heads do too: an edge's head is the row of head_ptr that holds it. */
-__global__ void __launch_bounds__(KD_BLOCK) heads_of_edges(kd_kg out) {
-    int64_t stride = (int64_t)gridDim.x * KD_BLOCK, edges = out.head_ptr[out.entities];
-    for (int64_t i = (int64_t)blockIdx.x * KD_BLOCK + threadIdx.x; i < edges; i += stride)
-        out.in_head[i] = (int32_t)(kd_lower_bound(out.head_ptr, 0, out.entities, out.in_edge[i] + 1) - 1);
-}
-
-/* out = the edges of `full` with keep [edges of full] != 0, in order. */
-static void take_kept(kd_ctx *ctx, const kd_kg *full, const uint8_t *keep, kd_kg *out) {
-    cudaStream_t stream = kd_stream(ctx);
-    unsigned heads = kd_blocks(full->entities, WARPS);
-    KD_LAUNCH(count_kept, heads, KD_BLOCK, 0, stream, *full, keep, *out);
-    kd_cuda_scan(ctx, out->entities, out->head_ptr, false, out->head_ptr + out->entities);
-    KD_LAUNCH(copy_kept, heads, KD_BLOCK, 0, stream, *full, keep, *out);
-    kd_cuda_scan(ctx, out->entities, out->tail_ptr, true, out->tail_ptr + out->entities);
-    KD_LAUNCH(place_by_tail, heads, KD_BLOCK, 0, stream, *out);
-    KD_LAUNCH(sort_rows<int64_t>, kd_blocks(out->entities, KD_BLOCK), KD_BLOCK, 0, stream, out->entities, out->tail_ptr,
-              out->in_edge);
-    KD_LAUNCH(heads_of_edges, kd_strided_blocks(ctx, full->capacity), KD_BLOCK, 0, stream, *out);
+    if (by_tail[i + 1] > by_tail[i]) {
+        out.in_head[by_tail[i] - all] = full.in_head[i];
+        out.in_edge[by_tail[i] - all] = before[full.in_edge[i]];
+    }
 }
 
 extern "C" kd_status kd_cuda_kg_generate(kd_ctx *ctx, const kd_kg *full, int64_t q, const int32_t *top, float keep_rate,
                                          const kd_rng *rng, kd_kg *out) {
-    uint8_t *keep = (uint8_t *)ctx->workspace;
-    KD_LAUNCH(choose_edges, kd_blocks(full->entities, WARPS), KD_BLOCK, 0, kd_stream(ctx), *full, q, top, keep_rate,
-              *rng, keep);
-    take_kept(ctx, full, keep, out);
+    int64_t *keep = (int64_t *)ctx->workspace, capacity = full->capacity;
+    int64_t most = capacity > full->entities ? capacity : full->entities + 1;
+    thinning t = {keep_rate, *rng};
+    KD_LAUNCH(choose_edges, kd_blocks(capacity, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), *full, q, top, t, keep);
+    kd_cuda_scan(ctx, 2 * capacity, keep, false, keep + 2 * capacity);
+    KD_LAUNCH(take_kept, kd_blocks(most, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), *full, keep, *out);
     return kd_cuda_launched(__func__);
 }

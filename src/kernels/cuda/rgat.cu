@@ -235,14 +235,14 @@ struct tail_terms {
     }
 };
 
-/* part [ranges, 2, relations, d]: a block sums its range of edges, a thread its columns, so that nobody else writes
- * there. The sums stand in shared memory where they fit. What a chunk of edges names is read side by side first, and
- * the rows of TOGETHER edges are on their way before the first is added: one edge after the other would wait for memory
- * twice an edge. */
+/* part [ranges, 2, relations, d]: a block sums its range of edges. Its threads are `groups` times as many as take a row
+ * together, a thread its columns, and each group has sums of its own, in shared memory where that fits, so that nobody
+ * else writes there. What a chunk of edges names is read side by side first, and the rows of TOGETHER edges are on
+ * their way before the first is added: one edge after the other would wait for memory twice an edge. */
 enum { CHUNK = 64, TOGETHER = 4 };
 
 __global__ void relation_parts(kd_kg kg, int64_t heads, kd_mat e, const float *__restrict__ dlogit, int64_t size,
-                               int in_shared, float *__restrict__ part) {
+                               int groups, int in_shared, float *__restrict__ part) {
     KD_DYNAMIC_SHARED(float, shared);
     KD_SHARED(float, slope, [CHUNK]);
     KD_SHARED(int32_t, relation, [CHUNK]);
@@ -252,12 +252,13 @@ __global__ void relation_parts(kd_kg kg, int64_t heads, kd_mat e, const float *_
     int64_t edges = kg.head_ptr[heads], begin = edges * range / ranges, end = edges * (range + 1) / ranges;
     int64_t head = kd_lower_bound(kg.head_ptr, 0, heads + 1, begin + 1) - 1;
     int64_t head_end = kd_lower_bound(kg.head_ptr, head, heads + 1, end);
+    int threads = (int)blockDim.x / groups, group = (int)threadIdx.x / threads, own = (int)threadIdx.x % threads;
     const float *__restrict__ rows = e.data;
-    float *__restrict__ sums = in_shared ? shared : part + range * size;
-    for (int64_t i = threadIdx.x; i < size; i += blockDim.x) sums[i] = 0.0f;
-    __syncthreads();
+    float *__restrict__ sums = in_shared ? shared + group * size : part + range * size;
+    for (int64_t i = own; i < size; i += threads) sums[i] = 0.0f;
     for (int64_t first = begin; first < end; first += CHUNK) {
         int count = (int)(end - first < CHUNK ? end - first : (int64_t)CHUNK);
+        __syncthreads();
         for (int i = threadIdx.x; i < CHUNK; i += blockDim.x) {
             int64_t k = first + (i < count ? i : 0); /* places beyond the edges add nothing to relation 0 */
             slope[i] = i < count ? dlogit[k] : 0.0f;
@@ -266,29 +267,42 @@ __global__ void relation_parts(kd_kg kg, int64_t heads, kd_mat e, const float *_
             tail_row[i] = kg.tail[k] * e.ld;
         }
         __syncthreads();
-        for (int64_t c = threadIdx.x; c < d; c += blockDim.x)
-            for (int at = 0; at < count; at += TOGETHER) {
+        for (int64_t c = own; c < d; c += threads)
+            for (int at = group * TOGETHER; at < count; at += groups * TOGETHER) {
                 float from_head[TOGETHER], from_tail[TOGETHER];
+                KD_UNROLL(4)
                 for (int i = 0; i < TOGETHER; i++) {
                     from_head[i] = rows[head_row[at + i] + c];
                     from_tail[i] = rows[tail_row[at + i] + c];
                 }
+                KD_UNROLL(4)
                 for (int i = 0; i < TOGETHER; i++) {
                     sums[relation[at + i] * d + c] += slope[at + i] * from_head[i];
                     sums[(kg.relations + relation[at + i]) * d + c] += slope[at + i] * from_tail[i];
                 }
             }
-        __syncthreads();
     }
-    if (in_shared)
-        for (int64_t i = threadIdx.x; i < size; i += blockDim.x) part[range * size + i] = sums[i];
+    __syncthreads();
+    for (int64_t i = threadIdx.x; in_shared && i < size; i += blockDim.x) {
+        float sum = shared[i];
+        for (int g = 1; g < groups; g++) sum += shared[g * size + i];
+        part[range * size + i] = sum;
+    }
 }
 
+/* The ranges' sums: a warp of the block takes every WARPS-th, a lane an element. */
 __global__ void __launch_bounds__(KD_BLOCK) relation_sums(int64_t ranges, const float *part, kd_mat drh, kd_mat drt) {
-    int64_t half = drh.rows * drh.cols, i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= 2 * half) return;
+    KD_SHARED(float, over_warps, [WARPS][KD_WARP]);
+    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
+    int64_t half = drh.rows * drh.cols, i = (int64_t)blockIdx.x * KD_WARP + lane;
     float sum = 0.0f;
-    for (int64_t range = 0; range < ranges; range++) sum += part[range * 2 * half + i];
+    KD_UNROLL(8)
+    for (int64_t range = warp; range < ranges; range += WARPS)
+        if (i < 2 * half) sum += part[range * 2 * half + i];
+    over_warps[warp][lane] = sum;
+    __syncthreads();
+    if (warp > 0 || i >= 2 * half) return;
+    for (int w = 1; w < WARPS; w++) sum += over_warps[w][lane];
     kd_mat to = i < half ? drh : drt;
     int64_t at = i % half;
     to.data[at / to.cols * to.ld + at % to.cols] += sum;
@@ -306,8 +320,11 @@ extern "C" kd_status kd_cuda_rgat_backward(kd_ctx *ctx, const kd_rgat_backward_a
     kd_row_sums tail_sums = {kg->entities, NULL, kg->tail_ptr, NULL, 1.0f, 1.0f, de, de};
     int64_t size = 2 * kg->relations * e.cols, bytes = size * (int64_t)sizeof(float);
     int64_t ranges = kd_rgat_ranges(kg->relations, e.cols);
-    int in_shared = bytes <= MOST_SHARED;
-    unsigned width = (unsigned)(e.cols < 32 ? 32 : e.cols > KD_BLOCK ? (int64_t)KD_BLOCK : (e.cols + 31) / 32 * 32);
+    int width = (int)(e.cols <= KD_WARP   ? (int64_t)KD_WARP
+                      : e.cols < KD_BLOCK ? (e.cols + KD_WARP - 1) / KD_WARP * KD_WARP
+                                          : (int64_t)KD_BLOCK);
+    int in_shared = bytes <= MOST_SHARED, groups = in_shared ? KD_BLOCK / width : 1;
+    while (groups * bytes > MOST_SHARED && groups > 1) groups--;
     if (args->split)
         KD_CUDA_OR_RETURN(cudaMemsetAsync(dalpha, 0, (size_t)kg->capacity * sizeof *dalpha, kd_stream(ctx)));
     launch_dots(ctx, slope_dots{*kg, e, args->dagg}, heads, dalpha);
@@ -315,9 +332,8 @@ extern "C" kd_status kd_cuda_rgat_backward(kd_ctx *ctx, const kd_rgat_backward_a
     KD_LAUNCH(logit_gradients, kd_blocks(heads, WARPS), KD_BLOCK, 0, kd_stream(ctx), slopes);
     KD_OR_RETURN(kd_launch_row_sums(ctx, head_sums, of_heads));
     KD_OR_RETURN(kd_launch_row_sums(ctx, tail_sums, of_tails));
-    KD_LAUNCH(relation_parts, (unsigned)ranges, width, in_shared ? (size_t)bytes : 0, kd_stream(ctx), *kg, heads, e,
-              args->logit, size, in_shared, part);
-    KD_LAUNCH(relation_sums, kd_blocks(size, KD_BLOCK), KD_BLOCK, 0, kd_stream(ctx), ranges, part, args->drh,
-              args->drt);
+    KD_LAUNCH(relation_parts, (unsigned)ranges, (unsigned)(groups * width), in_shared ? (size_t)(groups * bytes) : 0,
+              kd_stream(ctx), *kg, heads, e, args->logit, size, groups, in_shared, part);
+    KD_LAUNCH(relation_sums, kd_blocks(size, KD_WARP), KD_BLOCK, 0, kd_stream(ctx), ranges, part, args->drh, args->drt);
     return kd_cuda_launched(__func__);
 }

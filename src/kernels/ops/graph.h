@@ -87,7 +87,8 @@ int64_t kd_rgat_backward_workspace(int64_t relations, int64_t width, int64_t edg
  * kd_modality_graph_workspace. */
 typedef kd_status kd_modality_graph_build_fn(kd_ctx *ctx, const int32_t *top, float keep_rate, const kd_rng *rng,
                                              kd_modality_graph *out);
-int64_t kd_modality_graph_workspace(int64_t nodes);
+/* pairs: users * q. */
+int64_t kd_modality_graph_workspace(int64_t nodes, int64_t pairs);
 
 /* The generated knowledge graph: edges (h, t) of `full` with t among top[h] or h among top[t] (top [entities, q]), each
  * kept with probability keep_rate, keyed (rng, head, tail), not rescaled. Source:

@@ -42,7 +42,7 @@ int64_t kd_kdiffe_workspace(const kd_model *model) {
     const kd_config *c = m->plan->base.config;
     int64_t bytes = kd_views_workspace(s, &m->plan->sizes, c->batch);
     bytes = larger(bytes, kd_step_losses_workspace(&m->losses));
-    bytes = larger(bytes, kd_modality_graph_workspace(s->users + s->items));
+    bytes = larger(bytes, kd_modality_graph_workspace(s->users + s->items, s->users * c->q));
     bytes = larger(bytes, kd_kg_generate_workspace(m->plan->sizes.kg_edges));
     return larger(bytes, kd_topk_rows_workspace(c->batch, c->q));
 }
