@@ -13,6 +13,13 @@ typedef struct kd_pool {
     kd_memory_plan *plan; /* counting mode: bytes are added to the part named `what` */
 } kd_pool;
 
+/* Blocks of a GPU begin at multiples of 256 bytes, which the widest loads want; so do tensors that share a block where
+ * each has its floats rounded up so. */
+enum { KD_TENSOR_FLOATS = 256 / sizeof(float) };
+static inline int64_t kd_tensor_floats(int64_t floats) {
+    return (floats + KD_TENSOR_FLOATS - 1) / KD_TENSOR_FLOATS * KD_TENSOR_FLOATS;
+}
+
 void kd_pool_init(kd_pool *pool, kd_ctx *ctx);
 /* Bytes that would be allocated go into *plan, which the caller has zeroed. */
 void kd_pool_init_counting(kd_pool *pool, kd_memory_plan *plan);

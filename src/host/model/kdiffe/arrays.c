@@ -8,31 +8,39 @@ static void add_parameters(kd_run_arrays *a, const kd_kdiffe *m, const char *pre
     const kd_params *p = &m->params;
     const char *const name[] = {"users", "items", "entities"};
     const kd_mat table[] = {p->user, p->item, p->entity};
-    int64_t rest = p->relation.data - p->value;
+    kd_mat other[KD_MAX_PARAMS];
+    int64_t others = 0;
     for (int i = 0; i < 3; i++) {
         kd_mat local = table[i];
         local.data = copy + (table[i].data - p->value);
         kd_run_arrays_add_columns(a, prefix, name[i], local);
     }
-    kd_run_arrays_add(a, prefix, "others", KD_DTYPE_F32, p->count - rest, copy + rest);
+    for (int64_t i = 0; i < p->entries; i++) {
+        if (p->entry[i].value.data < p->relation.data) continue;
+        other[others] = p->entry[i].value;
+        other[others].data = copy + (p->entry[i].value.data - p->value);
+        others++;
+    }
+    kd_run_arrays_add_matrices(a, prefix, "others", others, other);
 }
 
-/* The local rows of a denoiser's wide layer. */
-static void add_layer(kd_run_arrays *a, const char *prefix, const char *name, const kd_denoiser *d, kd_mat layer,
-                      float *copy) {
-    kd_run_arrays_add_rows(a, prefix, name, d->shape.width, layer.cols, copy + (layer.data - d->value));
+/* A parameter's place in one of the copies. */
+static kd_mat in_copy(const kd_denoiser *d, float *copy, kd_mat value) {
+    value.data = copy + (value.data - d->value);
+    return value;
 }
 
 static void add_denoiser(kd_run_arrays *a, const char *of, kd_denoiser *d) {
     char prefix[80];
     const char *const what[] = {"value", "adam_m", "adam_v"};
     float *const copy[] = {d->value, d->m, d->v};
-    int64_t whole = d->w1_time.data - d->value;
     for (int i = 0; i < 3; i++) {
         snprintf(prefix, sizeof prefix, "denoiser.%s.%s", of, what[i]);
-        add_layer(a, prefix, "input", d, d->w1, copy[i]);
-        add_layer(a, prefix, "output", d, d->output, copy[i]);
-        kd_run_arrays_add(a, prefix, "time", KD_DTYPE_F32, d->count - whole, copy[i] + whole);
+        const kd_mat time[] = {in_copy(d, copy[i], d->w1_time), in_copy(d, copy[i], d->b1),
+                               in_copy(d, copy[i], d->time_w), in_copy(d, copy[i], d->time_b)};
+        kd_run_arrays_add_rows(a, prefix, "input", d->shape.width, in_copy(d, copy[i], d->w1));
+        kd_run_arrays_add_rows(a, prefix, "output", d->shape.width, in_copy(d, copy[i], d->output));
+        kd_run_arrays_add_matrices(a, prefix, "time", sizeof time / sizeof time[0], time);
     }
     snprintf(prefix, sizeof prefix, "denoiser.%s", of);
     kd_run_arrays_add(a, prefix, "cursor", KD_DTYPE_I64, sizeof(kd_cursor) / sizeof(int64_t), d->cursor);

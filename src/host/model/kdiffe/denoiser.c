@@ -64,7 +64,7 @@ static int64_t place(kd_denoiser *d, float *at) {
     int64_t used = 0;
     for (size_t i = 0; i < sizeof part / sizeof part[0]; i++) {
         *part[i].mat = kd_mat_make(at ? at + used : NULL, part[i].rows, part[i].cols);
-        used += part[i].rows * part[i].cols;
+        used += kd_tensor_floats(part[i].rows * part[i].cols);
     }
     d->w2 = kd_mat_cols(d->output, 0, s->hidden);
     d->b2 = kd_mat_cols(d->output, s->hidden, 1);

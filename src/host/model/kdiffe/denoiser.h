@@ -52,7 +52,7 @@ typedef struct kd_denoiser {
     float *signal, *sigma, *weight; /* [steps] on the device */
     float *exact;                   /* [2] 1 and 0: signal and sigma of a row without noise */
     kd_mat time;                    /* [steps, time_dim] cos and sin of t f_k */
-    int64_t count;                  /* parameters, the local ones */
+    int64_t count;                  /* floats of the local parameters, each of which begins as kd_tensor_floats says */
     int32_t *first_column;          /* [ranks] of several: where each one's columns begin */
     kd_cursor *cursor;              /* of its rows and its Adam steps */
     kd_recording *step[2];          /* a training step of a whole batch, and of the last, shorter one */

@@ -29,8 +29,10 @@ static inline kd_share kd_share_guided(const kd_model_shape *s) {
 
 static inline bool kd_is_divided(const kd_model_shape *s) { return s->local_dim < s->dim; }
 
+/* Tables lie next to each other; every other tensor begins at a multiple of KD_TENSOR_FLOATS, after zeros that nothing
+ * reads and that have no gradient. */
 typedef struct kd_params {
-    int64_t count; /* floats of one copy */
+    int64_t count; /* floats of one copy, zeros between tensors included */
     float *value, *gradient, *m, *v;
     /* matrices inside value; kd_gradient_of gives the same place in gradient */
     kd_mat user, item;                   /* adjacent: user is followed by item */

@@ -79,7 +79,7 @@ kd_status kd_views_backward(kd_ctx *ctx, const kd_params *p, const kd_graphs *g,
     const kd_view_slots *s = &v->slots;
     kd_mat dinput = v->input; /* the inputs are not read again */
     int64_t first = (kd_is_divided(&v->shape) ? p->relation : p->entity).data - p->value,
-            end = p->rgat_w.data + p->rgat_w.rows * p->rgat_w.cols - p->value;
+            end = kd_tensor_floats(p->rgat_w.data + p->rgat_w.rows * p->rgat_w.cols - p->value);
     KD_OR_RETURN(kd_stack_gcn(ctx, v, g->adjacency, v->doutput, dinput));
     KD_OR_RETURN(kg_backward(ctx, p, v, &v->main, kd_slot(v, dinput, s->kg)));
     if (s->second_kg >= 0) KD_OR_RETURN(kg_backward(ctx, p, v, &v->second, kd_slot(v, dinput, s->second_kg)));

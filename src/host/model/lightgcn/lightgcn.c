@@ -54,8 +54,10 @@ static void plan_free(kd_plan *plan) { free(plan); }
 
 static kd_status allocate_parameters(kd_pool *pool, lightgcn *m) {
     int64_t rows = m->plan->nodes, cols = m->plan->own.count, count, four;
-    if (__builtin_mul_overflow(rows, cols, &count) || __builtin_mul_overflow(count, 4, &four))
+    if (__builtin_mul_overflow(rows, cols, &count) || count > INT64_MAX / 4 - KD_TENSOR_FLOATS)
         return KD_FAIL(KD_ERR_MEMORY, "parameters: do not fit in any memory");
+    count = kd_tensor_floats(count);
+    four = 4 * count;
     kd_status status = kd_pool_alloc(pool, four, sizeof(float), "parameters", &m->value);
     m->table = kd_mat_make(m->value, rows, cols);
     if (status != KD_OK || !m->value) return status;
