@@ -8,8 +8,8 @@ check "synth" 0 "" "$KDIFFE" synth data --users=60 --items=40 --tastes=4 --seed=
 check "every op" 0 "n_wrong" "$KDIFFE" bench data --iterations=2 --json=all.json $small
 cp out table
 holds "no result is wrong" awk '/^[a-z]/ && $1 != "op" && $NF != 0 {bad = 1} END {exit bad}' table
-for op in gemm_in linear spmm_64 rgat_forward rgat_backward adam infonce_users bpr group permutation q_sample denoise_loss \
-    topk_20 modality_graph_build kg_generate walk_cumulative prefix_jaccard; do
+for op in gemm_in linear spmm_64 spmm_modality_64 rgat_forward rgat_backward adam infonce_users bpr group permutation q_sample \
+    denoise_loss topk_20 modality_graph_build kg_generate walk_cumulative prefix_jaccard; do
     holds "measures $op" grep -q "^$op " table
 done
 holds "measures whole epochs" grep -q "^epoch" table

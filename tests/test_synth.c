@@ -43,6 +43,20 @@ static planted_data with_defaults(void) {
     return p;
 }
 
+static planted_data with_tails(void) {
+    planted_data p = with_defaults();
+    p.config.users = 2000;
+    p.config.items = 1500;
+    p.config.tastes = p.config.user_tastes = 5;
+    p.config.popularity = 0.9;
+    p.config.interactions = 8;
+    p.config.active_users = 40;
+    p.config.activity = 0.5;
+    p.config.kg_informative = p.config.kg_noise = 0.0;
+    p.config.kg_hubs = 3;
+    return p;
+}
+
 static uint64_t hash_of(const kd_synth_config *c) {
     planted_data p = {.config = *c};
     plant(&p);
@@ -54,11 +68,12 @@ static uint64_t hash_of(const kd_synth_config *c) {
 
 static void the_same_seed_gives_the_same_data(void **state) {
     (void)state;
-    planted_data p = with_defaults();
+    planted_data p = with_defaults(), tails = with_tails();
     int threads = omp_get_max_threads();
-    uint64_t first = hash_of(&p.config);
+    uint64_t first = hash_of(&p.config), first_tails = hash_of(&tails.config);
     omp_set_num_threads(threads == 1 ? 2 : 1);
     assert_true(hash_of(&p.config) == first);
+    assert_true(hash_of(&tails.config) == first_tails);
     omp_set_num_threads(threads);
     p.config.seed++;
     assert_true(hash_of(&p.config) != first);
@@ -229,6 +244,80 @@ static void popularity_is_skewed_as_asked(void **state) {
     assert_true(skewed > even + 0.06);
 }
 
+/* What older data sets are known by; without features, whose last bits are the math library's. */
+static void what_is_off_changes_nothing(void **state) {
+    (void)state;
+    planted_data p = with_defaults();
+    p.config.modality_count = 0;
+    assert_true(hash_of(&p.config) == UINT64_C(0xe3996c745247163c));
+    p.config.activity = 2.0; /* of nobody */
+    assert_true(hash_of(&p.config) == UINT64_C(0xe3996c745247163c));
+}
+
+/* [n] how often each of n ids stands in a list, most often first; free it. */
+static int64_t *degrees(int64_t n, int64_t count, const int32_t *id) {
+    int64_t *degree = calloc((size_t)n, sizeof *degree);
+    assert_non_null(degree);
+    for (int64_t i = 0; i < count; i++) degree[id[i]]++;
+    qsort(degree, (size_t)n, sizeof *degree, falling);
+    return degree;
+}
+
+static void few_users_are_as_active_as_asked(void **state) {
+    (void)state;
+    planted_data p = with_tails();
+    p.config.split[1] = p.config.split[2] = 0.0;
+    plant(&p);
+    const kd_interactions *all = &p.data.train;
+    const int64_t active = p.config.active_users;
+    int64_t *user = degrees(p.data.users, all->count, all->user);
+    double sum = 0.0, shared = (p.config.interactions - 3.0) * (double)p.config.users;
+    for (int64_t k = 0; k < active; k++) sum += pow((double)k + 1.0, -p.config.activity);
+    for (int64_t k = 0; k < active; k++) {
+        double wanted = fmin(3.0 + shared * pow((double)k + 1.0, -p.config.activity) / sum, 750.0);
+        assert_true(fabs((double)user[k] - wanted) <= 1.0);
+    }
+    assert_true(user[active] == 3 && user[p.data.users - 1] == 3);
+    free(user);
+    uproot(&p);
+}
+
+static void items_of_active_users_have_a_tail_too(void **state) {
+    (void)state;
+    planted_data p = with_tails();
+    plant(&p);
+    int64_t *item = degrees(p.data.items, p.data.train.count, p.data.train.item), n = p.data.items;
+    print_message("synth: items have up to %" PRId64 " users, 1%% of them %" PRId64 ", half %" PRId64 "\n", item[0],
+                  item[n / 100], item[n / 2]);
+    assert_true(item[0] > 15 * item[n / 2] && item[n / 100] > 5 * item[n / 2]);
+    free(item);
+    uproot(&p);
+}
+
+static void every_item_has_a_triple_to_each_hub(void **state) {
+    (void)state;
+    planted_data bare = with_tails(), rich = with_tails();
+    rich.config.kg_informative = 2.0;
+    plant(&bare);
+    plant(&rich);
+    const kd_triples *kg = &bare.data.kg;
+    int64_t attributes = rich.config.relations * rich.config.tastes * rich.config.attributes, items = bare.data.items;
+    assert_int_equal(bare.data.entities, items + 3);
+    assert_int_equal(rich.data.entities, items + attributes + 3);
+    assert_int_equal(kg->count, 3 * items);
+    for (int64_t i = 0; i < kg->count; i++) {
+        assert_true(kg->head[i] == i / 3 && kg->relation[i] == i % 3 && kg->tail[i] == items + i % 3);
+        assert_int_equal(bare.informative[i], 0);
+    }
+    int64_t *tail = degrees(rich.data.entities, rich.data.kg.count, rich.data.kg.tail);
+    assert_true(tail[0] == items && tail[2] == items && tail[3] < items / 4);
+    free(tail);
+    assert_int_equal(kd_dataset_check(&bare.data, NULL), KD_OK);
+    assert_int_equal(kd_dataset_check(&rich.data, NULL), KD_OK);
+    uproot(&bare);
+    uproot(&rich);
+}
+
 static void modalities_are_kept_in_the_data_sets_order(void **state) {
     (void)state;
     planted_data a = with_defaults(), b = with_defaults();
@@ -289,6 +378,9 @@ static void senseless_sizes_are_refused(void **state) {
     REFUSES(c->stray = 1.5, "stray");
     REFUSES(c->popularity = NAN, "popularity");
     REFUSES(c->feature_noise = INFINITY, "feature noise");
+    REFUSES(c->active_users = 1001, "active users");
+    REFUSES(c->activity = NAN, "activity");
+    REFUSES(c->kg_hubs = 1001, "hubs");
     REFUSES(c->kg_noise = -1, "triples");
     REFUSES(c->split[0] = 0, "split");
     REFUSES(c->split[2] = NAN, "split");
@@ -343,6 +435,7 @@ static void the_command_writes_data_and_truth(void **state) {
     char *text = text_of(path);
     assert_non_null(strstr(text, "9007199254740993"));
     assert_non_null(strstr(text, "\"image\":\t64"));
+    assert_null(strstr(text, "active_users")); /* what is off is not named */
     free(text);
 
     snprintf(path, sizeof path, "%s/planted.kg_truth.tsv", folder);
@@ -390,6 +483,10 @@ int main(void) {
         cmocka_unit_test(features_carry_tastes_under_noise),
         cmocka_unit_test(knowing_tastes_is_far_better_than_popularity),
         cmocka_unit_test(popularity_is_skewed_as_asked),
+        cmocka_unit_test(what_is_off_changes_nothing),
+        cmocka_unit_test(few_users_are_as_active_as_asked),
+        cmocka_unit_test(items_of_active_users_have_a_tail_too),
+        cmocka_unit_test(every_item_has_a_triple_to_each_hub),
         cmocka_unit_test(modalities_are_kept_in_the_data_sets_order),
         cmocka_unit_test(small_and_bare_data_holds_together),
         cmocka_unit_test(senseless_sizes_are_refused),

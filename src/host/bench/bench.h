@@ -32,9 +32,9 @@ kd_status kd_bench_setting_open(kd_ctx *ctx, const kd_config *config, const kd_d
 void kd_bench_setting_close(kd_bench_setting *setting);
 
 /* Planted data of a shape that is measured where no data set is given. "tiktok": 9,308 users, 6,710 items, about 59,500
- * training interactions, features of 128, 768 and 128 columns, a knowledge graph of 15,010 entities. "large": a million
- * users and items, 20 million interactions, a graph of two million entities and 20 million triples. KD_ERR_ARGUMENT for
- * another word. */
+ * training interactions with the published data's tails, features of 128, 768 and 128 columns, a knowledge graph of
+ * three hubs. "large": a million users and items, 20 million interactions, a graph of two million entities and 20
+ * million triples. KD_ERR_ARGUMENT for another word. */
 kd_status kd_bench_data(const char *shape, kd_dataset *out);
 
 /* One case on one context while it is measured: what it allocated, what it says about itself, what its check found. */

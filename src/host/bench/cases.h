@@ -19,4 +19,8 @@ kd_status kd_bench_entries_make(kd_bench *b, kd_bench_entries *out);
 /* How many groups there are. */
 kd_status kd_bench_groups_count(kd_bench *b, const kd_groups *groups, int64_t *out);
 
+/* A modality's graph, not built yet, and the q items of each user that it is built from, top [users, q] on the device:
+ * as denoisers draw them, most users name the same item. Reserves the workspace of the op that builds it. */
+kd_status kd_bench_modality_graph_make(kd_bench *b, int64_t q, int32_t **top, kd_modality_graph *out);
+
 #endif

@@ -20,7 +20,7 @@ static const char HELP[] =
     "                    20 million interactions and triples [tiktok]\n"
     "  --ops=NAMES       names or families, separated by commas; `epoch`: whole epochs; `all` [all]\n"
     "      gemm (gemm_in gemm_weight gemm_chain gemm_features gemm_features_weight) gram linear\n"
-    "      spmm (spmm_64 spmm_192 spmm_256) rgat (rgat_forward rgat_backward)\n"
+    "      spmm (spmm_64 spmm_192 spmm_256 spmm_modality_64) rgat (rgat_forward rgat_backward)\n"
     "      unit_rows (unit_rows_forward unit_rows_backward) squared_norm column_sum adam\n"
     "      infonce (infonce_users infonce_items) bpr group sample_negatives permutation q_sample\n"
     "      hidden_forward denoise_loss topk_rows (topk_1 topk_20) modality_graph_build kg_generate\n"

@@ -20,11 +20,16 @@ static const char HELP[] =
     "  --interactions=X             mean per user [10]\n"
     "  --stray=X                    share of interactions that ignore taste [0.1]\n"
     "  --popularity=X               exponent of the popularity skew [0.7]\n"
+    "  --active-users=N             users who share all but 3 interactions of each, by rank to the power -activity; "
+    "0:\n"
+    "                               everybody is as active as chance would have it [0]\n"
+    "  --activity=X                 exponent of the active users' skew [0]\n"
     "  --modalities=NAME:WIDTH,..   features; `none` for none [image:64,text:32]\n"
     "  --feature-noise=X            noise beside centres of variance 1 [1]\n"
     "  --relations=N --attributes=N relations, and attributes of each relation and taste [4, 2]\n"
     "  --kg-informative=X           mean informative triples of an item [3]\n"
     "  --kg-noise=X                 mean noise triples of an item [3]\n"
+    "  --kg-hubs=N                  attributes that every item has a triple to [0]\n"
     "  --split=A,B,C                shares for train, valid and test [0.7,0.1,0.2]\n"
     "  --seed=N                     [421]\n"
     "  --force                      replace OUT if it is there\n\n"
@@ -61,12 +66,15 @@ static kd_status take_options(kd_args *args, kd_synth_config *c) {
     KD_OR_RETURN(kd_args_take_real(args, "interactions", 3, 1e6, &c->interactions));
     KD_OR_RETURN(kd_args_take_real(args, "stray", 0, 1, &c->stray));
     KD_OR_RETURN(kd_args_take_real(args, "popularity", 0, 10, &c->popularity));
+    KD_OR_RETURN(kd_args_take_int(args, "active-users", 0, 1000000000, &c->active_users));
+    KD_OR_RETURN(kd_args_take_real(args, "activity", 0, 10, &c->activity));
     KD_OR_RETURN(take_modalities(kd_args_take(args, "modalities"), c));
     KD_OR_RETURN(kd_args_take_real(args, "feature-noise", 0, 1000, &c->feature_noise));
     KD_OR_RETURN(kd_args_take_int(args, "relations", 1, 10000, &c->relations));
     KD_OR_RETURN(kd_args_take_int(args, "attributes", 1, 10000, &c->attributes));
     KD_OR_RETURN(kd_args_take_real(args, "kg-informative", 0, 1000, &c->kg_informative));
     KD_OR_RETURN(kd_args_take_real(args, "kg-noise", 0, 1000, &c->kg_noise));
+    KD_OR_RETURN(kd_args_take_int(args, "kg-hubs", 0, 1000, &c->kg_hubs));
     KD_OR_RETURN(kd_args_take_int(args, "seed", 0, INT64_MAX, &seed));
     c->seed = (uint64_t)seed;
     if (split && (sscanf(split, "%lf,%lf,%lf%c", &c->split[0], &c->split[1], &c->split[2], &end) != 3 ||
@@ -97,6 +105,11 @@ static char *parameters_json(const kd_synth_config *c) {
     cJSON *object = cJSON_CreateObject(), *modalities = cJSON_CreateObject();
     for (size_t i = 0; i < sizeof parameter / sizeof parameter[0]; i++)
         cJSON_AddNumberToObject(object, parameter[i].name, parameter[i].value);
+    if (c->active_users > 0) { /* what is off is not named, so that older files of the same data are the same */
+        cJSON_AddNumberToObject(object, "active_users", (double)c->active_users);
+        cJSON_AddNumberToObject(object, "activity", c->activity);
+    }
+    if (c->kg_hubs > 0) cJSON_AddNumberToObject(object, "kg_hubs", (double)c->kg_hubs);
     for (int64_t m = 0; m < c->modality_count; m++)
         cJSON_AddNumberToObject(modalities, c->modality[m].name, (double)c->modality[m].width);
     cJSON_AddItemToObject(object, "modalities", modalities);

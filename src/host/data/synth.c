@@ -10,9 +10,10 @@
 #include "kernels/common/philox.h"
 
 /* What is drawn; part of every key. */
-enum { DRAW_TASTE, DRAW_USER_TASTE, DRAW_COUNT, DRAW_ITEM, DRAW_CENTRE, DRAW_FEATURE, DRAW_TRIPLE };
+enum { DRAW_TASTE, DRAW_USER_TASTE, DRAW_COUNT, DRAW_ITEM, DRAW_CENTRE, DRAW_FEATURE, DRAW_TRIPLE, DRAW_ACTIVE };
 
 enum { LEAST_ITEMS = 3 }; /* of a user: one for each split */
+enum { MOST_HUBS = 1000 };
 
 typedef struct planted {
     const kd_synth_config *config;
@@ -20,6 +21,7 @@ typedef struct planted {
     int64_t *first;  /* [tastes + 1] places of a taste in `member` */
     int32_t *member; /* [items] items by taste */
     double *weight;  /* [items] running sums of popularity within a taste, in member order */
+    int64_t *wanted; /* [users] interactions that a user would have */
 } planted;
 
 void kd_synth_defaults(kd_synth_config *out) {
@@ -81,6 +83,9 @@ static kd_status check(const kd_synth_config *c) {
         !(c->feature_noise >= 0.0 && c->feature_noise <= 1e6))
         return KD_FAIL(KD_ERR_ARGUMENT,
                        "synth: expected stray from 0 to 1, popularity from 0 to 100, feature noise from 0 to 1e6");
+    if (c->active_users < 0 || c->active_users > c->users || !(c->activity >= 0.0 && c->activity <= 100.0))
+        return KD_FAIL(KD_ERR_ARGUMENT, "synth: expected 0 to %lld active users, activity from 0 to 100",
+                       (long long)c->users);
     if (!(c->kg_informative >= 0.0 && c->kg_informative <= 1e4) || !(c->kg_noise >= 0.0 && c->kg_noise <= 1e4))
         return KD_FAIL(KD_ERR_ARGUMENT, "synth: expected 0 to 10000 triples of an item");
     if (!(c->split[0] > 0.0 && c->split[1] >= 0.0 && c->split[2] >= 0.0 &&
@@ -90,6 +95,8 @@ static kd_status check(const kd_synth_config *c) {
         __builtin_mul_overflow(attributes, c->attributes, &attributes) || attributes > INT32_MAX / 2)
         return KD_FAIL(KD_ERR_ARGUMENT,
                        "synth: relations x tastes x attributes: expected at least 1 and fewer than 2^30 entities");
+    if (c->kg_hubs < 0 || c->kg_hubs > MOST_HUBS)
+        return KD_FAIL(KD_ERR_ARGUMENT, "synth: expected 0 to %d hubs", (int)MOST_HUBS);
     return check_modalities(c);
 }
 
@@ -98,6 +105,7 @@ static void free_planted(planted *p) {
     free(p->first);
     free(p->member);
     free(p->weight);
+    free(p->wanted);
 }
 
 /* Tastes of items, and each taste's items with running popularity. */
@@ -130,6 +138,49 @@ cleanup:
     return status;
 }
 
+/* What everybody shares by chance: exponential above the least, a long tail of activity. */
+static double spread_of(const kd_synth_config *c, int64_t user) {
+    uint32_t bits[4];
+    draw(c, DRAW_COUNT, user, 0, bits);
+    return -log(1.0 - kd_uniform(bits[0]));
+}
+
+/* spread [users] = that of the active users, in any order of the users, and 0 of the others; their mean is 1. */
+static kd_status spread_over_active(const kd_synth_config *c, double *spread) {
+    int64_t *user;
+    double sum = 0.0;
+    KD_OR_RETURN(kd_host_alloc(&user, c->users, sizeof *user, "users"));
+    for (int64_t u = 0; u < c->users; u++) user[u] = u;
+    for (int64_t k = 0; k < c->active_users; k++) sum += pow((double)k + 1.0, -c->activity);
+    for (int64_t k = 0; k < c->active_users; k++) {
+        uint32_t bits[4];
+        draw(c, DRAW_ACTIVE, k, 0, bits);
+        int64_t at = k + (int64_t)kd_uniform_below(bits[0], (uint32_t)(c->users - k)), chosen = user[at];
+        user[at] = user[k];
+        spread[chosen] = pow((double)k + 1.0, -c->activity) / sum * (double)c->users;
+    }
+    free(user);
+    return KD_OK;
+}
+
+static kd_status plan_activity(const kd_synth_config *c, planted *p) {
+    kd_status status = KD_OK;
+    double *spread = NULL;
+    KD_TRY(kd_host_alloc(&p->wanted, c->users, sizeof *p->wanted, "users"));
+    KD_TRY(kd_host_alloc(&spread, c->users, sizeof *spread, "users"));
+    if (c->active_users > 0)
+        KD_TRY(spread_over_active(c, spread));
+    else
+        for (int64_t u = 0; u < c->users; u++) spread[u] = spread_of(c, u);
+    for (int64_t u = 0; u < c->users; u++) {
+        p->wanted[u] = LEAST_ITEMS + (int64_t)((c->interactions - LEAST_ITEMS) * spread[u] + 0.5);
+        if (p->wanted[u] > c->items / 2) p->wanted[u] = c->items / 2;
+    }
+cleanup:
+    free(spread);
+    return status;
+}
+
 /* One item for the user: by popularity within one of its tastes, or any with probability `stray`. */
 static int32_t draw_item(const planted *p, int64_t user, int64_t attempt, double stray) {
     const kd_synth_config *c = p->config;
@@ -153,11 +204,7 @@ static int32_t draw_item(const planted *p, int64_t user, int64_t attempt, double
  * user's tastes have too few. */
 static int64_t items_of_user(const planted *p, int64_t user, int32_t *list) {
     const kd_synth_config *c = p->config;
-    uint32_t bits[4];
-    draw(c, DRAW_COUNT, user, 0, bits);
-    double spread = -log(1.0 - kd_uniform(bits[0])); /* exponential above the least: a long tail of activity */
-    int64_t wanted = LEAST_ITEMS + (int64_t)((c->interactions - LEAST_ITEMS) * spread + 0.5), count = 0;
-    if (wanted > c->items / 2) wanted = c->items / 2;
+    int64_t wanted = p->wanted[user], count = 0;
     for (int64_t attempt = 0; count < wanted && (count < LEAST_ITEMS || attempt < 20 * wanted); attempt++) {
         int32_t item = draw_item(p, user, attempt, attempt >= 20 * wanted ? 1.0 : c->stray);
         int64_t at = 0;
@@ -246,10 +293,19 @@ static kd_status make_features(const planted *p, kd_dataset *d) {
 /* Whole number with the given mean. */
 static int64_t around(double mean, uint32_t bits) { return (int64_t)(mean + kd_uniform(bits)); }
 
-/* Attribute k of relation r and taste t is entity items + (r * tastes + t) * attributes + k. */
+static void add_triple(kd_triples *kg, int64_t head, int64_t relation, int64_t tail) {
+    kg->head[kg->count] = (int32_t)head;
+    kg->relation[kg->count] = (int32_t)relation;
+    kg->tail[kg->count++] = (int32_t)tail;
+}
+
+/* Attribute k of relation r and taste t is entity items + (r * tastes + t) * attributes + k; after them come the hubs,
+ * which belong to one relation after the other. */
 static kd_status make_triples(const planted *p, kd_dataset *d, uint8_t **informative) {
     const kd_synth_config *c = p->config;
-    int64_t most = c->items * (int64_t)(ceil(c->kg_informative) + ceil(c->kg_noise) + 2);
+    int64_t most = c->items * (int64_t)(ceil(c->kg_informative) + ceil(c->kg_noise) + 2 + (double)c->kg_hubs);
+    int64_t first_hub = c->items;
+    if (c->kg_informative + c->kg_noise > 0.0) first_hub += c->relations * c->tastes * c->attributes;
     KD_OR_RETURN(kd_host_alloc(&d->kg.head, most, sizeof(int32_t), "triples"));
     KD_OR_RETURN(kd_host_alloc(&d->kg.relation, most, sizeof(int32_t), "triples"));
     KD_OR_RETURN(kd_host_alloc(&d->kg.tail, most, sizeof(int32_t), "triples"));
@@ -263,14 +319,13 @@ static kd_status make_triples(const planted *p, kd_dataset *d, uint8_t **informa
             int64_t r = kd_uniform_below(bits[0], (uint32_t)c->relations),
                     a = kd_uniform_below(bits[1], (uint32_t)c->attributes);
             int64_t t = k < good ? p->taste[i] : (int64_t)kd_uniform_below(bits[2], (uint32_t)c->tastes);
-            d->kg.head[d->kg.count] = (int32_t)i;
-            d->kg.relation[d->kg.count] = (int32_t)r;
-            d->kg.tail[d->kg.count] = (int32_t)(c->items + (r * c->tastes + t) * c->attributes + a);
-            (*informative)[d->kg.count++] = t == p->taste[i];
+            (*informative)[d->kg.count] = t == p->taste[i];
+            add_triple(&d->kg, i, r, c->items + (r * c->tastes + t) * c->attributes + a);
         }
+        for (int64_t h = 0; h < c->kg_hubs; h++) add_triple(&d->kg, i, h % c->relations, first_hub + h);
     }
     d->relations = c->relations;
-    d->entities = c->items + c->relations * c->tastes * c->attributes;
+    d->entities = first_hub + c->kg_hubs;
     d->kg_linked = true;
     return KD_OK;
 }
@@ -283,9 +338,10 @@ kd_status kd_synth_generate(const kd_synth_config *c, kd_dataset *d, uint8_t **i
     snprintf(d->name, sizeof d->name, "synth");
     KD_TRY(check(c));
     KD_TRY(plant_tastes(c, &p));
+    KD_TRY(plan_activity(c, &p));
     KD_TRY(make_interactions(&p, d));
     KD_TRY(make_features(&p, d));
-    if (c->kg_informative + c->kg_noise > 0.0) KD_TRY(make_triples(&p, d, informative));
+    if (c->kg_informative + c->kg_noise + (double)c->kg_hubs > 0.0) KD_TRY(make_triples(&p, d, informative));
     KD_TRY(kd_id_map_decimal(d->users, &d->user_ids));
     KD_TRY(kd_id_map_decimal(d->items, &d->item_ids));
     KD_TRY(kd_id_map_decimal(d->entities, &d->entity_ids));
