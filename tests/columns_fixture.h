@@ -83,8 +83,10 @@ static inline kd_status twice(void *context, kd_ctx *ctx, int64_t n, float *x) {
     return kd_add_scaled(ctx, 1.0f, kd_mat_make(x, 1, n), 1.0f, kd_mat_make(x, 1, n));
 }
 
-/* Compares what the columns left behind, then frees it; `who`: what they are called. */
-static inline void compare(const char *const who[2], const char *name, int64_t n, outputs *a, outputs *b) {
+/* Compares what the columns left behind, then frees it; `who`: what they are called. Floats may differ by `tolerance`
+ * of the largest of their output. */
+static inline void compare(const char *const who[2], const char *name, int64_t n, double tolerance, outputs *a,
+                           outputs *b) {
     assert_int_equal(a->count, b->count);
     for (int64_t i = 0; i < a->count; i++) {
         double largest = 1e-30;
@@ -100,7 +102,7 @@ static inline void compare(const char *const who[2], const char *name, int64_t n
             }
         }
         for (int64_t k = 0; k < a->size[i] && !a->integer[i]; k++)
-            if (!(fabs((double)a->value[i][k] - (double)b->value[i][k]) <= 1e-5 * largest))
+            if (!(fabs((double)a->value[i][k] - (double)b->value[i][k]) <= tolerance * largest))
                 fail_msg("%s %lld: output %lld, element %lld: %.9g on %s, %.9g on %s (largest %.3g)", name,
                          (long long)n, (long long)i, (long long)k, (double)a->value[i][k], who[0],
                          (double)b->value[i][k], who[1], largest);
@@ -117,15 +119,16 @@ typedef struct both {
 } both;
 
 /* Runs the subject on both columns; device memory is given back after each. */
-static inline void on_both(both *c, const char *name, subject *run, int64_t n) {
+static inline void on_both_to(both *c, const char *name, subject *run, int64_t n, double tolerance) {
     outputs out[2] = {{0}};
     for (int i = 0; i < 2; i++) {
         kd_pool_init(&c->column[i].pool, c->column[i].ctx);
         run(&c->column[i], n, &out[i]);
         kd_pool_free(&c->column[i].pool);
     }
-    compare(c->who, name, n, &out[0], &out[1]);
+    compare(c->who, name, n, tolerance, &out[0], &out[1]);
 }
+static inline void on_both(both *c, const char *name, subject *run, int64_t n) { on_both_to(c, name, run, n, 1e-5); }
 
 /* What columns tests share besides: sizes around those of warps and blocks, and a runner. */
 static const int64_t SIZES[] = {1, 7, 8, 31, 32, 33, 63, 64, 65, 257};

@@ -61,15 +61,16 @@ static void unit_rows_gradient_matches_differences(void **state) {
     }
 }
 
-/* Fewer keys than ranges, tiles that are not full, anchors in several blocks, keys too many to keep exponentials, and
- * then, as if another rank had so many, more anchors than one tile's exponentials have room for. */
+/* Fewer keys than ranges, tiles that are not full, anchors in several blocks, keys too many to keep exponentials, as if
+ * another rank had so many more anchors than one tile's exponentials have room for, and rows wider than a GPU's tile.
+ */
 static const struct contrast {
     int64_t count, keys, d;
     float temp;
     int64_t most;
-} CONTRASTS[] = {{1, 1, 1, 0.7f, 0},          {13, 7, 33, 0.2f, 0},     {100, 401, 50, 0.5f, 0},
-                 {300, 3500, 64, 0.7f, 0},    {700, 9001, 20, 0.7f, 0}, {20, 50000, 8, 0.7f, 0},
-                 {2100, 2500, 8, 0.7f, 50000}};
+} CONTRASTS[] = {{1, 1, 1, 0.7f, 0},           {13, 7, 33, 0.2f, 0},     {100, 401, 50, 0.5f, 0},
+                 {300, 3500, 64, 0.7f, 0},     {700, 9001, 20, 0.7f, 0}, {20, 50000, 8, 0.7f, 0},
+                 {2100, 2500, 8, 0.7f, 50000}, {70, 150, 101, 0.5f, 0}};
 enum { CONTRAST_COUNT = sizeof CONTRASTS / sizeof CONTRASTS[0] };
 
 /* `count` entries among `keys`, one key over and over; a and da have more rows than there are groups. A weight of the
@@ -101,6 +102,26 @@ static void contrasts(op_fixture *f, int64_t n, outputs *out) {
 
 static void contrasts_agree(void **state) {
     for (int64_t i = 0; i < CONTRAST_COUNT; i++) on_both(*state, "contrasts", contrasts, i);
+}
+
+/* On a GPU's tensor cores; docs/kernels.md says how far off they may be. */
+static void contrasts_agree_by_precision(void **state) {
+    static const struct {
+        kd_precision precision;
+        double tolerance;
+    } OF[] = {{KD_PRECISION_TF32, 1e-3}, {KD_PRECISION_BF16, 8e-3}};
+    both c = *(both *)*state;
+    if (!kd_ctx_is_gpu(c.column[1].ctx)) {
+        print_message("skipped: a CPU has no tensor cores\n");
+        skip();
+    }
+    for (int p = 0; p < 2; p++) {
+        assert_ok(kd_ctx_open((kd_compute){.device = KD_DEVICE_CUDA, .threads = 2, .precision = OF[p].precision},
+                              &c.column[1].ctx));
+        assert_ok(kd_workspace_reserve(c.column[1].ctx, 64 << 20));
+        for (int64_t i = 0; i < CONTRAST_COUNT; i++) on_both_to(&c, "contrasts", contrasts, i, OF[p].tolerance);
+        kd_ctx_close(c.column[1].ctx);
+    }
 }
 
 /* Ranks one after the other: their denominators are noted first, then each is given the sum of all. */
@@ -333,6 +354,7 @@ int main(void) {
         cmocka_unit_test(batches_agree),
         cmocka_unit_test(losses_agree),
         cmocka_unit_test(contrasts_agree),
+        cmocka_unit_test(contrasts_agree_by_precision),
         cmocka_unit_test(diffusion_agree),
         cmocka_unit_test(ranking_agree),
         cmocka_unit_test(message_passing_agree),

@@ -64,7 +64,8 @@ struct Launch {
 };
 
 void launch(Launch what, std::function<void()> body);
-void *shared_array(const void *site, size_t bytes, const char *name);
+/* The block's array of that place in the source; in_shared: it takes shared memory. */
+void *block_array(const void *site, size_t bytes, const char *name, bool in_shared = true);
 void *dynamic_shared();
 void block_barrier(int line);
 int block_count(int predicate, int line);
@@ -115,7 +116,7 @@ template <class... P> cudaError_t cudaFuncSetAttribute(void (*kernel)(P...), cud
 #define KD_SHARED(type, name, extent) \
     static char name##_site;          \
     typedef type name##_array extent; \
-    name##_array &name = *static_cast<name##_array *>(emu::shared_array(&name##_site, sizeof(name##_array), #name))
+    name##_array &name = *static_cast<name##_array *>(emu::block_array(&name##_site, sizeof(name##_array), #name))
 #define KD_DYNAMIC_SHARED(type, name) type *name = static_cast<type *>(emu::dynamic_shared())
 
 inline void __syncthreads(int line = __builtin_LINE()) { emu::block_barrier(line); }

@@ -1,6 +1,6 @@
 #include "emu/planted.h"
 
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/mma.h"
 
 namespace {
 
@@ -44,6 +44,36 @@ template <bool BUG> __global__ void tree(const float *in, float *out) {
         if (!BUG) __syncthreads();
     }
     if (t == 0) out[blockIdx.x] = sums[0];
+}
+
+/* D [16, 8] = A [16, 8] B [8, 8], one warp. */
+template <bool ORDER_BUG, bool ROUNDING_BUG> __global__ void tf32_product(const float *a, const float *b, float *d) {
+    int g = (int)threadIdx.x / 4, t = (int)threadIdx.x % 4;
+    auto operand = [](float x) { return ROUNDING_BUG ? __float_as_uint(x) : kd_to_tf32(x); };
+    uint32_t left[4], right[1][2];
+    float sum[1][4] = {};
+    for (int i = 0; i < 4; i++) {
+        int down = ORDER_BUG ? i / 2 : i % 2, across = ORDER_BUG ? i % 2 : i / 2;
+        left[i] = operand(a[(g + 8 * down) * 8 + t + 4 * across]);
+    }
+    for (int i = 0; i < 2; i++) right[0][i] = operand(b[(t + 4 * i) * 8 + g]);
+    kd_mma_tf32(sum, left, right);
+    for (int i = 0; i < 4; i++) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = sum[0][i];
+}
+
+/* D [16, 8] = A [16, 16] B [16, 8]. */
+template <bool BUG> __global__ void bf16_product(const float *a, const float *b, float *d) {
+    int g = (int)threadIdx.x / 4, t = (int)threadIdx.x % 4;
+    uint32_t left[4], right[1][2];
+    float sum[1][4] = {};
+    for (int i = 0; i < 4; i++) {
+        const float *from = a + (g + i % 2 * 8) * 16 + 2 * t + i / 2 * 8;
+        left[i] = BUG ? kd_to_bf16_pair(from[1], from[0]) : kd_to_bf16_pair(from[0], from[1]);
+    }
+    for (int i = 0; i < 2; i++)
+        right[0][i] = kd_to_bf16_pair(b[(2 * t + 8 * i) * 8 + g], b[(2 * t + 8 * i + 1) * 8 + g]);
+    kd_mma_bf16(sum, left, right);
+    for (int i = 0; i < 4; i++) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = sum[0][i];
 }
 
 template <bool BUG> __global__ void one_writer(int *a) {
@@ -227,6 +257,21 @@ __global__ void large_shared(float *out) {
 
 void planted_add_one(bool bug, int n, const float *in, float *out, cudaStream_t stream) {
     LAUNCH_EITHER(add_one, (n + 128) / 128, 128, 0, stream, n, in, out);
+}
+void planted_tf32_order(bool bug, const float *a, const float *b, float *d, cudaStream_t stream) {
+    if (bug)
+        KD_LAUNCH((tf32_product<true, false>), 1, 32, 0, stream, a, b, d);
+    else
+        KD_LAUNCH((tf32_product<false, false>), 1, 32, 0, stream, a, b, d);
+}
+void planted_tf32_rounding(bool bug, const float *a, const float *b, float *d, cudaStream_t stream) {
+    if (bug)
+        KD_LAUNCH((tf32_product<false, true>), 1, 32, 0, stream, a, b, d);
+    else
+        KD_LAUNCH((tf32_product<false, false>), 1, 32, 0, stream, a, b, d);
+}
+void planted_bf16_pairs(bool bug, const float *a, const float *b, float *d, cudaStream_t stream) {
+    LAUNCH_EITHER(bf16_product, 1, 32, 0, stream, a, b, d);
 }
 void planted_rotate(bool bug, int *a, cudaStream_t stream) { LAUNCH_EITHER(rotate, 1, 64, 0, stream, a); }
 void planted_tile_end(bool bug, int *a, cudaStream_t stream) {

@@ -10,6 +10,12 @@ void planted_add_one(bool bug, int n, const float *in, float *out, cudaStream_t 
 void planted_rotate(bool bug, int *a, cudaStream_t stream);
 /* The same in a tile one element larger than needed. Bug: it is as large as needed, and is read beyond its end. */
 void planted_tile_end(bool bug, int *a, cudaStream_t stream);
+/* d [16, 8] = a [16, 8] b [8, 8] in TF32. Bug: the second and the third register of A change places; operands are
+ * handed over as they are, not rounded. */
+void planted_tf32_order(bool bug, const float *a, const float *b, float *d, cudaStream_t stream);
+void planted_tf32_rounding(bool bug, const float *a, const float *b, float *d, cudaStream_t stream);
+/* d [16, 8] = a [16, 16] b [16, 8] in bfloat16. Bug: the halves of a pair change places. */
+void planted_bf16_pairs(bool bug, const float *a, const float *b, float *d, cudaStream_t stream);
 /* out [blocks] = sums of 256 elements. Bug: no barrier between the levels of the tree. */
 void planted_tree(bool bug, int blocks, const float *in, float *out, cudaStream_t stream);
 /* The same tree, right. Bug: the launch gives one float of shared memory too few. */

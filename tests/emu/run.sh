@@ -35,7 +35,7 @@ fail() {
 compile() {
     object=$1 source=$2
     shift 2
-    if [ -f "$object" ] && [ -z "$(find "$source" tests/emu/*.h src/kernels/cuda/launch.h tests/emu/run.sh -newer "$object")" ]; then
+    if [ -f "$object" ] && [ -z "$(find "$source" tests/emu/*.h src/kernels/cuda/launch.h src/kernels/cuda/mma.h tests/emu/run.sh -newer "$object")" ]; then
         return 0
     fi
     "$CXX" "${common[@]}" "$@" -x c++ -c "$source" -o "$object"
@@ -128,6 +128,7 @@ fi
 bug global_end "asan" "$both" "heap-buffer-overflow"
 bug tile_end "asan" "$both" "heap-buffer-overflow"
 bug dynamic_shared_end "asan" "$both" "heap-buffer-overflow"
+for name in tf32_order tf32_rounding bf16_pairs; do bug $name "$all" "$both" "wrong result"; done
 bug tile_overwritten "plain" "$both" "wrong result"
 bug tile_overwritten "tsan" "$both random:1" "data race"
 bug tree_barrier "plain" "$both" "wrong result"

@@ -42,7 +42,7 @@ void forget_arrays() {
 
 } // namespace
 
-void *shared_array(const void *site, size_t bytes, const char *name) {
+void *block_array(const void *site, size_t bytes, const char *name, bool in_shared) {
     if (!in_kernel()) fatal("the shared array %s is used outside a kernel", name);
     for (int i = 0; i < array_count; i++)
         if (arrays[i].site == site) {
@@ -50,7 +50,7 @@ void *shared_array(const void *site, size_t bytes, const char *name) {
             return arrays[i].memory;
         }
     if (array_count == MOST_ARRAYS) fatal("more than %d shared arrays in one kernel", (int)MOST_ARRAYS);
-    static_bytes += bytes;
+    if (in_shared) static_bytes += bytes;
     if (static_bytes > SHARED_BYTES)
         fatal("static shared arrays of %zu bytes; a kernel has %zu", static_bytes, SHARED_BYTES);
     if (static_bytes + dynamic.bytes > total_limit)

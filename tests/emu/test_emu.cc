@@ -72,6 +72,28 @@ bool tile_end(bool bug) {
     return is_rotated(a.get(), numbers(64, 1000));
 }
 
+/* Whether planted(a [16, k], b [k, 8], d) gives d = a b. `first`: added to the first element of a, `rounded`: what the
+ * tensor cores make of that. */
+bool is_product(void (*planted)(bool, const float *, const float *, float *, cudaStream_t), bool bug, int k,
+                float first, float rounded) {
+    std::vector<float> a((size_t)(16 * k)), b((size_t)(8 * k)), want(16 * 8);
+    for (size_t i = 0; i < a.size(); i++) a[i] = (float)(i * 7 % 13) - 6.0f;
+    for (size_t i = 0; i < b.size(); i++) b[i] = (float)(i * 5 % 11) - 5.0f;
+    for (int r = 0; r < 16; r++)
+        for (int c = 0; c < 8; c++)
+            for (int i = 0; i < k; i++)
+                want[(size_t)(r * 8 + c)] +=
+                    (a[(size_t)(r * k + i)] + (r + i == 0 ? rounded : 0.0f)) * b[(size_t)(i * 8 + c)];
+    a[0] += first;
+    Device<float> left(a), right(b), d(16 * 8);
+    planted(bug, left.p, right.p, d.p, 0);
+    return d.get() == want;
+}
+bool tf32_order(bool bug) { return is_product(planted_tf32_order, bug, 8, 0.0f, 0.0f); }
+/* -6 - 2^-9 lies halfway between two TF32 numbers. */
+bool tf32_rounding(bool bug) { return is_product(planted_tf32_rounding, bug, 8, -0x1p-9f, -0x1p-8f); }
+bool bf16_pairs(bool bug) { return is_product(planted_bf16_pairs, bug, 16, 0.0f, 0.0f); }
+
 bool sums_are(const std::vector<float> &sums, size_t each) {
     std::vector<float> in = ramp(sums.size() * each);
     for (size_t b = 0; b < sums.size(); b++) {
@@ -335,6 +357,9 @@ int run_bug(const char *name) {
 } // namespace
 
 const std::vector<Case> kernel_cases = {{"global_end", global_end},
+                                        {"tf32_order", tf32_order},
+                                        {"tf32_rounding", tf32_rounding},
+                                        {"bf16_pairs", bf16_pairs},
                                         {"tile_overwritten", tile_overwritten},
                                         {"tile_end", tile_end},
                                         {"tree_barrier", tree_barrier},

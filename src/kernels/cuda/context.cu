@@ -66,6 +66,7 @@ static kd_status open_parts(kd_precision precision, bool deterministic, kd_ctx *
     KD_CUDA_OR_RETURN(cudaGetDeviceProperties(&properties, device));
     KD_CUDA_OR_RETURN(cudaDriverGetVersion(&driver));
     cuda->multiprocessors = properties.multiProcessorCount;
+    cuda->precision = precision;
     KD_CUDA_OR_RETURN(cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
     KD_CUDA_OR_RETURN(cudaMalloc((void **)&cuda->partial, KD_PARTIALS * sizeof *cuda->partial));
     KD_CUDA_OR_RETURN(cudaMalloc((void **)&cuda->row_parts, KD_ROW_PARTS * sizeof *cuda->row_parts));

@@ -4,6 +4,7 @@
 #define KD_KERNELS_CUDA_H
 
 #include "host/base/error.h"
+#include "kernels/compute.h"
 #include "kernels/ctx.h"
 #include "kernels/cuda/launch.h"
 
@@ -20,10 +21,11 @@ enum {
 typedef struct kd_cuda {
     cudaStream_t stream;
     int multiprocessors;
-    double *partial;       /* [KD_PARTIALS] partial sums of one op; ops of a stream follow each other */
-    float *row_parts;      /* [KD_ROW_PARTS] of rows that several blocks sum up (row_sums.h) */
-    int32_t *row_arrivals; /* [KD_ROW_ARRIVALS] of those blocks; 0 between ops */
-    int64_t *row_list;     /* [KD_ROW_LIST + 2] of rows that a list names (spmm.cu) */
+    kd_precision precision; /* of products */
+    double *partial;        /* [KD_PARTIALS] partial sums of one op; ops of a stream follow each other */
+    float *row_parts;       /* [KD_ROW_PARTS] of rows that several blocks sum up (row_sums.h) */
+    int32_t *row_arrivals;  /* [KD_ROW_ARRIVALS] of those blocks; 0 between ops */
+    int64_t *row_list;      /* [KD_ROW_LIST + 2] of rows that a list names (spmm.cu) */
     struct kd_cuda_blas *blas;
     struct kd_cuda_staging *staging;
 } kd_cuda;
@@ -56,6 +58,9 @@ static inline unsigned kd_strided_blocks(const kd_ctx *ctx, int64_t n) {
     int64_t most = 16 * (int64_t)kd_cuda_of(ctx)->multiprocessors, blocks = (n + KD_BLOCK - 1) / KD_BLOCK;
     return (unsigned)(blocks < 1 ? 1 : blocks > most ? most : blocks);
 }
+
+/* Whether rows can be read four columns at a time. */
+static inline bool kd_is_aligned(kd_mat m) { return m.cols % 4 == 0 && m.ld % 4 == 0 && (uintptr_t)m.data % 16 == 0; }
 
 extern const kd_ops kd_cuda_ops;
 

@@ -331,8 +331,6 @@ static inline int kd_slot_lanes(int64_t pieces) {
     return best;
 }
 
-static inline bool kd_is_aligned(kd_mat m) { return m.cols % 4 == 0 && m.ld % 4 == 0 && (uintptr_t)m.data % 16 == 0; }
-
 /* Enqueues the sums of the rows of terms.x [COUNT] that terms.read names. */
 template <int VEC, class Terms> static void kd_enqueue_row_sums(kd_ctx *ctx, const kd_row_sums &s, const Terms &terms) {
     enum { MOST_ITEMS = 128 /* of a warp: narrow rows leave more warps */ };
