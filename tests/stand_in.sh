@@ -25,6 +25,8 @@ for order in $orders; do
         "$build/tests/test_training_columns"
     [ "$kind" != tsan ] || continue
     run_program "$kind, $order: test_ops" env KDIFFE_TEST_DEVICE=cuda "$build/tests/test_ops"
+    [ "$order" != ascending ] || run_program "$kind: test_ops, cublasLt without algorithms" \
+        env KDIFFE_TEST_DEVICE=cuda KDIFFE_EMU_LT_LEAST=1000000 "$build/tests/test_ops"
     run_program "$kind, $order: test_lightgcn" env KDIFFE_TEST_DEVICE=cuda "$build/tests/test_lightgcn"
     run_program "$kind, $order: test_naive_columns" "$build/tests/test_naive_columns"
     for folder in tests/cases/*/ ../shared/golden/*/; do

@@ -9,6 +9,7 @@ typedef struct replayed {
     int64_t count;
     kd_mat x, sum;
     double *slot, *log;
+    int calls;
 } replayed;
 
 /* Something that a replay must do anew: a batch by the cursor, a draw by its clock, a loss in the log. */
@@ -17,6 +18,7 @@ static kd_status replayed_step(kd_ctx *ctx, void *arg) {
     float *norm = (float *)r->slot + 2;
     kd_rng rng = RNG;
     rng.clock = &r->cursor->step;
+    r->calls++;
     kd_status status = kd_gather(ctx, r->count, &r->cursor->first, r->order, NULL, r->batch + 0);
     if (status == KD_OK)
         status = kd_unit_rows_forward(
@@ -41,6 +43,7 @@ static void replays(op_fixture *f, int64_t n, outputs *out) {
         keep_int32(f, r.batch, n, out);
         keep(f, r.sum, out);
     }
+    assert_int_equal(r.calls, kd_ctx_is_gpu(f->ctx) ? 2 : 4); /* as it is, recorded, and from then on replayed */
     keep(f, r.x, out);
     keep_doubles(f, r.log, 4, out);
     keep_int64(f, (const int64_t *)r.cursor, 4, out);
@@ -56,10 +59,19 @@ static kd_status wait_inside(kd_ctx *ctx, void *arg) {
 
 static void a_wait_cannot_be_recorded(void **state) {
     both *c = *state;
+    kd_ctx *ctx = c->column[1].ctx;
     kd_recording *recording = NULL;
-    assert_int_equal(kd_replay(c->column[1].ctx, wait_inside, NULL, &recording), KD_ERR_CUDA);
+    void *cursor;
+    assert_ok(kd_alloc(ctx, sizeof(kd_cursor), "cursor", &cursor));
+    assert_ok(kd_replay(ctx, wait_inside, NULL, &recording));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kd_replay(ctx, wait_inside, NULL, &recording), KD_ERR_CUDA);
+        assert_ok(kd_cursor_begin(ctx, 1, cursor)); /* a launch, which must not be told of it again */
+        assert_ok(kd_synchronize(ctx));
+    }
+    kd_recording_free(ctx, &recording);
     assert_null(recording);
-    assert_ok(kd_synchronize(c->column[1].ctx));
+    kd_release(ctx, cursor);
 }
 
 int main(void) {

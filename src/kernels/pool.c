@@ -45,12 +45,20 @@ kd_status kd_pool_alloc(kd_pool *pool, int64_t count, int64_t size, const char *
     return KD_OK;
 }
 
-kd_status kd_pool_mat(kd_pool *pool, int64_t rows, int64_t cols, const char *what, kd_mat *out) {
+static kd_status alloc_mat(kd_pool *pool, kd_mat m, const char *what, kd_mat *out) {
     int64_t count;
-    *out = kd_mat_make(NULL, rows, cols);
-    if (__builtin_mul_overflow(rows, cols, &count))
+    *out = m;
+    if (__builtin_mul_overflow(m.rows, m.ld, &count))
         return KD_FAIL(KD_ERR_MEMORY, "%s: does not fit in any memory", what);
     return kd_pool_alloc(pool, count, sizeof(float), what, &out->data);
+}
+
+kd_status kd_pool_mat(kd_pool *pool, int64_t rows, int64_t cols, const char *what, kd_mat *out) {
+    return alloc_mat(pool, kd_mat_make(NULL, rows, cols), what, out);
+}
+
+kd_status kd_pool_padded(kd_pool *pool, int64_t rows, int64_t cols, const char *what, kd_mat *out) {
+    return alloc_mat(pool, kd_mat_padded(NULL, rows, cols), what, out);
 }
 
 kd_status kd_pool_upload(kd_pool *pool, const void *host, int64_t count, int64_t size, const char *what, void *out) {

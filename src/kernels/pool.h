@@ -20,6 +20,14 @@ static inline int64_t kd_tensor_floats(int64_t floats) {
     return (floats + KD_TENSOR_FLOATS - 1) / KD_TENSOR_FLOATS * KD_TENSOR_FLOATS;
 }
 
+/* So do, at multiples of 128 bytes, the rows of the matrices that the largest products read and write; but not at those
+ * of 4 KiB, at which a CPU's first cache holds few rows. */
+enum { KD_ROW_FLOATS = 128 / sizeof(float), KD_CACHE_FLOATS = 4096 / sizeof(float) };
+static inline kd_mat kd_mat_padded(float *data, int64_t rows, int64_t cols) {
+    int64_t ld = (cols + KD_ROW_FLOATS - 1) / KD_ROW_FLOATS * KD_ROW_FLOATS;
+    return (kd_mat){data, rows, cols, ld + (ld % KD_CACHE_FLOATS == 0 ? KD_ROW_FLOATS : 0)};
+}
+
 void kd_pool_init(kd_pool *pool, kd_ctx *ctx);
 /* Bytes that would be allocated go into *plan, which the caller has zeroed. */
 void kd_pool_init_counting(kd_pool *pool, kd_memory_plan *plan);
@@ -30,6 +38,8 @@ kd_status kd_pool_alloc(kd_pool *pool, int64_t count, int64_t size, const char *
 
 /* A dense rows x cols matrix. */
 kd_status kd_pool_mat(kd_pool *pool, int64_t rows, int64_t cols, const char *what, kd_mat *out);
+/* The same with rows as kd_mat_padded says. */
+kd_status kd_pool_padded(kd_pool *pool, int64_t rows, int64_t cols, const char *what, kd_mat *out);
 
 /* As kd_pool_alloc, then filled from `host` (not read in counting mode). */
 kd_status kd_pool_upload(kd_pool *pool, const void *host, int64_t count, int64_t size, const char *what, void *out);

@@ -35,6 +35,8 @@ struct Preference {
     Algorithm algorithm;
 };
 const uint32_t KNOWN = 0x6b64656d;
+/* Four floats of a bias are loaded at once, whatever an algorithm was asked for; so is a workspace's alignment. */
+const uint32_t BIAS_ALIGNMENT = 16, WORKSPACE_ALIGNMENT = 256;
 
 template <class Inside, class Outside> Inside *in(Outside *outside) {
     static_assert(sizeof(Inside) <= sizeof *outside, "does not fit the real header's space");
@@ -127,8 +129,11 @@ void check_memory(const char *name, const void *p, const Layout &layout) {
                    floats * sizeof(float), name, p);
 }
 
-bool aligned(const void *p, uint32_t alignment) {
-    return reinterpret_cast<uintptr_t>(p) % std::max(alignment, 4u) == 0;
+/* On a card a wider load than an address allows is a misaligned address, long after the call. */
+void check_alignment(const char *name, const void *p, uint32_t alignment) {
+    alignment = std::max(alignment, 4u);
+    if (reinterpret_cast<uintptr_t>(p) % alignment != 0)
+        emu::fatal("cublasLtMatmul: %s at %p is not aligned to %u bytes", name, p, alignment);
 }
 
 } // namespace
@@ -248,6 +253,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
     cublasStatus_t status =
         check_shapes(*in<Operation>(operation), *in<Layout>(a), *in<Layout>(b), *in<Layout>(c), *in<Layout>(d));
     if (status != CUBLAS_STATUS_SUCCESS) return status;
+    const Layout &la = *in<Layout>(a), &ld = *in<Layout>(d);
+    uint64_t depth = in<Operation>(operation)->transpose_a != CUBLAS_OP_N ? la.rows : la.cols;
+    if (std::min({ld.rows, ld.cols, depth}) < emu::settings().lt_least) return CUBLAS_STATUS_NOT_SUPPORTED;
     memset(&results[0], 0, sizeof results[0]);
     *in<Algorithm>(&results[0].algo) = in<Preference>(preference)->algorithm;
     results[0].state = CUBLAS_STATUS_SUCCESS;
@@ -270,11 +278,14 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
     if (status != CUBLAS_STATUS_SUCCESS) return status;
     if (algorithm) {
         const Algorithm *chosen = in<const Algorithm>(algorithm);
-        if (chosen->known != KNOWN || !aligned(a, chosen->align_a) || !aligned(b, chosen->align_b) ||
-            !aligned(c, chosen->align_c) || !aligned(d, chosen->align_d))
-            return CUBLAS_STATUS_INVALID_VALUE;
+        if (chosen->known != KNOWN) return CUBLAS_STATUS_INVALID_VALUE;
+        check_alignment("A", a, chosen->align_a);
+        check_alignment("B", b, chosen->align_b);
+        check_alignment("C", c, chosen->align_c);
+        check_alignment("D", d, chosen->align_d);
     }
     if (workspace_bytes && !emu::is_device_memory(workspace, workspace_bytes)) return CUBLAS_STATUS_INVALID_VALUE;
+    if (workspace_bytes) check_alignment("the workspace", workspace, WORKSPACE_ALIGNMENT);
     if (c == d && lc.ld != ld.ld) return CUBLAS_STATUS_INVALID_VALUE;
 
     Product p{};
@@ -296,6 +307,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
     p.lda = la.ld, p.ldb = lb.ld, p.ldc = lc.ld, p.ldd = ld.ld;
     if (op.epilogue == CUBLASLT_EPILOGUE_BIAS && (!op.bias || op.bias_type != CUDA_R_32F))
         return CUBLAS_STATUS_INVALID_VALUE;
+    if (p.bias) check_alignment("the bias", p.bias, BIAS_ALIGNMENT);
 
     auto check = [=] {
         check_memory("A", a, la);

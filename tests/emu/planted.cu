@@ -326,4 +326,9 @@ void planted_large_shared(bool ask, float *out, cudaStream_t stream) {
     if (ask) cudaFuncSetAttribute(large_shared, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
     KD_LAUNCH(large_shared, 1, 32, bytes, stream, out);
 }
-void planted_too_many_threads(int *a, cudaStream_t stream) { KD_LAUNCH(places, 1, dim3(32, 33), 0, stream, a); }
+void planted_large_block(bool bug, int *out, cudaStream_t stream) {
+    KD_LAUNCH(places, 1, dim3(32, bug ? 33 : 32), 0, stream, out);
+}
+void planted_high_grid(bool bug, int *out, cudaStream_t stream) {
+    KD_LAUNCH(places, dim3(1, bug ? 65536 : 65535), 1, 0, stream, out);
+}

@@ -60,7 +60,9 @@ enum { PLANTED_ATOMICS = 9 };
 void planted_atomics(unsigned long long *out, cudaStream_t stream);
 /* Uses 100 KiB of dynamic shared memory, after asking for it or not; out [1] = 1. */
 void planted_large_shared(bool ask, float *out, cudaStream_t stream);
-/* A launch that no device takes. */
-void planted_too_many_threads(int *a, cudaStream_t stream);
+/* out [threads] = 1 by a block of 1024 threads. Bug: it has 1056. */
+void planted_large_block(bool bug, int *out, cudaStream_t stream);
+/* out [65535] = 1 by as many blocks above each other. Bug: there is one more. */
+void planted_high_grid(bool bug, int *out, cudaStream_t stream);
 
 #endif

@@ -9,6 +9,7 @@
 #   KDIFFE_EMU_MEM          bytes of device memory (default 4 GiB)
 #   KDIFFE_EMU_DEVICES      number of devices (default 1; 0: as on a machine without one)
 #   KDIFFE_EMU_FAIL_MALLOC  number of the cudaMalloc, counted from 1, that finds no memory
+#   KDIFFE_EMU_LT_LEAST     cublasLt has no algorithm for products of fewer rows, columns or terms of a sum (default 1)
 #   KDIFFE_EMU_NCCL_DIE     number of the collective, counted from 1, at which the last rank is killed
 #   KDIFFE_EMU_NCCL_TIMEOUT seconds that ranks wait for each other, in joining and in blocking waits (default 60)
 set -u
@@ -91,10 +92,10 @@ bug() {
     done
 }
 
-# knob NAME VARIABLE=VALUE WORDS: one case in that environment says WORDS.
+# knob NAME VARIABLE=VALUE WORDS [CASE]: one case in that environment says WORDS.
 knob() {
     export "$2"
-    run plain bug lost_memory
+    run plain bug "${4:-lost_memory}"
     unset "${2%%=*}"
     if grep -qF -- "$3" <<<"$output"; then pass "$1"; else fail "$1: expected '$3' in: $(head -c 600 <<<"$output")"; fi
 }
@@ -150,7 +151,8 @@ bug host_pointer "$all" "ascending" "is not a live pointer to device memory"
 bug misaligned_load "asan" "$both" "misaligned address"
 bug misaligned_ldg "$all" "ascending" "which is not aligned to 16"
 bug too_much_shared "$all" "ascending" "static and dynamic shared memory"
-for name in event_wait read_before_sync pinned_reused sync_in_capture malloc_in_capture wait_in_capture unjoined_capture; do
+for name in event_wait read_before_sync pinned_reused sync_in_capture malloc_in_capture free_in_capture copy_in_capture \
+    pageable_in_capture wait_in_capture unjoined_capture; do
     bug $name "$all" "ascending" "wrong result"
 done
 bug graph_memory_freed "$all" "ascending" "is not a live pointer to device memory"
@@ -158,6 +160,11 @@ bug freed_memory "$all" "ascending" "is not a live pointer to device memory"
 bug lost_memory "asan" "ascending" "LeakSanitizer"
 bug copy_end "$all" "ascending" "cudaErrorInvalidValue"
 bug matrix_end "$all" "ascending" "do not lie within an allocation"
+bug bias_alignment "$all" "ascending" "emu: ERROR: cublasLtMatmul: the bias"
+bug matrix_alignment "$all" "ascending" "emu: ERROR: cublasLtMatmul: A at"
+bug workspace_alignment "$all" "ascending" "emu: ERROR: cublasLtMatmul: the workspace"
+bug leading_dimension "$all" "ascending" "cublasLtMatmulAlgoGetHeuristic(handle, op, la, lb, lc, lc, wish, 1, &found, &count): status 7"
+for name in grid_too_high block_too_large; do bug $name "$all" "ascending" "cudaErrorInvalidConfiguration"; done
 if [ "$has_nccl" ]; then
     bug counts_differ "$all" "ascending" "ranks disagree"
     bug turn_sizes_differ "$all" "ascending" "rank 2 sends 16385 float32 to rank 0, which takes 16384 float32"
@@ -170,5 +177,6 @@ fi
 knob "no device" KDIFFE_EMU_DEVICES=0 "cudaErrorNoDevice"
 knob "memory ends" KDIFFE_EMU_MEM=1000 "cudaErrorMemoryAllocation"
 knob "an allocation fails" KDIFFE_EMU_FAIL_MALLOC=1 "cudaErrorMemoryAllocation"
+knob "a product without an algorithm" KDIFFE_EMU_LT_LEAST=2 "status 15" products
 knob "an unknown order is refused" KDIFFE_EMU_STREAMS=fast "starve, eager or random:SEED"
 exit $failed

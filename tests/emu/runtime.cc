@@ -55,12 +55,14 @@ Settings read_settings() {
     const char *memory = getenv("KDIFFE_EMU_MEM"), *devices = getenv("KDIFFE_EMU_DEVICES");
     const char *failing = getenv("KDIFFE_EMU_FAIL_MALLOC"), *streams = getenv("KDIFFE_EMU_STREAMS");
     const char *timeout = getenv("KDIFFE_EMU_NCCL_TIMEOUT"), *death = getenv("KDIFFE_EMU_NCCL_DIE");
-    Settings s{(size_t)4 << 30, 1, 0, Settings::Starve, 1, 60.0, 0};
+    const char *least = getenv("KDIFFE_EMU_LT_LEAST");
+    Settings s{(size_t)4 << 30, 1, 0, Settings::Starve, 1, 60.0, 0, 1};
     if (memory) s.memory_bytes = strtoull(memory, nullptr, 0);
     if (devices) s.devices = atoi(devices);
     if (failing) s.failing_malloc = atol(failing);
     if (timeout) s.nccl_timeout = atof(timeout);
     if (death) s.nccl_death = strtoull(death, nullptr, 10);
+    if (least) s.lt_least = strtoull(least, nullptr, 10);
     if (!streams || !*streams || strcmp(streams, "starve") == 0) return s;
     if (strcmp(streams, "eager") == 0) {
         s.streams = Settings::Eager;

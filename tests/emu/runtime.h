@@ -22,6 +22,7 @@ struct Settings {
     unsigned seed;
     double nccl_timeout; /* seconds */
     uint64_t nccl_death; /* the last rank is killed as it comes to this collective; 0: never */
+    uint64_t lt_least;   /* cublasLt has algorithms for products of at least so many rows, columns and terms of a sum */
 };
 const Settings &settings();
 

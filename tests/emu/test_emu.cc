@@ -302,7 +302,7 @@ bool large_shared(bool) {
 }
 bool launch_error(bool) {
     Device<int> a((size_t)1);
-    planted_too_many_threads(a.p, 0);
+    planted_large_block(true, a.p, 0);
     return cudaGetLastError() == cudaErrorInvalidConfiguration && cudaGetLastError() == cudaSuccess;
 }
 

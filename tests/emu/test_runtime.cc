@@ -158,6 +158,62 @@ bool malloc_in_capture(bool bug) {
     return replayed(stream.s, 1) && all_equal(a.get(), 3.0f);
 }
 
+/* Bug: memory is given back while something is being recorded. */
+bool free_in_capture(bool bug) {
+    Stream stream;
+    Device<float> a(filled(1.0f)), b(N);
+    float *more;
+    TRY(cudaMalloc((void **)&more, 1));
+    TRY(cudaStreamBeginCapture(stream.s, cudaStreamCaptureModeThreadLocal));
+    planted_add_one(false, N, a.p, b.p, stream.s);
+    if (bug) cudaFree(more);
+    planted_add_one(false, N, b.p, a.p, stream.s);
+    bool right = replayed(stream.s, 1) && all_equal(a.get(), 3.0f);
+    TRY(cudaFree(more));
+    return right;
+}
+
+/* Bug: what is recorded is copied to the host by a call that waits. */
+bool copy_in_capture(bool bug) {
+    Stream stream;
+    Device<float> a(filled(1.0f)), b(N);
+    std::vector<float> home = filled(0.0f);
+    TRY(cudaStreamBeginCapture(stream.s, cudaStreamCaptureModeThreadLocal));
+    planted_add_one(false, N, a.p, b.p, stream.s);
+    if (bug) cudaMemcpy(home.data(), b.p, N * sizeof(float), cudaMemcpyDeviceToHost);
+    planted_add_one(false, N, b.p, a.p, stream.s);
+    return replayed(stream.s, 1) && all_equal(a.get(), 3.0f);
+}
+
+/* Bug: the memory of the host that a recorded copy goes to is not page-locked. */
+bool pageable_in_capture(bool bug) {
+    Stream stream;
+    Device<float> a(filled(1.0f)), b(N);
+    Pinned<float> pinned(N);
+    std::vector<float> pageable = filled(0.0f);
+    float *home = bug ? pageable.data() : pinned.p;
+    TRY(cudaStreamBeginCapture(stream.s, cudaStreamCaptureModeThreadLocal));
+    planted_add_one(false, N, a.p, b.p, stream.s);
+    cudaMemcpyAsync(home, b.p, N * sizeof(float), cudaMemcpyDeviceToHost, stream.s);
+    return replayed(stream.s, 1) && all_equal(home, N, 2.0f);
+}
+
+/* Bug: a grid has more rows than any device takes. */
+bool grid_too_high(bool bug) {
+    Device<int> out(std::vector<int>(65536, 0));
+    planted_high_grid(bug, out.p, 0);
+    TRY(cudaGetLastError());
+    return out.get()[65534] == 1;
+}
+
+/* Bug: a block has more threads than any device takes. */
+bool block_too_large(bool bug) {
+    Device<int> out(std::vector<int>(1056, 0));
+    planted_large_block(bug, out.p, 0);
+    TRY(cudaGetLastError());
+    return out.get()[1023] == 1;
+}
+
 enum class Forgotten { Nothing, WaitForWork, Join };
 /* One stream adds one while another takes part in the capture and copies the result. */
 bool forked_capture(Forgotten forgotten) {
@@ -253,6 +309,10 @@ struct Matmul {
     bool transpose_a, transpose_b, bias, in_place;
     float beta;
     int missing_columns; /* of B, by which its allocation is too small */
+    int shift_bias = 0;  /* floats by which the bias, */
+    int shift_room = 0;  /* and bytes by which the workspace lies after a multiple of 256 bytes */
+    int shift_a = 0;     /* floats for A, and */
+    int narrow_b = 0;    /* rows of B that do not fit its leading dimension */
 };
 
 std::vector<float> random_matrix(int n) {
@@ -293,12 +353,14 @@ void multiply(const Matmul &m, const float *a, const float *b, const float *bias
     uint64_t rows = (uint64_t)m.rows, cols = (uint64_t)m.cols, depth = (uint64_t)m.depth;
     LT_TRY(m.transpose_a ? cublasLtMatrixLayoutCreate(&la, CUDA_R_32F, depth, rows, m.depth)
                          : cublasLtMatrixLayoutCreate(&la, CUDA_R_32F, rows, depth, m.rows));
-    LT_TRY(m.transpose_b ? cublasLtMatrixLayoutCreate(&lb, CUDA_R_32F, cols, depth, m.cols)
-                         : cublasLtMatrixLayoutCreate(&lb, CUDA_R_32F, depth, cols, m.depth));
+    LT_TRY(m.transpose_b ? cublasLtMatrixLayoutCreate(&lb, CUDA_R_32F, cols, depth, m.cols - m.narrow_b)
+                         : cublasLtMatrixLayoutCreate(&lb, CUDA_R_32F, depth, cols, m.depth - m.narrow_b));
     LT_TRY(cublasLtMatrixLayoutCreate(&lc, CUDA_R_32F, rows, cols, m.rows));
     LT_TRY(cublasLtMatmulPreferenceCreate(&wish));
     LT_TRY(cublasLtMatmulAlgoGetHeuristic(handle, op, la, lb, lc, lc, wish, 1, &found, &count));
-    LT_TRY(cublasLtMatmul(handle, op, &alpha, a, la, b, lb, &m.beta, c, lc, d, lc, &found.algo, nullptr, 0, stream));
+    Device<char> room(512);
+    LT_TRY(cublasLtMatmul(handle, op, &alpha, a, la, b, lb, &m.beta, c, lc, d, lc, &found.algo, room.p + m.shift_room,
+                          256, stream));
     LT_TRY(cublasLtMatmulPreferenceDestroy(wish));
     LT_TRY(cublasLtMatrixLayoutDestroy(la));
     LT_TRY(cublasLtMatrixLayoutDestroy(lb));
@@ -313,10 +375,14 @@ bool product_is_right(const Matmul &m) {
     std::vector<float> a = random_matrix(m.rows * m.depth), b = random_matrix(m.depth * m.cols),
                        bias = random_matrix(m.rows), c = random_matrix(m.rows * m.cols);
     if (m.beta == 0.0f) c.assign(c.size(), NAN); /* must not be read */
+    a.insert(a.begin(), (size_t)m.shift_a, 0.0f);
+    bias.insert(bias.begin(), (size_t)m.shift_bias, 0.0f);
     Device<float> da(a), db(std::vector<float>(b.begin(), b.end() - m.missing_columns * m.depth)), dbias(bias), dc(c),
         dd(c.size());
-    multiply(m, da.p, db.p, dbias.p, dc.p, m.in_place ? dc.p : dd.p, stream.s);
+    multiply(m, da.p + m.shift_a, db.p, dbias.p + m.shift_bias, dc.p, m.in_place ? dc.p : dd.p, stream.s);
     std::vector<float> got = m.in_place ? dc.get() : dd.get();
+    a.erase(a.begin(), a.begin() + m.shift_a);
+    bias.erase(bias.begin(), bias.begin() + m.shift_bias);
     for (int i = 0; i < m.rows; i++)
         for (int j = 0; j < m.cols; j++) {
             double sum = 0.0;
@@ -345,6 +411,33 @@ bool products(bool) {
 }
 bool matrix_end(bool bug) { return product_is_right({8, 4, 8, false, false, false, false, 0.0f, bug}); }
 
+/* A product of 8 x 4 x 8 with a bias, and, one a case, what a card refuses or breaks off at. */
+const Matmul BIASED = {8, 4, 8, false, false, true, false, 0.0f, 0};
+/* Bug: a bias lies after one float of something else. */
+bool bias_alignment(bool bug) {
+    Matmul m = BIASED;
+    m.shift_bias = bug;
+    return product_is_right(m);
+}
+/* Bug: an algorithm gets a matrix that is less aligned than what it was chosen for. */
+bool matrix_alignment(bool bug) {
+    Matmul m = BIASED;
+    m.shift_a = 2 * bug;
+    return product_is_right(m);
+}
+/* Bug: the workspace begins in the middle of an allocation. */
+bool workspace_alignment(bool bug) {
+    Matmul m = BIASED;
+    m.shift_room = 64 * bug;
+    return product_is_right(m);
+}
+/* Bug: a column is longer than the way to the next one. */
+bool leading_dimension(bool bug) {
+    Matmul m = BIASED;
+    m.narrow_b = bug;
+    return product_is_right(m);
+}
+
 } // namespace
 
 const std::vector<Case> runtime_cases = {{"event_wait", event_wait},
@@ -356,6 +449,11 @@ const std::vector<Case> runtime_cases = {{"event_wait", event_wait},
                                          {"elapsed_time", elapsed_time},
                                          {"sync_in_capture", sync_in_capture},
                                          {"malloc_in_capture", malloc_in_capture},
+                                         {"free_in_capture", free_in_capture},
+                                         {"copy_in_capture", copy_in_capture},
+                                         {"pageable_in_capture", pageable_in_capture},
+                                         {"grid_too_high", grid_too_high},
+                                         {"block_too_large", block_too_large},
                                          {"wait_in_capture", wait_in_capture},
                                          {"unjoined_capture", unjoined_capture},
                                          {"graph_memory_freed", graph_memory_freed},
@@ -365,4 +463,8 @@ const std::vector<Case> runtime_cases = {{"event_wait", event_wait},
                                          {"memory_errors", memory_errors},
                                          {"error_texts", error_texts},
                                          {"products", products},
-                                         {"matrix_end", matrix_end}};
+                                         {"matrix_end", matrix_end},
+                                         {"bias_alignment", bias_alignment},
+                                         {"matrix_alignment", matrix_alignment},
+                                         {"workspace_alignment", workspace_alignment},
+                                         {"leading_dimension", leading_dimension}};

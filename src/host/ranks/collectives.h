@@ -107,13 +107,13 @@ kd_status kd_comm_broadcast(kd_comm *comm, kd_ctx *ctx, int64_t from, int64_t by
 /* Bytes send_first[r] .. send_first[r + 1] - 1 of send go to rank r, and bytes take_first[r] .. take_first[r + 1] - 1
  * of take, which is overwritten, come from rank r; a rank's own block is copied. Device memory that does not overlap;
  * both arrays [ranks + 1], read before it returns. A block may be empty; its size is the same where it is sent and
- * where it is taken. In the order of ctx's stream, and part of a step that is recorded, for which ranks are connected
- * first. comm is not NULL. KD_ERR_MPI, KD_ERR_NCCL; KD_ERR_ARGUMENT if GPUs are not connected. */
+ * where it is taken. In the order of ctx's stream, and part of a step that is recorded, as ranks are connected by
+ * its first run at the latest. comm is not NULL. KD_ERR_MPI, KD_ERR_NCCL. */
 kd_status kd_comm_alltoallv(kd_comm *comm, kd_ctx *ctx, const int64_t *send_first, const void *send,
                             const int64_t *take_first, void *take);
 
-/* Connects every two ranks and waits: once, before the first turn that may be recorded. NCCL's connections take device
- * memory and time, of which a job without turns has no use. KD_ERR_MEMORY, KD_ERR_MPI, KD_ERR_NCCL. */
+/* Connects every two ranks and waits: once, before the first turn, so that no step pays for it. NCCL's connections take
+ * device memory and time, of which a job without turns has no use. KD_ERR_MEMORY, KD_ERR_MPI, KD_ERR_NCCL. */
 kd_status kd_comm_connect(kd_comm *comm, kd_ctx *ctx);
 
 /* top = the k best of all ranks' lists (kd_merge_top). Device memory. */

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORKSPACE_BYTES = 32 << 20, MOST_PLANS = 256, WIDEST_ALIGNMENT = 256 };
+/* LEAST_BIAS_ALIGNMENT: the epilogue loads four floats of a bias at once, and no preference says that it may not. */
+enum { WORKSPACE_BYTES = 32 << 20, MOST_PLANS = 256, WIDEST_ALIGNMENT = 256, LEAST_BIAS_ALIGNMENT = 16 };
 
 /* What an algorithm was chosen for. */
 typedef struct shape {
@@ -20,6 +21,7 @@ typedef struct plan {
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algorithm;
+    bool plain; /* cublasLt has no algorithm for it */
 } plan;
 
 struct kd_cuda_blas {
@@ -53,6 +55,7 @@ kd_status kd_cuda_blas_open(kd_precision precision, bool deterministic, struct k
     return KD_OK;
 }
 
+/* Nobody is left to tell where this fails. */
 static void forget(plan *p) {
     if (p->operation) cublasLtMatmulDescDestroy(p->operation);
     if (p->a) cublasLtMatrixLayoutDestroy(p->a);
@@ -74,31 +77,46 @@ static int32_t alignment(const void *p) {
     return lowest == 0 || lowest > WIDEST_ALIGNMENT ? (int32_t)WIDEST_ALIGNMENT : (int32_t)lowest;
 }
 
-/* The library's own choice for this shape, these alignments and the allowed kinds of sums. */
-static kd_status choose(const struct kd_cuda_blas *blas, plan *p) {
-    cublasLtMatmulPreference_t wish;
-    cublasLtMatmulHeuristicResult_t found;
-    int results = 0;
+/* What an algorithm may do: no sums that depend on timing, unless they were asked for; no wider loads than these
+ * addresses allow. */
+static kd_status wish_for(const struct kd_cuda_blas *blas, const shape *of, cublasLtMatmulPreference_t wish) {
     size_t workspace = WORKSPACE_BYTES;
     uint32_t sums = blas->deterministic
                         ? (uint32_t)CUBLASLT_REDUCTION_SCHEME_MASK & ~(uint32_t)CUBLASLT_REDUCTION_SCHEME_INPLACE
                         : (uint32_t)CUBLASLT_REDUCTION_SCHEME_MASK;
-    uint32_t align_a = (uint32_t)p->of.align_b, align_b = (uint32_t)p->of.align_a, align_c = (uint32_t)p->of.align_c;
-    BLAS_OR_RETURN(cublasLtMatmulPreferenceCreate(&wish));
-    cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
-    cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums, sizeof sums);
-    cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &align_a, sizeof align_a);
-    cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &align_b, sizeof align_b);
-    cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &align_c, sizeof align_c);
-    cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &align_c, sizeof align_c);
-    cublasStatus_t error =
-        cublasLtMatmulAlgoGetHeuristic(blas->handle, p->operation, p->a, p->b, p->c, p->c, wish, 1, &found, &results);
-    cublasLtMatmulPreferenceDestroy(wish);
-    if (error != CUBLAS_STATUS_SUCCESS || results == 0)
-        return KD_FAIL(KD_ERR_CUDA, "gemm: cublasLt has no algorithm for %lld x %lld x %lld", (long long)p->of.rows,
-                       (long long)p->of.cols, (long long)p->of.depth);
-    p->algorithm = found.algo;
+    uint32_t align_a = (uint32_t)of->align_b, align_b = (uint32_t)of->align_a, align_c = (uint32_t)of->align_c;
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t what;
+        const void *value;
+        size_t bytes;
+    } part[] = {{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace},
+                {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums, sizeof sums},
+                {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &align_a, sizeof align_a},
+                {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &align_b, sizeof align_b},
+                {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &align_c, sizeof align_c},
+                {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &align_c, sizeof align_c}};
+    for (size_t i = 0; i < sizeof part / sizeof part[0]; i++)
+        BLAS_OR_RETURN(cublasLtMatmulPreferenceSetAttribute(wish, part[i].what, part[i].value, part[i].bytes));
     return KD_OK;
+}
+
+/* The library's own choice for this shape, or a plain product where it has none. */
+static kd_status choose(const struct kd_cuda_blas *blas, plan *p) {
+    kd_status status = KD_OK;
+    cublasLtMatmulPreference_t wish = NULL;
+    cublasLtMatmulHeuristicResult_t found;
+    cublasStatus_t error;
+    int results = 0;
+    KD_TRY(blas_status(cublasLtMatmulPreferenceCreate(&wish), __func__));
+    KD_TRY(wish_for(blas, &p->of, wish));
+    error =
+        cublasLtMatmulAlgoGetHeuristic(blas->handle, p->operation, p->a, p->b, p->c, p->c, wish, 1, &found, &results);
+    p->plain = error == CUBLAS_STATUS_NOT_SUPPORTED || (error == CUBLAS_STATUS_SUCCESS && results == 0);
+    if (!p->plain) KD_TRY(blas_status(error, __func__));
+    if (!p->plain) p->algorithm = found.algo;
+cleanup:
+    if (wish) cublasLtMatmulPreferenceDestroy(wish);
+    return status;
 }
 
 static kd_status make(const struct kd_cuda_blas *blas, const shape *of, const void *bias, plan *p) {
@@ -145,6 +163,57 @@ static kd_status plan_for(struct kd_cuda_blas *blas, const shape *of, const void
     return status;
 }
 
+enum { SIDE = 16 }; /* a block makes tiles of so many rows and columns */
+
+typedef struct plain_product {
+    bool transpose_a, transpose_b;
+    float alpha, beta;
+    kd_mat a, b, c, bias;
+    int64_t depth;
+} plain_product;
+
+/* For what cublasLt does not take: one thread an element, so that the order of its sum is fixed. */
+__global__ void multiply(plain_product p) {
+    KD_SHARED(float, left, [SIDE][SIDE + 1]);
+    KD_SHARED(float, right, [SIDE][SIDE + 1]);
+    int x = (int)threadIdx.x % SIDE, y = (int)threadIdx.x / SIDE;
+    int64_t wide = (p.c.cols + SIDE - 1) / SIDE, tiles = wide * ((p.c.rows + SIDE - 1) / SIDE);
+    for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+        int64_t row = tile / wide * SIDE + y, col = tile % wide * SIDE + x;
+        float sum = 0.0f;
+        for (int64_t k = 0; k < p.depth; k += SIDE) {
+            left[y][x] = row >= p.c.rows || k + x >= p.depth ? 0.0f
+                         : p.transpose_a                     ? p.a.data[(k + x) * p.a.ld + row]
+                                                             : p.a.data[row * p.a.ld + k + x];
+            right[y][x] = col >= p.c.cols || k + y >= p.depth ? 0.0f
+                          : p.transpose_b                     ? p.b.data[col * p.b.ld + k + y]
+                                                              : p.b.data[(k + y) * p.b.ld + col];
+            __syncthreads();
+            for (int i = 0; i < SIDE; i++) sum += left[y][i] * right[i][x];
+            __syncthreads();
+        }
+        if (row >= p.c.rows || col >= p.c.cols) continue;
+        float *to = p.c.data + row * p.c.ld + col;
+        float value = p.alpha * sum;
+        if (p.bias.data) value += p.bias.data[col];
+        *to = p.beta == 0.0f ? value : value + p.beta * *to;
+    }
+}
+
+static kd_status multiply_plainly(kd_ctx *ctx, const kd_gemm_args *args, kd_mat bias) {
+    const plain_product p = {args->transpose_a,
+                             args->transpose_b,
+                             args->alpha,
+                             args->beta,
+                             args->a,
+                             args->b,
+                             args->c,
+                             bias,
+                             args->transpose_a ? args->a.rows : args->a.cols};
+    KD_LAUNCH(multiply, kd_strided_blocks(ctx, args->c.rows * args->c.cols), SIDE * SIDE, 0, kd_stream(ctx), p);
+    return kd_cuda_launched(__func__);
+}
+
 kd_status kd_cuda_product(kd_ctx *ctx, const kd_gemm_args *args, kd_mat bias) {
     kd_mat a = args->a, b = args->b, c = args->c;
     struct kd_cuda_blas *blas = kd_cuda_of(ctx)->blas;
@@ -165,7 +234,9 @@ kd_status kd_cuda_product(kd_ctx *ctx, const kd_gemm_args *args, kd_mat bias) {
     of.align_b = alignment(b.data);
     of.align_c = alignment(c.data);
     of.align_bias = alignment(bias.data);
+    if (of.depth == 0 || of.align_bias < LEAST_BIAS_ALIGNMENT) return multiply_plainly(ctx, args, bias);
     KD_OR_RETURN(plan_for(blas, &of, bias.data, &p));
+    if (p->plain) return multiply_plainly(ctx, args, bias);
     if (bias.data)
         BLAS_OR_RETURN(cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias.data,
                                                       sizeof bias.data));

@@ -10,7 +10,8 @@
 kd_status kd_cuda_blas_open(kd_precision precision, bool deterministic, struct kd_cuda_blas **out);
 void kd_cuda_blas_close(struct kd_cuda_blas *blas);
 
-/* bias [1, C.cols] or data NULL; with a bias beta must be 0. */
+/* bias [1, C.cols] or data NULL; with a bias beta must be 0. Where cublasLt has no algorithm, or the bias is not
+ * aligned for its loads, by a kernel without tensor cores. */
 kd_status kd_cuda_product(kd_ctx *ctx, const kd_gemm_args *args, kd_mat bias);
 
 #endif

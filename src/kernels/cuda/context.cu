@@ -12,6 +12,7 @@ enum { OLDEST_MAJOR = 8 }; /* sm_80: what the build's oldest code is for */
 
 kd_status kd_cuda_status(cudaError_t error, const char *op) {
     if (error == cudaSuccess) return KD_OK;
+    cudaGetLastError(); /* told here: the next launch must not find it */
     if (error == cudaErrorMemoryAllocation) return KD_FAIL(KD_ERR_MEMORY, "%s: the device is out of memory", op);
     return KD_FAIL(KD_ERR_CUDA, "%s: CUDA: %s (%s)", op, cudaGetErrorString(error), cudaGetErrorName(error));
 }
@@ -106,6 +107,7 @@ extern "C" void kd_cuda_close(kd_ctx *ctx) {
     cudaFree(cuda->row_arrivals);
     cudaFree(cuda->row_list);
     if (cuda->stream) cudaStreamDestroy(cuda->stream);
+    cudaGetLastError(); /* of whatever failed here: there is nobody to tell, and the next context begins anew */
     free(cuda);
     ctx->workspace = NULL;
     ctx->backend = NULL;

@@ -33,7 +33,8 @@ typedef struct kd_cuda {
 static inline kd_cuda *kd_cuda_of(const kd_ctx *ctx) { return (kd_cuda *)ctx->backend; }
 static inline cudaStream_t kd_stream(const kd_ctx *ctx) { return kd_cuda_of(ctx)->stream; }
 
-/* KD_OK, or KD_ERR_CUDA (KD_ERR_MEMORY where memory ran out) saying which op and what the runtime said. */
+/* KD_OK, or KD_ERR_CUDA (KD_ERR_MEMORY where memory ran out) saying which op and what the runtime said. The runtime
+ * then no longer remembers the error, unless the device is lost. */
 kd_status kd_cuda_status(cudaError_t error, const char *op);
 /* Returns what a call of the runtime says went wrong, if anything did. */
 #define KD_CUDA_OR_RETURN(call)                                                           \

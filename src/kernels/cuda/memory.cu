@@ -8,7 +8,7 @@
 extern "C" int64_t kd_cuda_available(kd_ctx *ctx) {
     size_t free_bytes = 0, total_bytes = 0;
     (void)ctx;
-    if (cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess) return 0;
+    if (kd_cuda_status(cudaMemGetInfo(&free_bytes, &total_bytes), __func__) != KD_OK) return 0;
     return (int64_t)free_bytes;
 }
 
@@ -37,7 +37,7 @@ static kd_status wait_for_stream(kd_ctx *ctx) {
 extern "C" void kd_cuda_release(kd_ctx *ctx, void *block) {
     if (!block) return;
     wait_for_stream(ctx);
-    cudaFree(block);
+    kd_cuda_status(cudaFree(block), __func__);
 }
 
 extern "C" kd_status kd_cuda_upload(kd_ctx *ctx, void *device, const void *host, int64_t bytes) {
@@ -108,17 +108,14 @@ extern "C" void kd_cuda_range_pop(kd_ctx *ctx) {
 }
 
 extern "C" void kd_cuda_profiler(kd_ctx *ctx, bool on) {
-    cudaStreamSynchronize(kd_stream(ctx));
-    if (on)
-        cudaProfilerStart();
-    else
-        cudaProfilerStop();
+    wait_for_stream(ctx);
+    kd_cuda_status(on ? cudaProfilerStart() : cudaProfilerStop(), __func__);
 }
 
 /* What `step` enqueued, as an executable graph. */
 struct kd_recording {
-    cudaGraphExec_t graph;
-    bool exchanges; /* with other ranks */
+    cudaGraphExec_t graph; /* NULL: it has only run as it is */
+    bool exchanges;        /* with other ranks */
 };
 
 static kd_status record(kd_ctx *ctx, kd_step_fn *step, void *arg, cudaGraphExec_t *out) {
@@ -127,21 +124,32 @@ static kd_status record(kd_ctx *ctx, kd_step_fn *step, void *arg, cudaGraphExec_
     KD_CUDA_OR_RETURN(cudaStreamBeginCapture(kd_stream(ctx), cudaStreamCaptureModeThreadLocal));
     kd_status status = step(ctx, arg);
     cudaError_t error = cudaStreamEndCapture(kd_stream(ctx), &graph);
-    if (status == KD_OK) status = kd_cuda_status(error, __func__);
+    if (status == KD_OK)
+        status = kd_cuda_status(error, __func__);
+    else
+        cudaGetLastError(); /* that the capture is spoilt follows from what the step has said */
     if (status == KD_OK) status = kd_cuda_status(cudaGraphInstantiate(out, graph, 0), __func__);
     if (graph) cudaGraphDestroy(graph);
     return status;
 }
 
+static kd_status make_graph(kd_ctx *ctx, kd_step_fn *step, void *arg, kd_recording *recording) {
+    bool before = ctx->exchanging; /* nothing is exchanged yet */
+    ctx->exchanging = false;
+    kd_status status = record(ctx, step, arg, &recording->graph);
+    recording->exchanges = ctx->exchanging;
+    ctx->exchanging = before;
+    return status;
+}
+
 extern "C" kd_status kd_cuda_replay(kd_ctx *ctx, kd_step_fn *step, void *arg, kd_recording **recording) {
-    if (!*recording) {
-        cudaGraphExec_t graph = NULL;
-        bool before = ctx->exchanging;
-        ctx->exchanging = false;
-        KD_OR_RETURN(record(ctx, step, arg, &graph));
-        *recording = new kd_recording{graph, ctx->exchanging};
-        ctx->exchanging = before;
+    if (!*recording) { /* as it is: an error names its op, and what a capture forbids is done once before, as connecting
+                        */
+        KD_OR_RETURN(step(ctx, arg));
+        *recording = new kd_recording{NULL, false};
+        return KD_OK;
     }
+    if (!(*recording)->graph) KD_OR_RETURN(make_graph(ctx, step, arg, *recording));
     ctx->exchanging = ctx->exchanging || (*recording)->exchanges;
     if ((*recording)->exchanges) kd_ctx_begin_wait(ctx); /* a queue that is full waits */
     cudaError_t error = cudaGraphLaunch((*recording)->graph, kd_stream(ctx));
@@ -152,7 +160,7 @@ extern "C" kd_status kd_cuda_replay(kd_ctx *ctx, kd_step_fn *step, void *arg, kd
 extern "C" void kd_cuda_recording_free(kd_ctx *ctx, kd_recording **recording) {
     if (!*recording) return;
     wait_for_stream(ctx);
-    cudaGraphExecDestroy((*recording)->graph);
+    if ((*recording)->graph) kd_cuda_status(cudaGraphExecDestroy((*recording)->graph), __func__);
     delete *recording;
     *recording = NULL;
 }

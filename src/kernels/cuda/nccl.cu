@@ -53,7 +53,6 @@ struct nccl_ranks {
     cudaStream_t side;
     cudaEvent_t ready, done; /* before a sum beside others, and after it */
     bool beside;             /* one has begun */
-    bool turned;             /* the GPUs are connected in pairs */
     int count;
 };
 
@@ -148,20 +147,10 @@ static kd_status allgatherv(kd_ranks *ranks, kd_ctx *ctx, const int64_t *first, 
     return status;
 }
 
-/* Connections between two GPUs are made by the first that they send each other, and not while that is recorded. */
-static kd_status connected(const nccl_ranks *r, kd_ctx *ctx) {
-    cudaStreamCaptureStatus recording;
-    KD_CUDA_OR_RETURN(cudaStreamIsCapturing(kd_stream(ctx), &recording));
-    return r->turned || recording == cudaStreamCaptureStatusNone
-               ? KD_OK
-               : KD_FAIL(KD_ERR_ARGUMENT, "a turn between ranks is recorded before they are connected");
-}
-
 static kd_status alltoallv(kd_ranks *ranks, kd_ctx *ctx, const int64_t *send_first, const void *send,
                            const int64_t *take_first, void *take) {
     nccl_ranks *r = of(ranks);
     kd_status status = end_allreduce(ranks, ctx);
-    if (status == KD_OK) status = connected(r, ctx);
     if (status != KD_OK) return status;
     ctx->exchanging = true;
     NCCL_OR_RETURN(r, nccl.ncclGroupStart());
@@ -178,7 +167,6 @@ static kd_status alltoallv(kd_ranks *ranks, kd_ctx *ctx, const int64_t *send_fir
                 __func__);
     }
     NCCL_WAIT_OR_RETURN(r, ctx, nccl.ncclGroupEnd());
-    r->turned = r->turned || status == KD_OK;
     return status;
 }
 

@@ -37,9 +37,10 @@ typedef void kd_range_pop_fn(kd_ctx *ctx);
 /* Tells an outside profiler that captures on request (Nsight's cudaProfilerApi) to begin or to end. */
 typedef void kd_profiler_fn(kd_ctx *ctx, bool on);
 
-/* Enqueues what `step` enqueues. A backend that can record does so the first time (*recording NULL) and afterwards
- * replays without calling `step`: pointers and counts are those of the first time, so whatever changes is read from a
- * cursor. `step` may only call ops that neither wait nor copy to or from the host. Free with kd_recording_free. */
+/* Enqueues what `step` enqueues. A backend that can record calls it the first time (*recording NULL), records it the
+ * second time, and from then on replays without calling it: pointers and counts are the same every time, and whatever
+ * changes is read from a cursor. `step` may only call ops that neither wait nor copy to or from the host. Free with
+ * kd_recording_free. */
 typedef struct kd_recording kd_recording;
 typedef kd_status kd_step_fn(kd_ctx *ctx, void *arg);
 typedef kd_status kd_replay_fn(kd_ctx *ctx, kd_step_fn *step, void *arg, kd_recording **recording);

@@ -14,15 +14,15 @@ kd_status kd_diffusion_scratch_allocate(kd_pool *pool, const kd_comm *comm, cons
     int64_t lists = comm ? kd_comm_ranks(comm) * batch : 0;
     kd_mat x, o, h, dh, xw, square, guided, reach, dreach;
     *out = (kd_diffusion_scratch){0};
-    KD_OR_RETURN(kd_pool_mat(pool, batch, width, what, &x));
-    KD_OR_RETURN(kd_pool_mat(pool, batch, width, what, &o));
-    KD_OR_RETURN(kd_pool_mat(pool, batch, wide, what, &h));
-    KD_OR_RETURN(kd_pool_mat(pool, batch, wide, what, &dh));
-    KD_OR_RETURN(kd_pool_mat(pool, batch, wide, what, &xw));
-    KD_OR_RETURN(kd_pool_mat(pool, wide, wide, what, &square));
+    KD_OR_RETURN(kd_pool_padded(pool, batch, width, what, &x));
+    KD_OR_RETURN(kd_pool_padded(pool, batch, width, what, &o));
+    KD_OR_RETURN(kd_pool_padded(pool, batch, wide, what, &h));
+    KD_OR_RETURN(kd_pool_padded(pool, batch, wide, what, &dh));
+    KD_OR_RETURN(kd_pool_padded(pool, batch, wide, what, &xw));
+    KD_OR_RETURN(kd_pool_padded(pool, wide, wide, what, &square));
     KD_OR_RETURN(kd_pool_mat(pool, batch, guidance, what, &guided));
     KD_OR_RETURN(kd_pool_mat(pool, wide, guidance, what, &reach));
-    KD_OR_RETURN(kd_pool_mat(pool, guidance, wide, what, &dreach));
+    KD_OR_RETURN(kd_pool_padded(pool, guidance, wide, what, &dreach));
     KD_OR_RETURN(kd_pool_alloc(pool, batch, sizeof(float), what, &out->row_loss[0]));
     KD_OR_RETURN(kd_pool_alloc(pool, batch, sizeof(float), what, &out->row_loss[1]));
     KD_OR_RETURN(kd_pool_alloc(pool, batch, sizeof(int32_t), what, &out->t));
@@ -47,8 +47,9 @@ kd_status kd_diffusion_scratch_allocate(kd_pool *pool, const kd_comm *comm, cons
 kd_status kd_diffusion_scratch_fill(kd_ctx *ctx, int64_t hidden, const kd_diffusion_scratch *s) {
     kd_status status = KD_OK;
     const float one = 1.0f;
+    kd_mat h = kd_mat_padded(s->h, s->batch, kd_denoiser_wide(hidden));
     for (int64_t r = 0; r < s->batch && status == KD_OK; r++)
-        status = kd_upload(ctx, s->h + r * kd_denoiser_wide(hidden) + hidden, &one, sizeof one);
+        status = kd_upload(ctx, h.data + r * h.ld + hidden, &one, sizeof one);
     return status;
 }
 
@@ -56,15 +57,18 @@ kd_status kd_diffusion_scratch_fill(kd_ctx *ctx, int64_t hidden, const kd_diffus
 static int64_t place(kd_denoiser *d, float *at) {
     const kd_denoiser_shape *s = &d->shape;
     struct {
-        kd_mat *mat;
-        int64_t rows, cols;
-    } part[] = {{&d->w1, d->columns.count, s->hidden},  {&d->output, d->columns.count, kd_denoiser_wide(s->hidden)},
-                {&d->w1_time, s->time_dim, s->hidden},  {&d->b1, 1, s->hidden},
-                {&d->time_w, s->time_dim, s->time_dim}, {&d->time_b, 1, s->time_dim}};
+        kd_mat *mat, shape;
+    } part[] = {{&d->w1, kd_mat_padded(NULL, d->columns.count, s->hidden)},
+                {&d->output, kd_mat_padded(NULL, d->columns.count, kd_denoiser_wide(s->hidden))},
+                {&d->w1_time, kd_mat_make(NULL, s->time_dim, s->hidden)},
+                {&d->b1, kd_mat_make(NULL, 1, s->hidden)},
+                {&d->time_w, kd_mat_make(NULL, s->time_dim, s->time_dim)},
+                {&d->time_b, kd_mat_make(NULL, 1, s->time_dim)}};
     int64_t used = 0;
     for (size_t i = 0; i < sizeof part / sizeof part[0]; i++) {
-        *part[i].mat = kd_mat_make(at ? at + used : NULL, part[i].rows, part[i].cols);
-        used += kd_tensor_floats(part[i].rows * part[i].cols);
+        *part[i].mat = part[i].shape;
+        part[i].mat->data = at ? at + used : NULL;
+        used += kd_tensor_floats(part[i].shape.rows * part[i].shape.ld);
     }
     d->w2 = kd_mat_cols(d->output, 0, s->hidden);
     d->b2 = kd_mat_cols(d->output, s->hidden, 1);
@@ -78,7 +82,7 @@ kd_status kd_denoiser_allocate(kd_pool *pool, kd_comm *comm, const kd_denoiser_s
     if (ranks > 1 && ranks > (s->width + 3) / 4)
         return KD_FAIL(KD_ERR_ARGUMENT, "%lld ranks: at most one for each four of a denoiser's %lld columns",
                        (long long)ranks, (long long)s->width);
-    if (__builtin_mul_overflow(s->width, 8 * kd_denoiser_wide(s->hidden), &size))
+    if (__builtin_mul_overflow(s->width, 8 * kd_mat_padded(NULL, 1, kd_denoiser_wide(s->hidden)).ld, &size))
         return KD_FAIL(KD_ERR_MEMORY, "%s: do not fit in any memory", what);
     d->count = place(d, NULL);
     KD_OR_RETURN(kd_pool_alloc(pool, 4 * d->count, sizeof(float), what, &d->value));

@@ -16,11 +16,12 @@ typedef struct kd_denoiser_shape {
     int64_t width, hidden, time_dim, steps; /* width n: columns of the rows it denoises */
 } kd_denoiser_shape;
 
-/* Columns of [W2 b2] and of the hidden rows that it multiplies: hidden, one for the bias, and zeros that keep rows
- * aligned for vector loads. */
+/* Columns of [W2 b2] and of the hidden rows that it multiplies: hidden, one for the bias, and zeros up to a multiple of
+ * four. */
 static inline int64_t kd_denoiser_wide(int64_t hidden) { return (hidden + 1 + 3) / 4 * 4; }
 
-/* Buffers that all denoisers of a run share: only one is at work at a time. */
+/* Buffers that all denoisers of a run share: only one is at work at a time. Rows of x, out and of what has `wide`
+ * columns are padded (kd_mat_padded). */
 typedef struct kd_diffusion_scratch {
     int64_t batch, columns; /* columns: the most that any rank has of any denoiser */
     float *x, *out;         /* [batch, columns] */
@@ -57,11 +58,11 @@ typedef struct kd_denoiser {
     kd_cursor *cursor;              /* of its rows and its Adam steps */
     kd_recording *step[2];          /* a training step of a whole batch, and of the last, shorter one */
     float *value, *gradient, *m, *v;
-    kd_mat w1;                    /* [columns, hidden] transposed, so that a sparse row times W1 is a sum of its rows */
-    kd_mat output;                /* [columns, wide] [W2 b2], then zeros */
-    kd_mat w2, b2;                /* [columns, hidden], [columns, 1]: columns of output */
-    kd_mat w1_time;               /* [time_dim, hidden]; from here on whole on every rank */
-    kd_mat b1;                    /* [1, hidden] */
+    kd_mat w1;      /* [columns, hidden] padded, transposed, so that a sparse row times W1 is a sum of its rows */
+    kd_mat output;  /* [columns, wide] padded, [W2 b2], then zeros */
+    kd_mat w2, b2;  /* [columns, hidden], [columns, 1]: columns of output */
+    kd_mat w1_time; /* [time_dim, hidden]; from here on whole on every rank */
+    kd_mat b1;      /* [1, hidden] */
     kd_mat time_w, time_b;        /* [time_dim, time_dim], [1, time_dim]: temb = time time_w^T + time_b */
     kd_mat embedding, dembedding; /* [steps, time_dim] temb of every step */
     kd_mat table, dtable;         /* [steps, hidden] temb w1_time + b1 of every step */

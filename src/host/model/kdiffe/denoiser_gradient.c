@@ -90,7 +90,7 @@ static kd_status guide(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoise
 static kd_status output_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
                                  const kd_denoiser *d, const batch_rows *r, double *loss) {
     const kd_diffusion_scratch *s = d->scratch;
-    kd_mat out = kd_mat_make(s->out, b->count, d->columns.count);
+    kd_mat out = kd_mat_padded(s->out, b->count, d->columns.count);
     kd_mat guided = kd_mat_make(s->guided, b->count, guidance->projection.cols);
     kd_mat projection = guidance->projection, seen = kd_mat_cols(out, 0, projection.rows);
     KD_OR_RETURN(
@@ -113,7 +113,7 @@ static kd_status output_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const 
         ctx,
         &(kd_gemm_args){.transpose_b = true, .alpha = 1.0f, .a = guided, .b = projection, .beta = 1.0f, .c = seen}));
     KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = out, .b = d->output, .c = r->dh}));
-    KD_OR_RETURN(kd_comm_begin_allreduce(d->comm, ctx, r->dh.rows * r->dh.cols, r->dh.data));
+    KD_OR_RETURN(kd_comm_begin_allreduce(d->comm, ctx, r->dh.rows * r->dh.ld, r->dh.data));
     return kd_gemm(
         ctx, &(kd_gemm_args){.transpose_a = true, .alpha = 1.0f, .a = out, .b = r->h, .c = gradient_of(d, d->output)});
 }
@@ -126,8 +126,8 @@ static kd_status gram_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
     const kd_diffusion_scratch *s = d->scratch;
     kd_mat projection = guidance->projection;
     int64_t wide = d->output.cols, seen = projection.rows, width = projection.cols;
-    kd_mat square = kd_mat_make(s->square, wide, wide), guided = kd_mat_make(s->guided, b->count, width);
-    kd_mat reach = kd_mat_make(s->reach, wide, width), dreach = kd_mat_make(s->dreach, width, wide);
+    kd_mat square = kd_mat_padded(s->square, wide, wide), guided = kd_mat_make(s->guided, b->count, width);
+    kd_mat reach = kd_mat_make(s->reach, wide, width), dreach = kd_mat_padded(s->dreach, width, wide);
     kd_mat doutput = gradient_of(d, d->output);
     kd_gram_loss_args args = {.x0 = b->x0,
                               .row = b->row,
@@ -157,7 +157,7 @@ static kd_status gram_backward(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
     KD_OR_RETURN(guide(ctx, b, guidance, d, guided, loss));
     KD_OR_RETURN(kd_gemm(
         ctx, &(kd_gemm_args){.transpose_b = true, .alpha = 1.0f, .a = guided, .b = reach, .beta = 1.0f, .c = r->dh}));
-    KD_OR_RETURN(kd_comm_begin_allreduce(d->comm, ctx, r->dh.rows * r->dh.cols, r->dh.data));
+    KD_OR_RETURN(kd_comm_begin_allreduce(d->comm, ctx, r->dh.rows * r->dh.ld, r->dh.data));
     KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.transpose_a = true, .alpha = 1.0f, .a = r->h, .b = r->xw, .c = square}));
     KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = d->output, .b = square, .c = doutput}));
     KD_OR_RETURN(
@@ -181,11 +181,11 @@ static bool gram_pays(const kd_denoiser *d, int64_t count) {
 /* Up to the output layer's gradient and dh, whose sum is under way. */
 static kd_status output_side(kd_ctx *ctx, const kd_denoiser_batch *b, const kd_denoiser_guidance *guidance,
                              const kd_denoiser *d, const batch_rows *r, double *loss) {
-    kd_mat h = kd_mat_cols(r->h, 0, d->shape.hidden), p = kd_mat_make(d->scratch->dh, b->count, d->shape.hidden);
+    kd_mat h = kd_mat_cols(r->h, 0, d->shape.hidden), p = kd_mat_cols(r->dh, 0, d->shape.hidden);
     KD_OR_RETURN(kd_denoiser_time_table(ctx, d));
     KD_OR_RETURN(noised_input(ctx, b, d, r->t, r->x));
     KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = r->x, .b = d->w1, .c = p}));
-    KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.cols, p.data));
+    KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.ld, p.data));
     KD_OR_RETURN(kd_hidden_forward(ctx, p, d->table, r->t, h));
     return (gram_pays(d, b->count) ? gram_backward : output_backward)(ctx, b, guidance, d, r, loss);
 }
@@ -212,10 +212,10 @@ kd_status kd_denoiser_gradient(kd_ctx *ctx, const kd_denoiser_batch *b, const kd
     const kd_diffusion_scratch *s = d->scratch;
     int64_t wide = d->output.cols;
     batch_rows r = {.t = b->t ? b->t : s->t,
-                    .x = kd_mat_make(s->x, b->count, d->columns.count),
-                    .h = kd_mat_make(s->h, b->count, wide),
-                    .dh = kd_mat_make(s->dh, b->count, wide),
-                    .xw = kd_mat_make(s->xw, b->count, wide)};
+                    .x = kd_mat_padded(s->x, b->count, d->columns.count),
+                    .h = kd_mat_padded(s->h, b->count, wide),
+                    .dh = kd_mat_padded(s->dh, b->count, wide),
+                    .xw = kd_mat_padded(s->xw, b->count, wide)};
     kd_rng steps = {b->seed, KD_RNG_DIFFUSION_STEP, d->instance, (uint32_t)b->epoch, b->clock};
     if (!b->t) KD_OR_RETURN(kd_diffusion_steps(ctx, b->count, b->row, d->shape.steps, &steps, s->t));
     KD_OR_RETURN(output_side(ctx, b, guidance, d, &r, loss));

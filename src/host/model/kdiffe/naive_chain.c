@@ -3,7 +3,7 @@
 
 kd_status kd_naive_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, const kd_chain_rows *c,
                          kd_mat out) {
-    kd_mat x = kd_mat_make(d->scratch->x, r->count, d->columns.count);
+    kd_mat x = kd_mat_padded(d->scratch->x, r->count, d->columns.count);
     KD_OR_RETURN(kd_chain_input(ctx, r, d, x));
     for (int64_t i = d->shape.steps - 1; i >= 0; i--) {
         KD_OR_RETURN(kd_chain_product(ctx, d, x, c->p));

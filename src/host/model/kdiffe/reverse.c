@@ -4,7 +4,7 @@
 #include "host/model/kdiffe/chain.h"
 
 static kd_mat chain_of(const kd_denoiser *d) {
-    return kd_mat_make(d->scratch->square, d->output.cols, d->shape.hidden);
+    return kd_mat_cols(kd_mat_padded(d->scratch->square, d->output.cols, d->output.cols), 0, d->shape.hidden);
 }
 
 kd_status kd_reverse_prepare(kd_ctx *ctx, kd_denoiser *d) {
@@ -12,7 +12,7 @@ kd_status kd_reverse_prepare(kd_ctx *ctx, kd_denoiser *d) {
     KD_OR_RETURN(
         kd_gemm(ctx, &(kd_gemm_args){.transpose_a = true, .alpha = 1.0f, .a = d->output, .b = d->w1, .c = chain}));
     KD_OR_RETURN(kd_column_sum(ctx, d->w1, 0.0f, d->input_sum));
-    KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, chain.rows * chain.cols, chain.data));
+    KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, chain.rows * chain.ld, chain.data));
     KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, d->shape.hidden, d->input_sum.data));
     return kd_denoiser_time_table(ctx, d);
 }
@@ -35,20 +35,20 @@ kd_status kd_chain_input(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoise
 
 kd_status kd_chain_product(kd_ctx *ctx, const kd_denoiser *d, kd_mat x, kd_mat p) {
     KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = x, .b = d->w1, .c = p}));
-    return kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.cols, p.data);
+    return kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.ld, p.data);
 }
 
 /* p = W1 (x0 or noised x0, + g). */
 static kd_status chain_start(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat p) {
     kd_mat none = {0};
     if (r->sampling_steps > 0) {
-        kd_mat x = kd_mat_make(d->scratch->x, r->count, d->columns.count);
+        kd_mat x = kd_mat_padded(d->scratch->x, r->count, d->columns.count);
         KD_OR_RETURN(kd_chain_input(ctx, r, d, x));
         KD_OR_RETURN(kd_chain_product(ctx, d, x, p));
     } else {
         kd_mat g = kd_mat_make((float *)(uintptr_t)(r->g + r->first), r->count, 1);
         KD_OR_RETURN(kd_spmm(ctx, 1.0f, kd_csr_rows(r->x0, r->first, r->count), d->w1, 0.0f, none, p));
-        KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.cols, p.data));
+        KD_OR_RETURN(kd_comm_allreduce_f32(d->comm, ctx, p.rows * p.ld, p.data));
         KD_OR_RETURN(kd_gemm(ctx, &(kd_gemm_args){.alpha = 1.0f, .a = g, .b = d->input_sum, .beta = 1.0f, .c = p}));
     }
     return KD_OK;
@@ -80,9 +80,9 @@ static kd_status hidden_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_de
 
 kd_status kd_reverse_chain(kd_ctx *ctx, const kd_reverse_rows *r, const kd_denoiser *d, kd_mat *out) {
     const kd_diffusion_scratch *s = d->scratch;
-    kd_chain_rows c = {kd_mat_make(s->dh, r->count, d->shape.hidden), kd_mat_make(s->h, r->count, d->output.cols), {0}};
-    c.h = kd_mat_cols(c.wide, 0, d->shape.hidden);
-    *out = kd_mat_make(s->out, r->count, d->columns.count);
+    kd_mat p = kd_mat_padded(s->dh, r->count, d->output.cols), wide = kd_mat_padded(s->h, r->count, d->output.cols);
+    kd_chain_rows c = {kd_mat_cols(p, 0, d->shape.hidden), wide, kd_mat_cols(wide, 0, d->shape.hidden)};
+    *out = kd_mat_padded(s->out, r->count, d->columns.count);
     return (d->naive_chain ? kd_naive_chain : hidden_chain)(ctx, r, d, &c, *out);
 }
 
