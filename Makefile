@@ -51,7 +51,7 @@ CUDA_INC := $(if $(filter-out /usr,$(CUDA_HOME)),-isystem $(CUDA_HOME)/include)
 CXXFLAGS += -std=c++17 $(filter-out -Wstrict-prototypes -Wmissing-prototypes -Wvla,$(WARN)) $(OPT) $(SHARED) -g -fno-math-errno -ffp-contract=off
 ifeq ($(EMU),1)
 CPPFLAGS += -DKD_WITH_CUDA
-CU_OBJ   := $(CU_SRC:%.cu=$(BUILD)/%.o) $(patsubst %.cc,$(BUILD)/%.o,$(filter-out tests/emu/test_%,$(wildcard tests/emu/*.cc)))
+CU_OBJ   := $(CU_SRC:%.cu=$(BUILD)/%.o) $(patsubst %.cc,$(BUILD)/%.o,$(filter-out tests/emu/test_% tests/emu/loads.cc,$(wildcard tests/emu/*.cc)))
 LDLIBS   += -lstdc++ -ldl
 LDFLAGS  += -Wl$(COMMA)-u$(COMMA)ncclAllReduce # the stand-in of NCCL: what is referred to weakly is not taken otherwise
 else ifeq ($(CUDA),1)
@@ -91,14 +91,14 @@ LIB_OBJ  := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(CPU_SRC),$(LIB_SRC))) $(C
 GOLDEN   := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/published/*.c))
 TEST_SRC := $(wildcard tests/test_*.c)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
-SOURCES  := docs/example.c $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] src/*/*/*/*.[ch] src/*/*/*.cu tests/*.[ch] tests/published/*.[ch] tests/emu/*.h \
+SOURCES  := docs/example.c $(wildcard include/*/*.h src/*/*.[ch] src/*/*/*.[ch] src/*/*/*/*.[ch] src/*/*/*.cu tests/*.[ch] tests/published/*.[ch] tests/emu/*.[ch] \
               tests/emu/*.cc tests/emu/*.cu bench/peers/*.cu)
 ASAN     := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 MAKEFLAGS += --no-print-directory
 # Targets for people call make once more for what they build: it then sees what setup has installed, and uses every core.
 PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: all profile-nsys profile-ncu gpu-check tests column-tests kernels-table run test check config install clean help bench setup structure format lint sanitize FORCE
+.PHONY: all profile-nsys profile-ncu gpu-check tests column-tests kernels-table launch-report run test check config install clean help bench setup structure format lint sanitize FORCE
 
 all: $(BUILD)/flags
 	@$(MAKE) $(PARALLEL) $(BUILD)/kdiffe $(BUILD)/$(SO)
@@ -107,6 +107,10 @@ tests: $(BUILD)/kdiffe $(BUILD)/$(SO) $(TEST_BIN) $(BUILD)/tests/golden
 
 # What compares the CUDA column with the CPU's.
 column-tests: $(addprefix $(BUILD)/,kdiffe tests/golden $(addprefix tests/test_,ops columns graph_columns naive_columns training_columns split lightgcn resume ranks))
+# Loads are counted without sanitizers, by what would call ThreadSanitizer.
+ifeq ($(EMU)$(SANITIZE)$(KERNEL_SANITIZE),1)
+column-tests: $(BUILD)/tests/launches $(BUILD)/tests/planted_loads
+endif
 
 ALL_FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(CXX) $(CXXFLAGS) $(KERNEL_SANITIZE) $(NVCC) $(GPU_CODE) \
             $(foreach level,$(CPU_LEVELS),$(call LEVEL_ARCH,$(level)))
@@ -156,6 +160,23 @@ $(TEST_BIN): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libkdiffe.a
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 ifeq ($(EMU),1)
+# Kernels that say what they load (tests/emu/loads.cc); gcc unrolls loops under -fsanitize=thread as without it.
+$(BUILD)/loads/%.o: %.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  CXX $< (loads)"
+	@$(CXX) $(CPPFLAGS) $(CUDA_INC) -Itests $(CXXFLAGS) -fsanitize=thread --param tsan-instrument-func-entry-exit=0 -MMD -MP -x c++ -c -o $@ $<
+
+LOADS_OBJ := $(BUILD)/tests/emu/loads.o $(CU_SRC:%.cu=$(BUILD)/loads/%.o)
+$(BUILD)/tests/launches: $(BUILD)/tests/emu/launches.o $(LOADS_OBJ) $(filter-out $(CU_SRC:%.cu=$(BUILD)/%.o),$(LIB_OBJ))
+	@echo "  LD $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/tests/planted_loads: $(BUILD)/loads/tests/emu/planted_loads.o $(BUILD)/tests/emu/loads.o $(BUILD)/libkdiffe.a
+	@echo "  LD $@"
+	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+-include $(LOADS_OBJ:.o=.d) $(BUILD)/loads/tests/emu/planted_loads.d
+
 $(BUILD)/%.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CXX $<"
@@ -309,6 +330,15 @@ profile-ncu: all
 kernels-table:
 	@python3 bench/kernel_resources.py $(NVCC) sm_80 sm_90 -- $(CU_SRC)
 
+# The table of what kernels load, in docs/kernels.md: one step of each kind on data of TikTok's shape, on the stand-in.
+TAILS := --users=9308 --items=6710 --tastes=5 --user-tastes=5 --popularity=0.9 --interactions=8.336 --active-users=103 --activity=0.12 \
+         --split=0.823,0.01,0.167 --modalities=image:128,text:128,audio:128 --relations=4 --kg-informative=0 --kg-noise=0 --kg-hubs=3
+launch-report:
+	@$(MAKE) $(PARALLEL) EMU=1 BUILD=$(BUILD)/emu $(BUILD)/emu/kdiffe $(BUILD)/emu/tests/launches
+	@$(BUILD)/emu/kdiffe synth $(BUILD)/tails --force $(TAILS)
+	@KDIFFE_EMU_LAUNCHES=$(BUILD)/launches.tsv $(BUILD)/emu/tests/launches $(BUILD)/tails --use.attention=false $(ARGS)
+	@python3 bench/launch_report.py write $(BUILD)/launches.tsv docs/kernels.md
+
 clean:
 	rm -rf $(BUILD)
 
@@ -323,6 +353,7 @@ help:
 	@echo "make gpu-check  what only a GPU can confirm, with a record in bench/results/ (QUICK=1: under four minutes)"
 	@echo "make profile-nsys DATA=DIR, make profile-ncu DATA=DIR KERNEL=NAME   Nsight reports (docs/profiling.md)"
 	@echo "make kernels-table          registers, shared memory and spills of every CUDA kernel (docs/kernels.md)"
+	@echo "make launch-report          what every CUDA kernel loads and how evenly, counted on the stand-in (docs/kernels.md)"
 	@echo "make clean      remove $(BUILD)/"
 	@echo "MPI=0 builds without jobs of several ranks, which are built in where MPI's headers are (libopenmpi-dev)"
 	@echo "CUDA is built in where nvcc is found: CUDA_HOME=DIR, CUDA=0 for never, GPU_CODE for other cards;"

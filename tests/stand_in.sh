@@ -39,6 +39,7 @@ unset KDIFFE_EMU_ORDER KDIFFE_TEST_MOST OMP_THREAD_LIMIT
 [ "$kind" = tsan ] || run_script "$kind: cli_device" env KDIFFE="$build/kdiffe" sh tests/cli_device.sh
 # Several ranks: processes with a GPU each, which NCCL's stand-in adds up. The golden arrays are split over them under MPI.
 if [ "$kind" = plain ]; then
+    run_script "$kind: launches" bash tests/launches.sh "$build"
     run_script "$kind: gpu_ranks" env KDIFFE="$build/kdiffe" bash tests/gpu_ranks.sh
 fi
 if [ "$kind" = plain ] && can_run_ranks "$kind: several ranks under MPI" "$build/tests/test_ranks"; then

@@ -65,6 +65,10 @@ void shared_begin_grid(const Launch &what);
 void shared_begin_block();
 void shared_end_grid();
 
+/* Only in programs that are linked with loads.cc: books what the threads of a block, and of a grid, have loaded. */
+void loads_end_block() __attribute__((weak));
+void loads_end_grid(const Launch &what) __attribute__((weak));
+
 } // namespace emu
 
 #endif

@@ -308,10 +308,12 @@ void run_grid(const Launch &what, const Task &thread_body) {
             if (next < 0) report_deadlock();
             run(&host, next);
         }
+        if (loads_end_block) loads_end_block();
         block.set = (block.set + 1) % FIBER_SETS;
     }
     grid_end.acquire();
     current = -1;
+    if (loads_end_grid) loads_end_grid(what);
     shared_end_grid();
     body = nullptr;
 }
