@@ -175,7 +175,7 @@ $(BUILD)/tests/planted_loads: $(BUILD)/loads/tests/emu/planted_loads.o $(BUILD)/
 	@echo "  LD $@"
 	@$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
--include $(LOADS_OBJ:.o=.d) $(BUILD)/loads/tests/emu/planted_loads.d
+-include $(LOADS_OBJ:.o=.d) $(BUILD)/loads/tests/emu/planted_loads.d $(BUILD)/tests/emu/launches.d
 
 $(BUILD)/%.o: %.cu $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -336,7 +336,7 @@ TAILS := --users=9308 --items=6710 --tastes=5 --user-tastes=5 --popularity=0.9 -
 launch-report:
 	@$(MAKE) $(PARALLEL) EMU=1 BUILD=$(BUILD)/emu $(BUILD)/emu/kdiffe $(BUILD)/emu/tests/launches
 	@$(BUILD)/emu/kdiffe synth $(BUILD)/tails --force $(TAILS)
-	@KDIFFE_EMU_LAUNCHES=$(BUILD)/launches.tsv $(BUILD)/emu/tests/launches $(BUILD)/tails --use.attention=false $(ARGS)
+	@KDIFFE_EMU_MULTIPROCESSORS=132 KDIFFE_EMU_LAUNCHES=$(BUILD)/launches.tsv $(BUILD)/emu/tests/launches $(BUILD)/tails --use.attention=false --device=cuda --precision=tf32 $(ARGS)
 	@python3 bench/launch_report.py write $(BUILD)/launches.tsv docs/kernels.md
 
 clean:

@@ -157,8 +157,12 @@ static inline kd_csr sparse(op_fixture *f, int64_t rows, int64_t cols, bool valu
         ptr[r + 1] = n;
     }
     val = op_host(n, what);
-    kd_csr a = {rows, cols, op_copy(f, ptr, rows + 1, sizeof *ptr), op_copy(f, col, n, sizeof *col),
-                values ? op_copy(f, val, n, sizeof *val) : NULL};
+    kd_csr a = {rows,
+                cols,
+                op_copy(f, ptr, rows + 1, sizeof *ptr),
+                op_copy(f, col, n, sizeof *col),
+                values ? op_copy(f, val, n, sizeof *val) : NULL,
+                0};
     free(ptr);
     free(col);
     free(val);
@@ -174,8 +178,12 @@ static inline kd_csr sparse_rows(op_fixture *f, int64_t rows, const int64_t *len
     for (int64_t r = 0; r < rows; r++)
         for (int64_t k = 0; k < length[r]; k++) col[n++] = (int32_t)(k * cols / length[r]);
     float *val = op_host(n, what);
-    kd_csr a = {rows, cols, op_copy(f, ptr, rows + 1, sizeof *ptr), op_copy(f, col, n, sizeof *col),
-                op_copy(f, val, n, sizeof *val)};
+    kd_csr a = {rows,
+                cols,
+                op_copy(f, ptr, rows + 1, sizeof *ptr),
+                op_copy(f, col, n, sizeof *col),
+                op_copy(f, val, n, sizeof *val),
+                0};
     free(ptr);
     free(col);
     free(val);

@@ -238,7 +238,7 @@ static kd_csr walked_graph(op_fixture *f, int64_t n) {
         }
         ptr[v + 1] = at;
     }
-    kd_csr a = {nodes, nodes, op_copy(f, ptr, nodes + 1, sizeof *ptr), op_copy(f, col, at, sizeof *col), NULL};
+    kd_csr a = {nodes, nodes, op_copy(f, ptr, nodes + 1, sizeof *ptr), op_copy(f, col, at, sizeof *col), NULL, 0};
     free(ptr);
     free(col);
     free(edge);

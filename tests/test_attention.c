@@ -212,7 +212,7 @@ static void compare_lists(bool cumulative, int threads) {
     kd_pool_init(&f.pool, f.ctx);
     assert_ok(kd_workspace_reserve(f.ctx, kd_walk_workspace(f.ctx, n, c.steps)));
     for (int64_t u = 0; u <= n; u++) ptr[u] = u * n;
-    kd_csr graph = {n, n, op_copy(&f, g.graph.row_ptr, n + 1, 8), op_copy(&f, g.graph.col, edges, 4), NULL};
+    kd_csr graph = {n, n, op_copy(&f, g.graph.row_ptr, n + 1, 8), op_copy(&f, g.graph.col, edges, 4), NULL, 0};
     kd_visits v = {0, n, op_copy(&f, ptr, n + 1, 8), NULL, NULL};
     assert_ok(kd_pool_alloc(&f.pool, n * n, 4, "test", &v.node));
     assert_ok(kd_pool_alloc(&f.pool, edges, 8, "test", &v.end));
@@ -266,7 +266,7 @@ static void visits_above_takes_what_fits(void **state) {
     float *score = op_host(n * BLOCK, 31);
     int32_t node[70 * ROOM];
     for (int64_t u = 0; u <= n; u++) ptr[u] = u * ROOM;
-    kd_csr graph = {n, n, op_copy(f, g.graph.row_ptr, n + 1, 8), op_copy(f, g.graph.col, edges, 4), NULL};
+    kd_csr graph = {n, n, op_copy(f, g.graph.row_ptr, n + 1, 8), op_copy(f, g.graph.col, edges, 4), NULL, 0};
     kd_visits v = {0, n, op_copy(f, ptr, n + 1, 8), NULL, NULL};
     assert_ok(kd_pool_alloc(&f->pool, n * ROOM, 4, "test", &v.node));
     assert_ok(kd_pool_alloc(&f->pool, edges, 8, "test", &v.end));
@@ -300,7 +300,7 @@ static void jaccard_matches_sets(void **state) {
             if (op_value(21, u * n + x) > 0.2f) node[ptr[u] + count++] = (int32_t)((x * 37 + u) % n);
         for (int64_t k = 0; k < degree; k++) end[g.graph.row_ptr[u] + k] = ptr[u] + count * (k + 1) / degree;
     }
-    kd_csr graph = {n, n, op_copy(f, g.graph.row_ptr, n + 1, 8), op_copy(f, g.graph.col, edges, 4), NULL};
+    kd_csr graph = {n, n, op_copy(f, g.graph.row_ptr, n + 1, 8), op_copy(f, g.graph.col, edges, 4), NULL, 0};
     kd_visits visits = {0, n, op_copy(f, ptr, n + 1, 8), op_copy(f, node, n * n, 4), op_copy(f, end, edges, 8)};
     float *val = op_copy(f, g.similarity, edges, 4);
     assert_ok(kd_prefix_jaccard(f->ctx, graph, 0, n, &visits, val));
@@ -334,7 +334,7 @@ static void given_walks_give_their_jaccard(void **state) {
     walked_graph g = make_graph(2, 2, 3, PAIRS);
     kd_visits host;
     assert_ok(kd_visits_from_walks(&g.graph, 2, 6, 5, WALKS[0], &host));
-    kd_csr graph = {4, 4, op_copy(f, g.graph.row_ptr, 5, 8), op_copy(f, g.graph.col, 6, 4), NULL};
+    kd_csr graph = {4, 4, op_copy(f, g.graph.row_ptr, 5, 8), op_copy(f, g.graph.col, 6, 4), NULL, 0};
     kd_visits v = {0, 4, op_copy(f, host.ptr, 5, 8), op_copy(f, host.node, 16, 4), op_copy(f, host.end, 6, 8)};
     float *val = op_copy(f, g.similarity, 6, 4);
     assert_ok(kd_prefix_jaccard(f->ctx, graph, 0, 4, &v, val));

@@ -24,7 +24,7 @@ static kd_csr make_graph(op_fixture *f, int64_t *edges) {
         }
     }
     *edges = ptr[NODES] = n;
-    return (kd_csr){NODES, NODES, op_copy(f, ptr, NODES + 1, sizeof *ptr), op_copy(f, col, n, sizeof *col), NULL};
+    return (kd_csr){NODES, NODES, op_copy(f, ptr, NODES + 1, sizeof *ptr), op_copy(f, col, n, sizeof *col), NULL, 0};
 }
 
 /* Visits with room for every node in each list; those that no walk reached stay 0. */

@@ -275,7 +275,7 @@ static void topk_takes_the_lower_column_of_equals(void **state) {
     float x[] = {1, 5, 5, 2, NAN, 5, 0, 3};
     int64_t ptr[] = {0, 1};
     int32_t masked[] = {1}, got[6];
-    kd_csr mask = {1, 8, op_copy(f, ptr, 2, 8), op_copy(f, masked, 1, 4), NULL};
+    kd_csr mask = {1, 8, op_copy(f, ptr, 2, 8), op_copy(f, masked, 1, 4), NULL, 0};
     int32_t *index = op_copy(f, got, 6, 4);
     float *value = op_copy(f, x, 6, 4), read[6];
     assert_ok(kd_topk_rows(f->ctx, op_mat(f, 1, 8, 9, x), mask, 6, index, value));
@@ -295,7 +295,7 @@ static void metrics_match_a_hand_count(void **state) {
     int32_t list[] = {4, 1, 2, 0, 3, 5}, held[] = {1, 2, 3};
     int64_t ptr[] = {0, 3, 3}, topk[] = {1, 3};
     double sums[7] = {0}, got[7];
-    kd_csr held_out = {2, 6, op_copy(f, ptr, 3, 8), op_copy(f, held, 3, 4), NULL};
+    kd_csr held_out = {2, 6, op_copy(f, ptr, 3, 8), op_copy(f, held, 3, 4), NULL, 0};
     double *device = op_copy(f, sums, 7, 8);
     assert_ok(kd_rank_metrics(f->ctx, &(kd_rank_metrics_args){.rows = 2,
                                                               .k = 3,

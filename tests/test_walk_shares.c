@@ -103,7 +103,7 @@ static void shares_are_those_of_all(void **state) {
     op_fixture *f = *state;
     kd_bipartite g = make_graph();
     int64_t edges = g.row_ptr[NODES], place[NODES + 1];
-    kd_csr graph = {NODES, NODES, op_copy(f, g.row_ptr, NODES + 1, 8), op_copy(f, g.col, edges, 4), NULL};
+    kd_csr graph = {NODES, NODES, op_copy(f, g.row_ptr, NODES + 1, 8), op_copy(f, g.col, edges, 4), NULL, 0};
     for (method by = CUMULATIVE; by < METHODS; by++) {
         kd_visits all = make_visits(f, 0, NODES, edges), packed;
         walk(f, by, graph, &all);
@@ -136,7 +136,7 @@ static void shares_beyond_the_graph_are_refused(void **state) {
     const kd_rng rng = {5, KD_RNG_WALK, 0, 0, NULL};
     kd_bipartite g = make_graph();
     int64_t edges = g.row_ptr[NODES];
-    kd_csr graph = {NODES, NODES, op_copy(f, g.row_ptr, NODES + 1, 8), op_copy(f, g.col, edges, 4), NULL};
+    kd_csr graph = {NODES, NODES, op_copy(f, g.row_ptr, NODES + 1, 8), op_copy(f, g.col, edges, 4), NULL, 0};
     kd_visits half = make_visits(f, 0, NODES / 2, edges), other = make_visits(f, 1, NODES / 2 + 1, edges);
     float *val = op_zeros(f, edges, sizeof *val);
     assert_int_equal(kd_visits_pack(f->ctx, graph, &other, &half), KD_ERR_ARGUMENT);

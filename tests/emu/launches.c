@@ -90,7 +90,7 @@ static kd_status run(const char *folder, int64_t keys, const char *const *key) {
     const kd_observer observer = {.progress = first_alone};
     KD_TRY(kd_config_load(NULL, keys, key, &config));
     KD_TRY(kd_dataset_load(folder, &data));
-    KD_TRY(kd_ctx_open((kd_compute){.device = KD_DEVICE_CUDA}, &ctx));
+    KD_TRY(kd_ctx_open(kd_compute_of(&config), &ctx));
     KD_TRY(kd_bipartite_build(data.users, data.items, &data.train, &graph));
     kdiffe_emu_step("start");
     KD_TRY(kd_trainer_open(ctx, &config, &data, NULL, NULL, &t));

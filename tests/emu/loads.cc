@@ -50,7 +50,9 @@ struct Loader {
 uint32_t last_round[MOST_SITES][MOST_THREADS]; /* in which a thread has last come to a site; from 1 on */
 
 /* Of the present grid. */
-uint64_t all_loads, warps_that_load, sum_of_warps, busiest_lane, longest_chain;
+/* What a warp loads to find out that there is nothing for it to do: how much there is, of how many. */
+const uint64_t IDLE_LOADS = 4;
+uint64_t all_loads, warps_that_load, sum_of_warps, warps_at_work, sum_at_work, busiest_lane, longest_chain;
 
 const char *step = "";
 
@@ -151,8 +153,16 @@ void end_warp(Loader *lane, int lanes) {
         *lane = Loader{next, next, 0, 0, nullptr};
     }
     warps_that_load += busiest > 0;
+    warps_at_work += busiest > IDLE_LOADS;
     sum_of_warps += busiest;
+    if (busiest > IDLE_LOADS) sum_at_work += busiest;
     if (busiest > busiest_lane) busiest_lane = busiest;
+}
+
+/* Over the warps at work, or, of a kernel in which none has that much to do, over all that load. */
+double mean_of_warps() {
+    if (warps_at_work) return (double)sum_at_work / (double)warps_at_work;
+    return warps_that_load ? (double)sum_of_warps / (double)warps_that_load : 0.0;
 }
 
 } // namespace
@@ -169,9 +179,8 @@ void loads_end_grid(const Launch &what) {
                 what.grid.x, what.grid.y, what.grid.z, what.block.x, what.block.y, what.block.z,
                 (unsigned long long)blocks, (unsigned long long)(blocks * (uint64_t)block.warps),
                 (unsigned long long)warps_that_load, (unsigned long long)all_loads, (unsigned long long)busiest_lane,
-                warps_that_load ? (double)sum_of_warps / (double)warps_that_load : 0.0,
-                (unsigned long long)longest_chain);
-    all_loads = warps_that_load = sum_of_warps = busiest_lane = longest_chain = 0;
+                mean_of_warps(), (unsigned long long)longest_chain);
+    all_loads = warps_that_load = sum_of_warps = warps_at_work = sum_at_work = busiest_lane = longest_chain = 0;
     for (Site &site : sites) site.range = Range{0, 0}; /* allocations may change between grids */
     range_count = 0;
     grid++;

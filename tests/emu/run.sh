@@ -9,6 +9,7 @@
 #   KDIFFE_EMU_MEM          bytes of device memory (default 4 GiB)
 #   KDIFFE_EMU_DEVICES      number of devices (default 1; 0: as on a machine without one)
 #   KDIFFE_EMU_LAUNCHES     file that programs linked with loads.cc write what they launched into
+#   KDIFFE_EMU_MULTIPROCESSORS  of a device (default 4)
 #   KDIFFE_EMU_FAIL_MALLOC  number of the cudaMalloc, counted from 1, that finds no memory
 #   KDIFFE_EMU_LT_LEAST     cublasLt has no algorithm for products of fewer rows, columns or terms of a sum (default 1)
 #   KDIFFE_EMU_NCCL_DIE     number of the collective, counted from 1, at which the last rank is killed

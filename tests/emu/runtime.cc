@@ -35,7 +35,7 @@ class Allocations {
     std::map<uintptr_t, size_t> of_start;
 };
 
-const int MULTIPROCESSORS = 4, MAJOR = 9, MINOR = 0, L2_BYTES = 1 << 20, THREADS_OF_MULTIPROCESSOR = 2048;
+const int MAJOR = 9, MINOR = 0, L2_BYTES = 1 << 20, THREADS_OF_MULTIPROCESSOR = 2048;
 
 /* Never destroyed: programs may free in destructors that run after those of this file. */
 Allocations &device_blocks = *new Allocations, &pinned_blocks = *new Allocations;
@@ -55,12 +55,14 @@ Settings read_settings() {
     const char *memory = getenv("KDIFFE_EMU_MEM"), *devices = getenv("KDIFFE_EMU_DEVICES");
     const char *failing = getenv("KDIFFE_EMU_FAIL_MALLOC"), *streams = getenv("KDIFFE_EMU_STREAMS");
     const char *timeout = getenv("KDIFFE_EMU_NCCL_TIMEOUT"), *death = getenv("KDIFFE_EMU_NCCL_DIE");
+    const char *multiprocessors = getenv("KDIFFE_EMU_MULTIPROCESSORS");
     const char *least = getenv("KDIFFE_EMU_LT_LEAST");
-    Settings s{(size_t)4 << 30, 1, 0, Settings::Starve, 1, 60.0, 0, 1};
+    Settings s{(size_t)4 << 30, 1, 0, Settings::Starve, 1, 60.0, 0, 1, 4};
     if (memory) s.memory_bytes = strtoull(memory, nullptr, 0);
     if (devices) s.devices = atoi(devices);
     if (failing) s.failing_malloc = atol(failing);
     if (timeout) s.nccl_timeout = atof(timeout);
+    if (multiprocessors) s.multiprocessors = atoi(multiprocessors);
     if (death) s.nccl_death = strtoull(death, nullptr, 10);
     if (least) s.lt_least = strtoull(least, nullptr, 10);
     if (!streams || !*streams || strcmp(streams, "starve") == 0) return s;
@@ -165,7 +167,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
     snprintf(properties->name, sizeof properties->name, "stand-in on the CPU");
     properties->major = MAJOR;
     properties->minor = MINOR;
-    properties->multiProcessorCount = MULTIPROCESSORS;
+    properties->multiProcessorCount = settings().multiprocessors;
     properties->warpSize = 32;
     properties->maxThreadsPerBlock = 1024;
     properties->maxThreadsPerMultiProcessor = THREADS_OF_MULTIPROCESSOR;
@@ -179,7 +181,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int devic
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int device) {
     if (device < 0 || device >= settings().devices) return failed(cudaErrorInvalidDevice);
     switch (attribute) {
-    case cudaDevAttrMultiProcessorCount: *value = MULTIPROCESSORS; break;
+    case cudaDevAttrMultiProcessorCount: *value = settings().multiprocessors; break;
     case cudaDevAttrComputeCapabilityMajor: *value = MAJOR; break;
     case cudaDevAttrComputeCapabilityMinor: *value = MINOR; break;
     case cudaDevAttrMaxSharedMemoryPerBlock: *value = (int)SHARED_BYTES; break;

@@ -23,6 +23,7 @@ struct Settings {
     double nccl_timeout; /* seconds */
     uint64_t nccl_death; /* the last rank is killed as it comes to this collective; 0: never */
     uint64_t lt_least;   /* cublasLt has algorithms for products of at least so many rows, columns and terms of a sum */
+    int multiprocessors;
 };
 const Settings &settings();
 

@@ -8,7 +8,7 @@
 
 kd_status kd_csr_allocate(kd_pool *pool, int64_t rows, int64_t cols, int64_t nnz, bool values, const char *what,
                           kd_csr *out) {
-    *out = (kd_csr){.rows = rows, .cols = cols};
+    *out = (kd_csr){.rows = rows, .cols = cols, .entries = nnz};
     KD_OR_RETURN(kd_pool_alloc(pool, rows + 1, sizeof(int64_t), what, &out->row_ptr));
     KD_OR_RETURN(kd_pool_alloc(pool, nnz, sizeof(int32_t), what, &out->col));
     if (values) KD_OR_RETURN(kd_pool_alloc(pool, nnz, sizeof(float), what, &out->val));

@@ -26,8 +26,10 @@ __global__ void __launch_bounds__(KD_BLOCK) column_sums(kd_mat x, float beta, fl
     int64_t col = (int64_t)blockIdx.x * STRIP + threadIdx.x % STRIP;
     int row = (int)(threadIdx.x / STRIP);
     float sum = 0.0f;
-    if (col < x.cols)
+    if (col < x.cols) {
+        KD_UNROLL(8)
         for (int64_t r = row; r < x.rows; r += STRIP_ROWS) sum += x.data[r * x.ld + col];
+    }
     part[row][threadIdx.x % STRIP] = sum;
     __syncthreads();
     if (row > 0 || col >= x.cols) return;

@@ -180,7 +180,7 @@ extern "C" kd_status kd_cuda_rgat_forward(kd_ctx *ctx, const kd_rgat_forward_arg
     int64_t heads = args->agg.rows;
     softmax_work softmax = {kg->head_ptr, args->slope, args->logit, args->alpha};
     head_terms terms = {{args->e}, kg->tail, args->alpha};
-    kd_row_sums sums = {heads, NULL, kg->head_ptr, NULL, 1.0f, 1.0f, args->e, args->agg};
+    kd_row_sums sums = {heads, kg->capacity, NULL, kg->head_ptr, NULL, 1.0f, 1.0f, args->e, args->agg};
     if (args->split)
         KD_CUDA_OR_RETURN(cudaMemsetAsync(args->logit, 0, (size_t)kg->capacity * sizeof *args->logit, kd_stream(ctx)));
     launch_dots(ctx, logit_dots{*kg, args->e, args->rh, args->rt}, heads, args->logit);
@@ -316,8 +316,8 @@ extern "C" kd_status kd_cuda_rgat_backward(kd_ctx *ctx, const kd_rgat_backward_a
     slope_work slopes = {*kg, args->slope, args->dagg, de, args->logit, args->alpha, dalpha};
     head_terms of_heads = {{args->rh}, kg->relation, args->logit};
     tail_terms of_tails = {{args->dagg, args->rt}, *kg, args->alpha, args->logit};
-    kd_row_sums head_sums = {heads, NULL, kg->head_ptr, NULL, 1.0f, 1.0f, de, de};
-    kd_row_sums tail_sums = {kg->entities, NULL, kg->tail_ptr, NULL, 1.0f, 1.0f, de, de};
+    kd_row_sums head_sums = {heads, kg->capacity, NULL, kg->head_ptr, NULL, 1.0f, 1.0f, de, de};
+    kd_row_sums tail_sums = {kg->entities, kg->capacity, NULL, kg->tail_ptr, NULL, 1.0f, 1.0f, de, de};
     int64_t size = 2 * kg->relations * e.cols, bytes = size * (int64_t)sizeof(float);
     int64_t ranges = kd_rgat_ranges(kg->relations, e.cols);
     int width = (int)(e.cols <= KD_WARP   ? (int64_t)KD_WARP

@@ -3,11 +3,12 @@
  * thousands is nobody's bottleneck:
  *
  *   Entries and ends of rows, in their order, are one list (the merge path of Merrill and Garland, "Merge-based
- * parallel sparse matrix-vector multiplication", SC16). A block takes an equal piece of it, and its warps take equal
- * pieces of that. A short row is never cut between blocks: the block in which it begins takes it whole. Of a long row
- * each block leaves its part in global memory, and the last of its blocks to arrive adds the parts up in the order of
- * the list. blockIdx.y is a slab of columns. A warp's lanes are dealt out in slots of `lanes` lanes that cover a slab
- * together, a slot an entry, and each lane has KD_ROW_UNROLLED rows of X on their way at a time.
+ * parallel sparse matrix-vector multiplication", SC16), in which the end of a row counts for as much as KD_ROW_END
+ * entries. A block takes an equal piece of it, and its warps take equal pieces of that. A short row is never cut
+ * between blocks: the block in which it begins takes it whole. Of a long row each block leaves its part in global
+ * memory, and the last of its blocks to arrive adds the parts up in the order of the list. blockIdx.y is a slab of
+ * columns. A warp's lanes are dealt out in slots of `lanes` lanes that cover a slab together, a slot an entry, and each
+ * lane has KD_ROW_UNROLLED rows of X on their way at a time.
  *
  * No float is added atomically: the order of a sum follows from the graph and the width alone. */
 #ifndef KD_CUDA_ROW_SUMS_H
@@ -17,8 +18,8 @@
 
 /* The rows that are summed up, and where the sums go. */
 struct kd_row_sums {
-    int64_t rows;             /* or the most of them, */
-    const int64_t *row_count; /* of which there are so many; NULL: `rows` */
+    int64_t rows, entries;    /* or the most of them; entries 0: nobody knows */
+    const int64_t *row_count; /* so many rows; NULL: `rows` */
     const int64_t *ptr;       /* [rows + 1] where each row's entries begin in the list of all */
     const int32_t *out;       /* [rows] the row of Y and C for each; NULL: its own number */
     float alpha, beta;
@@ -28,13 +29,13 @@ struct kd_row_sums {
 /* The shape of a launch. */
 struct kd_row_launch {
     int lanes;     /* of a slot */
-    int64_t items; /* of a block, at least: entries and ends of rows */
-    int64_t most;  /* blocks whose parts there is room for; pieces grow where these are too few */
+    int64_t items; /* of a block, at least */
+    int64_t most;  /* blocks: pieces grow where these are too few */
     float *parts;  /* [slabs, most, 2, lanes * VEC] of a row that ends in a block, and of one that goes on after it */
     int32_t *arrivals; /* [slabs, most] by the block in which a row ends: how many of its blocks have come; 0 between */
 };
 
-enum { KD_ROW_WARPS = KD_BLOCK / KD_WARP, KD_ROW_UNROLLED = 4 };
+enum { KD_ROW_WARPS = KD_BLOCK / KD_WARP, KD_ROW_UNROLLED = 4, KD_ROW_END = 4 };
 
 template <int VEC> struct kd_columns { float at[VEC]; };
 
@@ -70,12 +71,20 @@ template <class Before> __device__ static inline int64_t kd_warp_bound(int64_t l
     return low;
 }
 
-/* Where the item `at` of the path lies, among rows [low, high]: before it are the ends of as many rows, whose places on
- * the path ascend. */
+/* How far along the path a place is, and the end of a row. base: ptr[0] */
+__device__ static inline int64_t kd_along(const kd_path_place &p, int64_t base) {
+    return p.entry - base + KD_ROW_END * p.row;
+}
+__device__ static inline int64_t kd_end_along(const int64_t *ptr, int64_t row, int64_t base) {
+    return kd_along({row, ptr[row + 1]}, base);
+}
+
+/* The place that lies `at` along the path, or the begin of a row after whose end that is, among rows [low, high]. */
 __device__ static inline kd_path_place kd_find_on_path(const int64_t *ptr, int64_t at, int64_t low, int64_t high) {
     int64_t base = ptr[0];
-    int64_t row = kd_warp_bound(low, high, [&](int64_t i) { return ptr[i + 1] - base + i < at; });
-    return {row, at - row + base};
+    int64_t row = kd_warp_bound(low, high, [&](int64_t i) { return kd_end_along(ptr, i, base) < at; });
+    int64_t entry = at - KD_ROW_END * row + base, begin = ptr[row];
+    return {row, entry > begin ? entry : begin};
 }
 
 template <int VEC>
@@ -270,10 +279,10 @@ __device__ static inline void kd_join_blocks(const kd_row_sums &s, const kd_row_
     const int64_t *ptr = s.ptr, base = s.ptr[0];
     const float *parts = l.parts + (int64_t)blockIdx.y * l.most * 2 * l.lanes * VEC;
     int32_t *arrivals = l.arrivals + (int64_t)blockIdx.y * l.most;
-    int64_t ending_first = ends ? (ptr[ending] - base + ending) / items : 0;
-    int64_t ending_last = ends ? (ptr[ending + 1] - base + ending) / items : 0;
-    int64_t going_on_first = goes_on ? (ptr[going_on] - base + going_on) / items : 0;
-    int64_t going_on_last = goes_on ? (ptr[going_on + 1] - base + going_on) / items : 0;
+    int64_t ending_first = ends ? kd_along({ending, ptr[ending]}, base) / items : 0;
+    int64_t ending_last = ends ? kd_end_along(ptr, ending, base) / items : 0;
+    int64_t going_on_first = goes_on ? kd_along({going_on, ptr[going_on]}, base) / items : 0;
+    int64_t going_on_last = goes_on ? kd_end_along(ptr, going_on, base) / items : 0;
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) b->complete[0] = ends && kd_arrive(arrivals, ending_first, ending_last);
@@ -293,34 +302,32 @@ __global__ void __launch_bounds__(KD_BLOCK) kd_sum_rows(kd_row_sums s, Terms ter
     kd_row_block<VEC> &b = shared[0];
     int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
     int64_t rows = s.row_count && s.row_count[0] < s.rows ? s.row_count[0] : s.rows, base = s.ptr[0];
-    int64_t all = rows + s.ptr[rows] - base, most_whole = l.items / KD_ROW_WARPS;
+    int64_t all = kd_along({rows, s.ptr[rows]}, base), most_whole = l.items / KD_ROW_WARPS;
     int64_t items = l.items * l.most < all ? (all + l.most - 1) / l.most : l.items;
     int64_t col = ((int64_t)blockIdx.y * l.lanes + lane % l.lanes) * VEC;
     float *parts = l.parts + (int64_t)blockIdx.y * l.most * 2 * l.lanes * VEC;
-    for (int64_t block = blockIdx.x; block * items < all; block += gridDim.x) {
-        if (warp < 2) {
-            kd_path_place p = kd_block_begin(s, rows, (block + warp) * items, all, most_whole);
-            if (lane == 0) b.place[warp * KD_ROW_WARPS] = p;
-        }
-        __syncthreads();
-        kd_path_place begin = b.place[0], end = b.place[KD_ROW_WARPS];
-        int64_t at = begin.row + begin.entry - base, count = end.row + end.entry - base - at;
-        kd_path_place own = kd_find_on_path(s.ptr, at + count * warp / KD_ROW_WARPS, begin.row, end.row);
-        __syncthreads();
-        if (lane == 0) {
-            b.place[warp] = own;
-            b.open[warp] = own.row < rows && own.entry > s.ptr[own.row];
-            if (warp == 0) b.open[KD_ROW_WARPS] = end.row < rows && end.entry > s.ptr[end.row];
-        }
-        __syncthreads();
-        kd_sum_items<VEC>(s, terms, l.lanes, own, b.place[warp + 1], b.open[warp], col, b.ending[warp],
-                          b.going_on[warp]);
-        __syncthreads();
-        kd_join_warps<VEC>(s, b, l.lanes, col, parts + block * 2 * l.lanes * VEC);
-        bool ends = b.open[0] && end.row > begin.row, goes_on = b.open[KD_ROW_WARPS];
-        if (ends || goes_on) kd_join_blocks<VEC>(s, l, begin.row, end.row, ends, goes_on, items, col, &b);
-        __syncthreads();
+    int64_t block = blockIdx.x;
+    if (block * items >= all) return;
+    if (warp < 2) {
+        kd_path_place p = kd_block_begin(s, rows, (block + warp) * items, all, most_whole);
+        if (lane == 0) b.place[warp * KD_ROW_WARPS] = p;
     }
+    __syncthreads();
+    kd_path_place begin = b.place[0], end = b.place[KD_ROW_WARPS];
+    int64_t at = kd_along(begin, base), count = kd_along(end, base) - at;
+    kd_path_place own = kd_find_on_path(s.ptr, at + count * warp / KD_ROW_WARPS, begin.row, end.row);
+    __syncthreads();
+    if (lane == 0) {
+        b.place[warp] = own;
+        b.open[warp] = own.row < rows && own.entry > s.ptr[own.row];
+        if (warp == 0) b.open[KD_ROW_WARPS] = end.row < rows && end.entry > s.ptr[end.row];
+    }
+    __syncthreads();
+    kd_sum_items<VEC>(s, terms, l.lanes, own, b.place[warp + 1], b.open[warp], col, b.ending[warp], b.going_on[warp]);
+    __syncthreads();
+    kd_join_warps<VEC>(s, b, l.lanes, col, parts + block * 2 * l.lanes * VEC);
+    bool ends = b.open[0] && end.row > begin.row, goes_on = b.open[KD_ROW_WARPS];
+    if (ends || goes_on) kd_join_blocks<VEC>(s, l, begin.row, end.row, ends, goes_on, items, col, &b);
 }
 
 /* Lanes of a slot: the most that leave at most a fifth of a slab idle; that is cheaper than many narrow slabs. */
@@ -333,17 +340,23 @@ static inline int kd_slot_lanes(int64_t pieces) {
 
 /* Enqueues the sums of the rows of terms.x [COUNT] that terms.read names. */
 template <int VEC, class Terms> static void kd_enqueue_row_sums(kd_ctx *ctx, const kd_row_sums &s, const Terms &terms) {
-    enum { MOST_ITEMS = 128 /* of a warp: narrow rows leave more warps */ };
+    /* items of a warp: narrow rows leave more warps; and where nobody knows how few entries there are: of as many
+     * blocks */
+    enum { MOST_ITEMS = 128, FEWEST_ITEMS = 8, BLOCKS = 512 };
     kd_cuda *cuda = kd_cuda_of(ctx);
     kd_row_launch l = {};
     l.lanes = kd_slot_lanes((s.y.cols + VEC - 1) / VEC);
-    l.items = KD_ROW_WARPS * (KD_WARP / l.lanes < 4 ? KD_WARP * KD_WARP / l.lanes : MOST_ITEMS);
-    int64_t width = l.lanes * VEC, slabs = (s.y.cols + width - 1) / width;
+    int64_t width = l.lanes * VEC, slabs = (s.y.cols + width - 1) / width, slots = KD_WARP / l.lanes;
     l.most = KD_ROW_PARTS / (slabs * 2 * width);
     if (l.most > KD_ROW_ARRIVALS / slabs) l.most = KD_ROW_ARRIVALS / slabs;
+    l.items = KD_ROW_WARPS * (slots < MOST_ITEMS / KD_WARP ? KD_WARP * slots : (int64_t)MOST_ITEMS);
+    if (s.entries == 0) {
+        l.items = KD_ROW_WARPS * FEWEST_ITEMS;
+        l.most = (BLOCKS + slabs - 1) / slabs;
+    }
     l.parts = cuda->row_parts;
     l.arrivals = cuda->row_arrivals;
-    int64_t blocks = 16 * (int64_t)cuda->multiprocessors / slabs + 1;
+    int64_t blocks = s.entries > 0 ? (KD_ROW_END * s.rows + s.entries + l.items - 1) / l.items : l.most;
     dim3 grid((unsigned)(blocks < l.most ? blocks : l.most), (unsigned)slabs);
     KD_LAUNCH((kd_sum_rows<VEC, Terms>), grid, KD_BLOCK, 0, kd_stream(ctx), s, terms, l);
 }

@@ -24,7 +24,7 @@ template <bool BATCH> struct product_terms {
 
 extern "C" kd_status kd_cuda_spmm(kd_ctx *ctx, float alpha, kd_csr a, kd_mat x, float beta, kd_mat c, kd_mat y) {
     product_terms<false> terms = {{x}, a, NULL, NULL, NULL};
-    kd_row_sums sums = {y.rows, NULL, a.row_ptr, NULL, alpha, beta, c, y};
+    kd_row_sums sums = {y.rows, a.entries, NULL, a.row_ptr, NULL, alpha, beta, c, y};
     return kd_launch_row_sums(ctx, sums, terms);
 }
 
@@ -79,14 +79,15 @@ static kd_status multiply_listed(kd_ctx *ctx, kd_csr a, const int32_t *row, cons
 extern "C" kd_status kd_cuda_spmm_rows(kd_ctx *ctx, const kd_spmm_rows_args *args) {
     const kd_groups *only = args->only;
     int64_t most = only->capacity < args->y.rows ? only->capacity : args->y.rows;
-    kd_row_sums sums = {most, NULL, NULL, NULL, args->alpha, args->beta, args->c, args->y};
+    kd_row_sums sums = {most, 0, NULL, NULL, NULL, args->alpha, args->beta, args->c, args->y};
     return multiply_listed(ctx, args->a, only->key, only->count, true, args->x, sums);
 }
 
 extern "C" kd_status kd_cuda_spmm_batch(kd_ctx *ctx, const kd_spmm_batch_args *args) {
-    kd_row_sums sums = {args->y.rows, NULL, args->a.row_ptr, NULL, args->alpha, args->beta, args->y, args->y};
+    kd_row_sums sums = {args->y.rows, 0, NULL, args->a.row_ptr, NULL, args->alpha, args->beta, args->y, args->y};
     if (args->row) return multiply_listed(ctx, args->a, args->row, NULL, false, args->x, sums);
     product_terms<true> terms = {{args->x}, args->a, NULL, args->place, NULL};
+    sums.entries = args->a.entries;
     return kd_launch_row_sums(ctx, sums, terms);
 }
 

@@ -44,6 +44,7 @@ typedef struct kd_csr {
     const int64_t *row_ptr; /* [rows + 1] */
     const int32_t *col;
     const float *val;
+    int64_t entries; /* it has no more than these; 0: nobody knows */
 } kd_csr;
 
 /* Knowledge graph with entries by head and, for gradients, by tail. Entries of a head are in the order of
@@ -119,6 +120,7 @@ static inline kd_mat kd_mat_cols(kd_mat m, int64_t first, int64_t count) {
 }
 static inline kd_csr kd_csr_rows(kd_csr a, int64_t first, int64_t count) {
     a.row_ptr += first;
+    a.entries = 0;
     a.rows = count;
     return a;
 }

@@ -181,5 +181,6 @@ kd_status kd_graphs_fill(kd_ctx *ctx, const kd_graphs_source *s, kd_graphs *out)
 }
 
 kd_csr kd_modality_adjacency(const kd_modality_graph *g, bool transpose) {
-    return (kd_csr){g->nodes, g->nodes, g->row_ptr, g->col, transpose ? g->val_transpose : g->val};
+    return (kd_csr){
+        g->nodes, g->nodes, g->row_ptr, g->col, transpose ? g->val_transpose : g->val, g->nodes + 2 * g->users * g->q};
 }
