@@ -38,6 +38,7 @@ unset KDIFFE_EMU_ORDER KDIFFE_TEST_MOST OMP_THREAD_LIMIT
 # Several ranks: processes with a GPU each, which NCCL's stand-in adds up. The golden arrays are split over them under MPI.
 if [ "$kind" = plain ]; then
     run_script "$kind: gpu_ranks" env KDIFFE="$build/kdiffe" bash tests/gpu_ranks.sh
+    run_script "$kind: gpu_pack" env KDIFFE="$build/kdiffe" bash tests/gpu_pack.sh
 fi
 if [ "$kind" = plain ] && can_run_ranks "$kind: several ranks under MPI" "$build/tests/test_ranks"; then
     for n in 2 3 4; do
