@@ -11,6 +11,7 @@ import sys
 import time
 
 GRACE = 3  # seconds that are left for the summary
+LAST_WORDS = 2  # seconds in which what is cut may say what it has found
 
 
 class Failed(Exception):
@@ -30,7 +31,18 @@ class Stopped(BaseException):
 
 
 def stop(*_):
+    for repeated in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(repeated, signal.SIG_IGN)
     raise Stopped()
+
+
+def end(children, how):
+    """Them, with all that they started."""
+    for child in children:
+        try:
+            os.killpg(child.pid, how)
+        except ProcessLookupError:
+            pass
 
 
 class Run:
@@ -50,7 +62,8 @@ class Run:
         self.log.write((text + "\n").encode())
 
     def step(self, name, most, work):
-        """Runs work(run); its verdict, and the figures that it left in run.figures, are a line of steps.jsonl."""
+        """Runs work(run); its verdict, and the figures that it left in run.figures, are a line of steps.jsonl. A step that is
+        cut has failed if it left a figure `failed` that is not 0."""
         begun = time.monotonic()
         left = self.end - begun
         self.limit = min(most, left)
@@ -64,6 +77,8 @@ class Run:
             work(self)
         except Cut as e:
             verdict, why = "cut", str(e)
+            if self.figures.get("failed"):
+                verdict, why = "failed", "%d failures, then %s" % (self.figures["failed"], why)
         except Skipped as e:
             verdict, why = "skipped", str(e)
         except Stopped:
@@ -95,13 +110,14 @@ class Run:
                                                  stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True))
             return [child.wait(max(self.due - time.monotonic(), 0.1)) for child in children]
         except subprocess.TimeoutExpired:
+            end(children, signal.SIGINT)
+            until = time.monotonic() + LAST_WORDS
+            while time.monotonic() < until and any(child.poll() is None for child in children):
+                time.sleep(0.05)
             raise Cut("at its limit of %.0f s" % self.limit)
         finally:
-            for child in children:  # with all that it started
-                try:
-                    os.killpg(child.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            end(children, signal.SIGKILL)
+            for child in children:
                 child.wait()
 
     def code(self, words, **more):

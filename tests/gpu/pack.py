@@ -129,8 +129,8 @@ def put_curve(o, kdiffe, tree, commit):
 def built_for(build):
     with open(os.path.join(build, "flags")) as f:
         flags = f.read()
-    codes = re.findall(r"code=(\S+)", flags) if "/nvcc" in flags and "emu" not in os.path.basename(build) else ["the stand-in"]
-    return ", ".join(codes).replace("[", "").replace("]", "") + "; CPU " + " ".join(re.findall(r"-march=x86-64-(v\d)", flags))
+    codes = ["the stand-in"] if "-u,ncclAllReduce" in flags else re.findall(r"code=\[?([\w,]+)", flags)
+    return ",".join(codes) + "; CPU " + ",".join(re.findall(r"-march=x86-64-(v\d)", flags))
 
 
 def size(path):

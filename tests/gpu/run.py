@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 
 import machine
 import steps
@@ -58,7 +59,7 @@ def about(o):
         with open("about.json") as f:
             return json.load(f)
     commit = ask(["git", "describe", "--always", "--dirty"]).stdout.strip() or "unknown"
-    return {"commit": commit, "built": o.build, "data": o.data or ""}
+    return {"commit": commit, "built": o.build, "data": ""}
 
 
 def open_setting(o, work):
@@ -66,7 +67,7 @@ def open_setting(o, work):
     pack = os.path.exists(PACK)
     if pack:
         with tarfile.open(PACK) as f:
-            f.extractall(work)
+            f.extractall(work, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # else 3.12 warns
         os.chdir(work)
     o.build = "build" if pack else o.build
     kdiffe = os.path.abspath(os.path.join(o.build, "kdiffe"))
@@ -87,11 +88,15 @@ def open_setting(o, work):
         leave(said(answer))
     setting = steps.Setting(os.path.abspath(o.build), os.path.abspath(data), o.words, o.quick, o.full)
     setting.device = re.search(r"(?m)^device: (.*)$", answer.stdout).group(1)
-    setting.facts = dict(told)
+    setting.facts = dict(told, data=os.path.basename(data) if o.data else told["data"])
     if os.path.exists("curve.json") and not o.data:
         with open("curve.json") as f:
             setting.curve = json.load(f)
     return setting
+
+
+def now(form):
+    return datetime.datetime.now(datetime.timezone.utc).strftime(form)
 
 
 def unwanted(_):
@@ -133,7 +138,7 @@ def figure_lines(records):
 def summary(run, setting, mode):
     of = {v: [r for r in run.records if r["verdict"] == v] for v in ("passed", "failed", "cut", "skipped")}
     facts = setting.facts
-    head = ["gpu run of commit %s, %s, %s" % (facts["commit"], datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%MZ"), mode),
+    head = ["gpu run of commit %s, %s, %s" % (facts["commit"], now("%Y-%m-%dT%H:%MZ"), mode),
             "device: " + setting.device, "built: %s; data: %s" % (facts["built"], facts["data"])]
     body = ["passed: " + ", ".join(r["step"] for r in of["passed"])]
     for verdict in ("failed", "cut", "skipped"):
@@ -141,7 +146,7 @@ def summary(run, setting, mode):
         for r in of[verdict]:
             reasons.setdefault(r["why"], []).append(r["step"])
         body += ["%s: %s: %s" % (verdict, ", ".join(names), why[:160]) for why, names in reasons.items()]
-    last = ["%s, %.0f s" % (", ".join("%d %s" % (len(of[v]), v) for v in of), machine.time.monotonic() - run.started)]
+    last = ["%s, %.0f s" % (", ".join("%d %s" % (len(of[v]), v) for v in of), time.monotonic() - run.started)]
     figures = list(figure_lines(run.records))
     room = LINES - len(head + figures + last)
     if len(body) > room:
@@ -159,7 +164,7 @@ def write_record(run, text):
 def keep(folder, setting, run):
     """The record under a name of its own: date and card."""
     card = re.sub(r"[^a-z0-9]+", "-", re.sub(r"^cuda: ", "", setting.device).split(",")[0].lower()).strip("-")
-    path = os.path.join(folder, "%s-gpu-%s.txt" % (datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"), card))
+    path = os.path.join(folder, "%s-gpu-%s.txt" % (now("%Y-%m-%d"), card))
     shutil.copyfile(os.path.join(run.out, "record.txt"), path)
     print("record: " + path)
 
@@ -178,7 +183,7 @@ def parse():
     o, o.words = parser.parse_known_args()
     o.seconds = o.seconds or (230 if o.quick else 3600 if o.full else 470)
     o.out = os.path.abspath(o.out)
-    o.data = o.data and os.path.abspath(o.data)
+    o.data, o.keep = o.data and os.path.abspath(o.data), o.keep and os.path.abspath(o.keep)
     return o
 
 
@@ -191,8 +196,9 @@ def main():
         run = machine.Run(o.out, work, o.seconds)
         setting = open_setting(o, work)
         run.env.update(LD_LIBRARY_PATH=os.environ.get("LD_LIBRARY_PATH", ""))
+        patience = 10 if o.full else 4 if setting.stand_in else 1
         for name, most, step in steps.steps(setting):
-            run.step(name, most * 10 if o.full else most, unwanted if name in o.skip else step)
+            run.step(name, most * patience, unwanted if name in o.skip else step)
             text = summary(run, setting, "quick" if o.quick else "full" if o.full else "short")
             write_record(run, text)
         print("\n" + text, end="")

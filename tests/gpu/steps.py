@@ -27,6 +27,9 @@ HOT_KERNELS = ("weighted_sums", "kd_sum_rows", "noise_rows", "reconstruction", "
 # once a choice has flipped, recall as far as another seed would; of few users, by some whole ones.
 LOSS_TOLERANCE, RECALL_TOLERANCE, FLIPPED_USERS = 0.02, 0.006, 3
 CURVE_EPOCHS = 10
+# How compute-sanitizer's findings begin.
+FINDING = re.compile(r"(?m)^========= (?:Invalid|Misaligned|Uninitialized|Barrier error|Race|(?:ERROR|Error|Warning): .*[Rr]ace|"
+                     r"Program hit)")
 
 
 def shipped_data(kdiffe, folder, call):
@@ -80,9 +83,10 @@ def device(s):
         if not s.stand_in and shutil.which("nvidia-smi"):
             asked = "name,driver_version,memory.total,power.limit,clocks.max.sm,clocks.sm,clocks.mem,temperature.gpu,pstate"
             run.code(["nvidia-smi", "--query-gpu=" + asked, "--format=csv"])
+            s.facts["nvidia_smi"] = run.output().strip().splitlines()[1:]
         s.facts.update(device=s.device, python=sys.version.split()[0], cores=os.cpu_count())
         run.figures.update(s.facts)
-        run.say(json.dumps(s.facts))
+        run.say("libraries besides the loader's: " + run.env["LD_LIBRARY_PATH"])
     return work
 
 
@@ -137,7 +141,8 @@ def table(text):
         words = line.split()
         if len(words) == 15 and words[1] == "cuda" and words[-1].isdigit():
             ratio = float(words[12]) if words[12] != "-" else None
-            rows.append({"op": words[0], "us": float(words[7]), "floor_us": float(words[11]), "ratio": ratio, "wrong": int(words[14])})
+            rows.append({"op": words[0], "us": float(words[7]), "floor_us": float(words[11]), "ratio": ratio,
+                         "wrong": int(words[14])})
     return rows
 
 
@@ -160,6 +165,7 @@ def ops(s):
                          "--iterations=%d" % (5 if s.quick else 30)] + s.words)
         finally:
             run.figures["ops"] = table(run.output())
+            run.figures["failed"] = sum(row["wrong"] > 0 for row in run.figures["ops"])
     return work
 
 
@@ -193,7 +199,7 @@ def peers(s):
                             "--rounds=%d" % (2 if s.full else 1), "--epochs=4"] + s.words)
         for line in text.splitlines():
             words = line.split()
-            if len(words) == 9 and words[0] != "stage":
+            if len(words) == 9 and words[0] not in ("stage", "#"):
                 run.figures[words[0]] = dict(zip(("ours", "r1", "r2", "r1/ours", "r2/ours"), words[1:7:2] + words[7:]))
         if "total" not in run.figures:
             raise Failed("compare.py printed no table")
@@ -212,9 +218,8 @@ def read_counters(text):
     longest = {}
     for launch in launches.values():
         name = re.match(r"[^<(]*", re.sub(r"^void ", "", launch.pop("kernel"))).group()
-        took = launch.get("Duration", "0").split()
-        scale = {"ns": 1e-3, "us": 1.0, "ms": 1e3}.get(took[1] if len(took) > 1 else "", 1.0)
-        us = float(took[0].replace(",", "")) * scale
+        took = re.match(r"([\d.,]+) ([num]?)", launch.get("Duration", ""))
+        us = float(took.group(1).replace(",", "")) * {"n": 1e-3, "u": 1.0, "m": 1e3, "": 1e6}[took.group(2)] if took else 0.0
         if us >= longest.get(name, {"us": 0.0})["us"]:
             longest[name] = dict(launch, us=us)
     return longest
@@ -226,12 +231,14 @@ def counters(s):
         if not ncu:
             raise Skipped("no ncu here")
         s.needs_a_gpu()
-        # Traced, a run launches every kernel by itself; only some steps need be: every kernel named has run by then.
-        code = run.code([ncu, "--set", "basic", "--clock-control", "none", "--kernel-name", "regex:" + "|".join(HOT_KERNELS),
-                         "--filter-mode", "per-launch-config", "--launch-count", "1", "--csv", "--page", "details"] +
-                        train_words(s, s.wide, os.path.join(run.work, "profiled"),
-                                    ["--epochs=1", "--trace=" + os.path.join(run.work, "profiled.json")] + s.words))
-        run.figures["kernels"] = read_counters(run.output())
+        # Traced, a run launches every kernel by itself; one launch is counted of each of a kernel's shapes.
+        words = [ncu, "--set", "basic", "--clock-control", "none", "--kernel-name", "regex:" + "|".join(HOT_KERNELS),
+                 "--filter-mode", "per-launch-config", "--launch-count", "1", "--csv", "--page", "details"]
+        traced = ["--epochs=1", "--trace=" + os.path.join(run.work, "profiled.json")]
+        try:
+            code = run.code(words + train_words(s, s.wide, os.path.join(run.work, "profiled"), traced + s.words))
+        finally:
+            run.figures["kernels"] = read_counters(run.output())
         if code != 0 or not run.figures["kernels"]:
             why = [line for line in run.output().splitlines() if line.startswith("==ERROR==")]
             raise Skipped("ncu counted nothing: " + (why[0] if why else "exit status %d" % code))
@@ -244,9 +251,12 @@ def sanitizer(s, tool, name):
         if not checker:
             raise Skipped("no compute-sanitizer here")
         s.needs_a_gpu()
-        code = run.code([checker, "--tool", tool, "--error-exitcode", "9", os.path.join(s.tests, name)],
-                        KDIFFE_TEST_MOST="33", KDIFFE_TEST_DEVICE="cuda")
-        run.figures["summary"] = re.findall(r"(?m)^========= .*SUMMARY.*$", run.output())
+        try:
+            code = run.code([checker, "--tool", tool, "--error-exitcode", "9", os.path.join(s.tests, name)],
+                            KDIFFE_TEST_MOST="33", KDIFFE_TEST_DEVICE="cuda")
+        finally:
+            run.figures["failed"] = len(FINDING.findall(run.output()))
+            run.figures["summary"] = re.findall(r"(?m)^========= .*SUMMARY.*$", run.output())
         if code != 0 and "Device not supported" in run.output():
             raise Skipped("compute-sanitizer does not support this device")
         if code != 0:
@@ -306,7 +316,7 @@ def ranks(s, n):
 
 def worst(ours, theirs):
     """The largest relative difference of losses and the largest difference of recalls; NaN where there is one."""
-    if len(ours) != len(theirs) or any(v is None for e in ours + theirs for v in e.values()):
+    if len(ours) != len(theirs) or any(v is None or v != v for e in ours + theirs for v in e.values()):
         return math.nan, math.nan
     return (max(abs(a["loss"] - b["loss"]) / abs(b["loss"]) for a, b in zip(ours, theirs)),
             max(abs(a["recall"] - b["recall"]) for a, b in zip(ours, theirs)))
@@ -350,7 +360,7 @@ def accuracy(s, precision):
 
 
 def steps(s):
-    """(name, seconds at most in a short run, the step). A full run allows ten times as long."""
+    """(name, seconds at most in a short run, the step). A full run allows ten times as long, the stand-in four times."""
     few = {"KDIFFE_TEST_FILTER": "a_few_users_agree"} if s.stand_in and s.quick else {}  # fibers are slow
     tools = ("memcheck", "racecheck", "initcheck", "synccheck") if s.full else ("memcheck", "racecheck")
     checked = ("test_columns", "test_graph_columns") + (("test_split",) if s.full else ())
