@@ -117,7 +117,8 @@ def put_curve(o, kdiffe, tree, commit):
     if not curve or curve["key"] != key:
         print("recording %d epochs of the CPU, which takes minutes" % steps.CURVE_EPOCHS, flush=True)
         with tempfile.TemporaryDirectory() as out:
-            call([kdiffe, "train", data, "--out=" + out, "--overwrite", "--device=cpu"] + words)
+            call([kdiffe, "train", data, "--out=" + out, "--overwrite", "--device=cpu"] + words,
+                 env=dict(os.environ, OMP_WAIT_POLICY="passive"))  # other processes may want the cores
             curve = {"key": key, "by": "the CPU at commit " + commit, "epochs": steps.read_run(out)}
         with open(kept, "w") as f:
             json.dump(curve, f)
