@@ -36,7 +36,8 @@ FILES = ["bench/run_summary.py", "datasets/demo.yaml"]
 RUN_SH = """#!/bin/sh
 # run.sh OUT [WORDS]: what is to be confirmed on this machine's GPU, within eight minutes; the record is OUT/record.txt.
 [ $# -gt 0 ] || { echo "usage: run.sh OUT [WORDS of gpu/run.py]" >&2; exit 2; }
-exec python3 "$(dirname "$0")/run.py" "$@"
+case $0 in */*) here=${0%/*} ;; *) here=. ;; esac
+exec python3 "$here/run.py" "$@"
 """
 
 
