@@ -30,7 +30,10 @@ CPPFLAGS += -D_GNU_SOURCE -Iinclude -Isrc $(if $(BLAS_INC),-isystem $(BLAS_INC))
 SHARED   := -fPIC -fvisibility=hidden
 CFLAGS   += $(CSTD) $(WARN) $(OPT) $(SHARED) -g -fopenmp -fno-math-errno -fno-trapping-math $(SANITIZE)
 COMMA    := ,
-LDFLAGS  += $(foreach dir,$(BLAS_LIB) $(DEPS_LIB),-L$(dir) -Wl$(COMMA)-rpath$(COMMA)$(dir)) \
+# Programs that travel (make gpu-pack), the stand-in's among them: their libraries lie in a folder lib beside build/kdiffe.
+PACKED   ?= $(filter 1,$(EMU))
+LDFLAGS  += $(if $(PACKED),-Wl$(COMMA)--disable-new-dtags -Wl$(COMMA)-rpath$(COMMA)\$$ORIGIN/lib:\$$ORIGIN/../lib) \
+            $(foreach dir,$(BLAS_LIB) $(DEPS_LIB),-L$(dir) -Wl$(COMMA)-rpath$(COMMA)$(dir)) \
             $(if $(DEPS),-Wl$(COMMA)--disable-new-dtags) $(SANITIZE) $(KERNEL_SANITIZE)
 LDLIBS   += -lopenblas $(if $(DEPS),-lcjson -lxxhash -lyaml,$(shell pkg-config --libs $(PKGS) 2>/dev/null || echo -lcjson -lxxhash -lyaml)) \
             -lm -fopenmp
@@ -98,7 +101,7 @@ MAKEFLAGS += --no-print-directory
 # Targets for people call make once more for what they build: it then sees what setup has installed, and uses every core.
 PARALLEL  = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: all profile-nsys profile-ncu gpu-check tests column-tests kernels-table launch-report run test check config install clean help bench setup structure format lint sanitize FORCE
+.PHONY: all profile-nsys profile-ncu gpu-check gpu-pack tests column-tests kernels-table launch-report run test check config install clean help bench setup structure format lint sanitize FORCE
 
 all: $(BUILD)/flags
 	@$(MAKE) $(PARALLEL) $(BUILD)/kdiffe $(BUILD)/$(SO)
@@ -301,7 +304,16 @@ install: all
 # four minutes.
 gpu-check: setup
 	@$(MAKE) $(PARALLEL) BUILD=$(BUILD)/gpu CUDA=1 GPU_CODE=-arch=native column-tests
-	@NVCC=$(NVCC) bash tests/gpu_check.sh $(BUILD)/gpu
+	@mkdir -p bench/results
+	@python3 tests/gpu/run.py $(BUILD)/gpu-check --build=$(BUILD)/gpu --keep=bench/results $(if $(filter 1,$(QUICK)),--quick,--full) $(ARGS)
+
+# The same for a machine on which nothing can be built or installed: a folder to copy there, whose run.sh takes eight minutes.
+# No MPI, which it might not have, and one level of the CPU's kernels. EMU=1: of the stand-in's programs, to try the folder.
+PACK_CODE ?= -gencode arch=compute_90,code=[sm_90,compute_90]
+gpu-pack: setup
+	@$(MAKE) $(PARALLEL) $(if $(filter 1,$(EMU)),BUILD=$(BUILD)/emu EMU=1,BUILD=$(BUILD)/packed PACKED=1 CUDA=1 MPI=0 CPU_LEVELS=v3 \
+	    GPU_CODE='$(PACK_CODE)') column-tests
+	@python3 tests/gpu/pack.py $(BUILD)/$(if $(filter 1,$(EMU)),emu,packed) $(BUILD)/gpu-pack $(ARGS)
 
 # Every hot op and whole epochs beside their floors, on data of TikTok's shape: make bench [DATA=DIR] [ARGS="--ops=spmm ..."]
 bench: all
@@ -351,6 +363,7 @@ help:
 	@echo "make install    program, library, headers, man page, completions into PREFIX ($(PREFIX)) and its LIBDIR, below DESTDIR"
 	@echo "make bench      ops and epochs, checked and timed beside their floors (docs/bench.md); DATA=DIR, ARGS=--ops=..."
 	@echo "make gpu-check  what only a GPU can confirm, with a record in bench/results/ (QUICK=1: under four minutes)"
+	@echo "make gpu-pack   a folder, $(BUILD)/gpu-pack, whose run.sh does that where nothing can be built (docs/gpu-status.md)"
 	@echo "make profile-nsys DATA=DIR, make profile-ncu DATA=DIR KERNEL=NAME   Nsight reports (docs/profiling.md)"
 	@echo "make kernels-table          registers, shared memory and spills of every CUDA kernel (docs/kernels.md)"
 	@echo "make launch-report          what every CUDA kernel loads and how evenly, counted on the stand-in (docs/kernels.md)"

@@ -41,6 +41,7 @@ unset KDIFFE_EMU_ORDER KDIFFE_TEST_MOST OMP_THREAD_LIMIT
 if [ "$kind" = plain ]; then
     run_script "$kind: launches" bash tests/launches.sh "$build"
     run_script "$kind: gpu_ranks" env KDIFFE="$build/kdiffe" bash tests/gpu_ranks.sh
+    run_script "$kind: gpu_pack" env KDIFFE="$build/kdiffe" bash tests/gpu_pack.sh
 fi
 if [ "$kind" = plain ] && can_run_ranks "$kind: several ranks under MPI" "$build/tests/test_ranks"; then
     for n in 2 3 4; do
