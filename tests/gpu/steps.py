@@ -22,7 +22,7 @@ TAILS = ["--users=9308", "--items=6710", "--tastes=5", "--user-tastes=5", "--pop
 OPS = ("gemm,gram,linear,spmm,rgat,unit_rows,squared_norm,column_sum,adam,infonce,bpr,group,sample_negatives,permutation,"
        "q_sample,hidden_forward,denoise_loss,topk_rows,modality_graph_build,kg_generate,walk_cumulative,prefix_jaccard")
 # A trace tells ops, not kernels: those that an epoch's time is in, or in whose place nothing has been measured yet.
-HOT_KERNELS = ("weighted_sums", "kd_sum_rows", "noise_rows", "reconstruction", "adam_update", "group_batch")
+HOT_KERNELS = ("kd_sum_rows", "tensor_sums", "noise_rows", "adam_update", "best_columns", "group_batch")
 # How far a run on a GPU may be from the CPU's, which draws the same numbers: sums in another order change a loss little and,
 # once a choice has flipped, recall as far as another seed would; of few users, by some whole ones.
 LOSS_TOLERANCE, RECALL_TOLERANCE, FLIPPED_USERS = 0.02, 0.006, 3
