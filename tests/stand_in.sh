@@ -1,6 +1,6 @@
-# Sourced with BUILD and a kind by a runner that has sourced report.sh, or run with them: the CUDA column on the CPU stand-in. plain: every
-# test in three orders of threads; asan: every test once, under AddressSanitizer and UBSan; tsan: small grids, since every
-# CUDA thread is a fiber that ThreadSanitizer follows.
+# Sourced with BUILD and a kind by a runner that has sourced report.sh, or run with them by itself: the CUDA column on the
+# CPU stand-in. plain: every test in three orders of threads; asan: every test once, under AddressSanitizer and UBSan; tsan:
+# small grids, since every CUDA thread is a fiber that ThreadSanitizer follows.
 build=$1 kind=$2
 own=
 type begin >/dev/null 2>&1 || { . tests/report.sh && own=yes; }

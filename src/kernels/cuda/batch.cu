@@ -75,15 +75,7 @@ __global__ void __launch_bounds__(GROUP_BLOCK)
     kd_block_sort(pair, n);
     int64_t begin = n * threadIdx.x / GROUP_BLOCK, end = n * (threadIdx.x + 1) / GROUP_BLOCK, heads = 0;
     for (int64_t i = begin; i < end; i++) heads += i == 0 || pair[i] >> 32 != pair[i - 1] >> 32;
-    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
-    int64_t group = heads;
-    for (int offset = 1; offset < KD_WARP; offset *= 2) {
-        int64_t before = __shfl_up_sync(KD_FULL_WARP, group, (unsigned)offset);
-        if (lane >= offset) group += before;
-    }
-    if (lane == KD_WARP - 1) part[warp] = group;
-    __syncthreads();
-    for (int w = 0; w < warp; w++) group += part[w];
+    int64_t group = kd_block_scan(heads, part);
     if (threadIdx.x == GROUP_BLOCK - 1) {
         out.count[0] = group;
         out.ptr[group] = (int32_t)n;

@@ -29,27 +29,19 @@ __device__ static inline uint32_t kd_to_bf16_pair(float first, float second) {
     return bits;
 }
 
-template <int N>
-__device__ static inline void kd_mma_tf32(float (&d)[N][4], const uint32_t (&a)[4], const uint32_t (&b)[N][2]) {
-    KD_UNROLL(N)
-    for (int n = 0; n < N; n++)
-        asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, "
-            "%2, "
-            "%3};"
-            : "+f"(d[n][0]), "+f"(d[n][1]), "+f"(d[n][2]), "+f"(d[n][3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[n][0]), "r"(b[n][1]));
-}
-
-template <int N>
-__device__ static inline void kd_mma_bf16(float (&d)[N][4], const uint32_t (&a)[4], const uint32_t (&b)[N][2]) {
-    KD_UNROLL(N)
-    for (int n = 0; n < N; n++)
-        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, "
-            "%1, "
-            "%2, %3};"
-            : "+f"(d[n][0]), "+f"(d[n][1]), "+f"(d[n][2]), "+f"(d[n][3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[n][0]), "r"(b[n][1]));
-}
+#define KD_MMA(name, shape_and_types)                                                                      \
+    template <int N>                                                                                       \
+    __device__ static inline void name(float(&d)[N][4], const uint32_t(&a)[4], const uint32_t(&b)[N][2]) { \
+        KD_UNROLL(N)                                                                                       \
+        for (int n = 0; n < N; n++)                                                                        \
+            asm("mma.sync.aligned." shape_and_types " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "      \
+                "{%0, %1, %2, %3};"                                                                        \
+                : "+f"(d[n][0]), "+f"(d[n][1]), "+f"(d[n][2]), "+f"(d[n][3])                               \
+                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[n][0]), "r"(b[n][1]));                 \
+    }
+KD_MMA(kd_mma_tf32, "m16n8k8.row.col.f32.tf32.tf32.f32")
+KD_MMA(kd_mma_bf16, "m16n8k16.row.col.f32.bf16.bf16.f32")
+#undef KD_MMA
 #else
 #include "emu/mma.h"
 #endif

@@ -28,6 +28,20 @@ template <class T> __device__ inline T kd_block_sum(T x, T *part) {
     return sum;
 }
 
+/* Sum of the block's threads up to and with this one, in their order; part [KD_WARP] as in kd_block_sum. */
+__device__ inline int64_t kd_block_scan(int64_t x, int64_t *part) {
+    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
+    for (int offset = 1; offset < KD_WARP; offset *= 2) {
+        int64_t before = __shfl_up_sync(KD_FULL_WARP, x, (unsigned)offset);
+        if (lane >= offset) x += before;
+    }
+    if (lane == KD_WARP - 1) part[warp] = x;
+    __syncthreads();
+    for (int w = 0; w < warp; w++) x += part[w];
+    __syncthreads();
+    return x;
+}
+
 __device__ inline float kd_block_max(float x, float *part) {
     x = kd_warp_max(x);
     if (threadIdx.x % KD_WARP == 0) part[threadIdx.x / KD_WARP] = x;

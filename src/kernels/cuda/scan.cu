@@ -13,20 +13,6 @@ __global__ void __launch_bounds__(KD_BLOCK) share_sums(int64_t n, const int64_t 
     if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-/* Inclusive sum over the block's threads in their order. part [KD_WARP]. */
-__device__ static inline int64_t block_scan(int64_t x, int64_t *part) {
-    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
-    for (int offset = 1; offset < KD_WARP; offset *= 2) {
-        int64_t before = __shfl_up_sync(KD_FULL_WARP, x, (unsigned)offset);
-        if (lane >= offset) x += before;
-    }
-    if (lane == KD_WARP - 1) part[warp] = x;
-    __syncthreads();
-    for (int w = 0; w < warp; w++) x += part[w];
-    __syncthreads();
-    return x;
-}
-
 __global__ void __launch_bounds__(KD_BLOCK)
     scan_shares(int64_t n, int64_t *x, const int64_t *sums, bool inclusive, int64_t *total) {
     KD_SHARED(int64_t, part, [KD_WARP]);
@@ -35,7 +21,7 @@ __global__ void __launch_bounds__(KD_BLOCK)
     for (unsigned b = threadIdx.x; b < blockIdx.x; b += KD_BLOCK) before += sums[b];
     before = kd_block_sum(before, part);
     for (int64_t first = begin; first < end; first += KD_BLOCK) {
-        int64_t i = first + threadIdx.x, own = i < end ? x[i] : 0, sum = block_scan(own, part);
+        int64_t i = first + threadIdx.x, own = i < end ? x[i] : 0, sum = kd_block_scan(own, part);
         if (i < end) x[i] = before + sum - (inclusive ? 0 : own);
         if (threadIdx.x == KD_BLOCK - 1) tile[0] = sum;
         __syncthreads();

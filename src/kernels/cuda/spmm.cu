@@ -38,16 +38,8 @@ __global__ void __launch_bounds__(LIST_BLOCK) list_rows(int64_t most, const int6
     KD_SHARED(int64_t, part, [KD_WARP]);
     int64_t left = count ? count[0] - skip : most, n = left < 0 ? 0 : left < most ? left : most, sum = 0;
     int64_t begin = n * threadIdx.x / LIST_BLOCK, end = n * (threadIdx.x + 1) / LIST_BLOCK;
-    int lane = (int)(threadIdx.x % KD_WARP), warp = (int)(threadIdx.x / KD_WARP);
     for (int64_t i = begin; i < end; i++) sum += row_ptr[row[i] + 1] - row_ptr[row[i]];
-    int64_t at = sum;
-    for (int offset = 1; offset < KD_WARP; offset *= 2) {
-        int64_t before = __shfl_up_sync(KD_FULL_WARP, at, (unsigned)offset);
-        if (lane >= offset) at += before;
-    }
-    if (lane == KD_WARP - 1) part[warp] = at;
-    __syncthreads();
-    for (int w = 0; w < warp; w++) at += part[w];
+    int64_t at = kd_block_scan(sum, part);
     if (threadIdx.x == LIST_BLOCK - 1) {
         list[0] = n;
         list[1 + n] = at;
