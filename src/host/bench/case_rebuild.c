@@ -4,7 +4,7 @@
 #include "host/bench/cases.h"
 
 /* In TikTok's first epoch about every second user has the same likeliest item, the others one of about a hundred; here
- * somewhat more have, so that no row of the data is longer. */
+ * somewhat more have it. */
 enum { PERCENT_OF_HUB = 70, NAMED = 100 };
 
 typedef struct rebuilt {
